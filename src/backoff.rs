@@ -1,0 +1,106 @@
+//! Exponential backoff with full jitter.
+//!
+//! Source: AWS Architecture Blog, "Exponential Backoff And Jitter": `sleep = random(0, min(cap, base * 2^n))`.
+
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+/// How a [`Backoff`] grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The ceiling of the first wait. Default 200 ms. Larger delays healing; smaller makes a reconnect storm.
+    pub base: Duration,
+    /// The ceiling of every wait. Default 15 s.
+    pub cap: Duration,
+    /// How long a connection must have lasted for the next wait to start from `base` again. Default 10 s.
+    pub stable_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(15),
+            stable_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Counts failures and says how long to wait before the next try.
+#[derive(Debug)]
+pub struct Backoff {
+    options: Options,
+    failures: u32,
+}
+
+impl Backoff {
+    /// A backoff that has seen no failure.
+    pub fn new(options: Options) -> Self {
+        Self { options, failures: 0 }
+    }
+
+    /// The wait before the next try: uniform in `[0, min(cap, base * 2^failures)]`.
+    pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
+        let ceiling = self.ceiling();
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_nanos(rng.random_range(0..=u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Tells that a connection lived from `since` to `now`; a stable one forgives all failures.
+    pub fn handle_lived(&mut self, since: Instant, now: Instant) {
+        if now.saturating_duration_since(since) >= self.options.stable_after {
+            self.failures = 0;
+        }
+    }
+
+    fn ceiling(&self) -> Duration {
+        let factor = 1u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX);
+        self.options.base.saturating_mul(factor).min(self.options.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    proptest! {
+        #[test]
+        fn waits_stay_under_the_growing_ceiling(seed: u64, tries in 1usize..64) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut backoff = Backoff::new(Options::default());
+            for n in 0..tries {
+                let ceiling = Duration::from_millis(200)
+                    .saturating_mul(1u32.checked_shl(n.min(30) as u32).unwrap_or(u32::MAX))
+                    .min(Duration::from_secs(15));
+                prop_assert!(backoff.next_wait(&mut rng) <= ceiling);
+            }
+        }
+    }
+
+    #[test]
+    fn jitter_spreads_over_the_whole_range() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let waits: Vec<_> = (0..1000)
+            .map(|_| Backoff::new(Options::default()).next_wait(&mut rng).as_millis())
+            .collect();
+        assert!(waits.iter().any(|w| *w < 20) && waits.iter().any(|w| *w > 180));
+    }
+
+    #[test]
+    fn only_a_stable_connection_forgives() {
+        let start = crate::time::now();
+        let mut backoff = Backoff::new(Options::default());
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..10 {
+            backoff.next_wait(&mut rng);
+        }
+        backoff.handle_lived(start, start + Duration::from_secs(9));
+        assert_eq!(backoff.ceiling(), Duration::from_secs(15));
+        backoff.handle_lived(start, start + Duration::from_secs(10));
+        assert_eq!(backoff.ceiling(), Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,126 @@
+//! Configuration: composes every concept's options, parses once, checks once.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::{
+    backoff, entry,
+    id::{ClientId, GroupName, UpstreamName},
+    link, pool, registry,
+    registry::auth::Auth,
+    selector::Strategy,
+    time::Duration,
+    wire::proof::Token,
+};
+
+/// Everything a server needs to run. Checked: no later code checks it again.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where control connections come in.
+    pub control: SocketAddr,
+    /// Where proxy connections come in; may equal `control`.
+    pub proxy: SocketAddr,
+    /// `host:port` clients use for proxy connections instead of the control host and the proxy port.
+    pub proxy_advertise: Option<String>,
+    /// Where visitors come in.
+    pub entries: Vec<entry::Options>,
+    /// Who may register.
+    pub auth: Auth,
+    /// How each configured group balances.
+    pub groups: BTreeMap<GroupName, GroupConfig>,
+    /// Limits of the registry.
+    pub registry: registry::Options,
+    /// Heartbeats and handshakes.
+    pub link: link::Options,
+    /// Limits on what strangers and visitors may take.
+    pub limits: Limits,
+    /// How it ends.
+    pub drain: Drain,
+}
+
+/// How one group chooses and keeps warm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GroupConfig {
+    /// Which target of the active set a session takes.
+    pub balance: Strategy,
+    /// How many connections are kept ready.
+    pub pool: pool::Options,
+}
+
+/// Limits on connections; each has a metric that shows how near it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections on the control and proxy ports that have not proved themselves. Default 1,024.
+    pub unproven: usize,
+    /// The same from one address; loopback is exempt. Default 32.
+    pub unproven_per_address: usize,
+    /// Sessions at once. Default 65,536.
+    pub sessions: usize,
+    /// First bytes of all sessions together, kept for replay. Default 64 MiB.
+    pub replay_bytes: usize,
+    /// Visitors waiting for a group without a target. Default 1,024.
+    pub waiting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unproven: 1024,
+            unproven_per_address: 32,
+            sessions: 65_536,
+            replay_bytes: 64 << 20,
+            waiting: 1024,
+        }
+    }
+}
+
+/// How a node ends after the first signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Between the signal and the end of accepting, for load balancers to notice. Default 0.
+    pub delay: Duration,
+    /// How long sessions may take to finish. Default 30 s.
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Everything a client needs to run. Checked: no later code checks it again.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// The name it holds at every server.
+    pub client_id: ClientId,
+    /// The group of upstreams that name none.
+    pub group: GroupName,
+    /// `host:port` of each server's control port; one link to each.
+    pub servers: Vec<String>,
+    /// The secret it proves.
+    pub token: Token,
+    /// What it serves.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Handshakes (heartbeats are the server's to set).
+    pub link: link::Options,
+    /// Pauses between connection attempts.
+    pub backoff: backoff::Options,
+    /// How it ends.
+    pub drain: Drain,
+}
+
+/// One service behind a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Its name, unique within the client.
+    pub name: UpstreamName,
+    /// The group it serves.
+    pub group: GroupName,
+    /// `host:port` of each of its addresses.
+    pub targets: Vec<String>,
+    /// How long connecting may take. Default 1 s.
+    pub connect_timeout: Duration,
+}

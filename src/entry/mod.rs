@@ -1,0 +1,21 @@
+//! Where visitors come in.
+
+use std::net::SocketAddr;
+
+use crate::{
+    id::{EntryName, GroupName},
+    session,
+};
+
+/// One public TCP address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Its name, for logs and metrics.
+    pub name: EntryName,
+    /// Where it listens; port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// The group its visitors go to.
+    pub group: GroupName,
+    /// How its sessions behave.
+    pub session: session::Options,
+}

@@ -1,0 +1,233 @@
+//! Everything that comes from outside: sockets, names, tasks, randomness, the signal to stop.
+//!
+//! Production fills these seams from the operating system, the simulator from its world. Code in Adit
+//! asks `Env` and nobody else, or the simulator could not see it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rand::{Rng, SeedableRng, TryRng, rngs::SysRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::{sync::watch, task::AbortHandle};
+
+use crate::{
+    metrics::Metrics,
+    transport::{BoxFuture, Transport, tcp::Tcp},
+};
+
+/// The world as one node sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Opens and accepts connections.
+    pub transport: Arc<dyn Transport>,
+    /// Turns host names into addresses.
+    pub resolver: Arc<dyn Resolver>,
+    /// Runs the tasks that move bytes.
+    pub spawner: Arc<dyn Spawner>,
+    /// Where every random choice and every nonce comes from.
+    pub entropy: Entropy,
+    /// Says when to drain and when to end.
+    pub stop: Stop,
+    /// What this node counts.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Env {
+    /// The real world: TCP sockets, the system resolver, the current tokio runtime, system randomness.
+    pub fn production(stop: Stop) -> Self {
+        Self {
+            transport: Arc::new(Tcp),
+            resolver: Arc::new(SystemResolver),
+            spawner: Arc::new(RuntimeSpawner),
+            entropy: Entropy::System,
+            stop,
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
+
+    /// Spawns a task that is aborted when the returned handle is dropped.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
+        self.spawner.spawn(Box::pin(future))
+    }
+
+    /// Resolves `host:port` to addresses, in the resolver's order.
+    ///
+    /// # Errors
+    /// No port, an unknown host, or a resolver that does not answer.
+    pub async fn resolve(&self, authority: &str) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(addr) = authority.parse() {
+            return Ok(vec![addr]);
+        }
+        let addresses = self.resolver.resolve(authority.to_owned()).await?;
+        if addresses.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no address for {authority}"),
+            ));
+        }
+        Ok(addresses)
+    }
+}
+
+/// Turns names into addresses.
+pub trait Resolver: Send + Sync {
+    /// Resolves `host:port`.
+    fn resolve(&self, authority: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+}
+
+struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, authority: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host(authority).await?.collect()) })
+    }
+}
+
+/// Starts tasks: on the workers in production, on the simulated host in simulation.
+pub trait Spawner: Send + Sync {
+    /// Starts `future`; dropping the handle aborts it.
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Task;
+}
+
+struct RuntimeSpawner;
+
+impl Spawner for RuntimeSpawner {
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
+        #[allow(clippy::disallowed_methods, reason = "this is the seam itself")]
+        Task::new(tokio::spawn(future).abort_handle())
+    }
+}
+
+/// A running task; dropping it aborts the task.
+#[must_use = "dropping a task aborts it; call detach() to let it run"]
+#[derive(Debug)]
+pub struct Task(Option<AbortHandle>);
+
+impl Task {
+    /// Wraps the handle of a task that was just started.
+    pub fn new(handle: AbortHandle) -> Self {
+        Self(Some(handle))
+    }
+
+    /// Lets the task run to its own end.
+    pub fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.abort();
+        }
+    }
+}
+
+/// The source of all randomness.
+#[derive(Clone, Debug)]
+pub enum Entropy {
+    /// The operating system's random source.
+    System,
+    /// A seed; each generator drawn from it gets a stream of its own.
+    Seeded {
+        /// The seed of the whole run.
+        seed: u64,
+        /// The stream the next generator gets.
+        next_stream: Arc<AtomicU64>,
+    },
+}
+
+impl Entropy {
+    /// Randomness that replays: for simulation and tests only.
+    pub fn seeded(seed: u64) -> Self {
+        Self::Seeded {
+            seed,
+            next_stream: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// A generator for choices (balancing, jitter). Not for secrets.
+    pub fn rng(&self) -> ChaCha8Rng {
+        match self {
+            Self::System => ChaCha8Rng::from_seed(self.bytes()),
+            Self::Seeded { seed, next_stream } => {
+                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+                rng.set_stream(next_stream.fetch_add(1, Ordering::Relaxed));
+                rng
+            }
+        }
+    }
+
+    /// Fresh bytes, unpredictable in production: for nonces, tickets and boot ids.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing safe could follow.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        match self {
+            Self::System => SysRng
+                .try_fill_bytes(&mut bytes)
+                .expect("the system's random source answers"),
+            Self::Seeded { .. } => self.rng().fill_bytes(&mut bytes),
+        }
+        bytes
+    }
+}
+
+/// How far a node has been told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopPhase {
+    /// Serve.
+    Running,
+    /// Take nothing new, let what runs finish until the deadline.
+    Draining,
+    /// End at once.
+    Ending,
+}
+
+/// The receiving end of the stop signal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<StopPhase>);
+
+/// The sending end of the stop signal; dropping it never stops anything.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<watch::Sender<StopPhase>>);
+
+impl Stop {
+    /// A stop signal that has not been given, with its sending end.
+    pub fn channel() -> (Stopper, Self) {
+        let (sender, receiver) = watch::channel(StopPhase::Running);
+        (Stopper(Arc::new(sender)), Self(receiver))
+    }
+
+    /// The phase right now.
+    pub fn phase(&self) -> StopPhase {
+        *self.0.borrow()
+    }
+
+    /// Waits until the node is told to go at least as far as `phase`.
+    pub async fn reached(&mut self, phase: StopPhase) {
+        if self.0.wait_for(|now| *now >= phase).await.is_err() {
+            // Nobody can give the signal any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Stopper {
+    /// Goes one phase further: first drain, then end.
+    pub fn advance(&self) {
+        self.0.send_modify(|phase| {
+            *phase = match *phase {
+                StopPhase::Running => StopPhase::Draining,
+                StopPhase::Draining | StopPhase::Ending => StopPhase::Ending,
+            }
+        });
+    }
+}

@@ -1,0 +1,36 @@
+//! Adit: a reverse tunnel and TCP forwarder.
+//!
+//! A public server and any number of clients behind NAT carry traffic to services nobody can reach from
+//! outside. Everything Adit does is one sentence:
+//!
+//! ```text
+//! visitor -> entry -> rules -> group -> active set -> target -> pool -> stream -> session -> upstream
+//! ```
+//!
+//! The modules stand in floor order: each imports only what stands below it. `docs/architecture.md` is the
+//! guided tour.
+
+// The roof: roles assemble actors from configuration.
+pub mod role;
+pub mod config;
+
+// Where visitors come in, and one visitor's way through.
+pub mod entry;
+pub mod session;
+
+// Who is here, who may be used, what is warm.
+pub mod registry;
+pub mod selector;
+pub mod pool;
+
+// One connection between client and server, and what crosses it.
+pub mod link;
+pub mod wire;
+
+// The ground.
+pub mod env;
+pub mod metrics;
+pub mod backoff;
+pub mod id;
+pub mod time;
+pub mod transport;

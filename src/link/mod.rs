@@ -1,0 +1,24 @@
+//! One connection between client and server: frames over a stream, heartbeats, keepalive.
+
+use crate::time::Duration;
+
+/// How links behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Between two heartbeats on the control connection. Default 5 s.
+    pub heartbeat: Duration,
+    /// Heartbeat intervals without any sign of life after which a link is dead. Default 3.
+    pub missed_max: u32,
+    /// From accept (or connect) to the end of the handshake. Default 5 s.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(5),
+            missed_max: 3,
+            handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}

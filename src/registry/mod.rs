@@ -1,0 +1,21 @@
+//! Who is here: the clients, what they serve, and what their links carry.
+
+pub mod auth;
+
+/// How many clients, and how much of each, the registry takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Registered clients. Default 10,000.
+    pub clients_max: usize,
+    /// Upstreams per client. Default 64; at most 256 fit a `Register`.
+    pub upstreams_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clients_max: 10_000,
+            upstreams_max: 64,
+        }
+    }
+}

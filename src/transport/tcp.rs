@@ -1,0 +1,99 @@
+//! TCP on the operating system's sockets.
+
+use std::{io, net::SocketAddr};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::{BoxFuture, Listener, Stream, Transport};
+use crate::time::Duration;
+
+/// Idle time before the kernel asks whether the peer is there, the pause between questions, and how many
+/// go unanswered before the connection is dead: 30 s in all. Longer hides a dead peer; shorter costs packets.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
+
+/// How long sent bytes may stay unacknowledged. Longer hides a black hole; shorter kills slow mobile paths.
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connections the kernel completes ahead of `accept`. Smaller drops SYNs in a burst.
+const BACKLOG: i32 = 1024;
+
+/// The production transport. Stateless.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Transport for Tcp {
+    fn connect(&self, peer: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let socket = if peer.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            let stream = socket.connect(peer).await?;
+            tune(&stream)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn listen(&self, local: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&local.into())?;
+            socket.listen(BACKLOG)?;
+            let inner = TcpListener::from_std(socket.into())?;
+            let local = inner.local_addr()?;
+            Ok(Box::new(Bound { inner, local }) as Box<dyn Listener>)
+        })
+    }
+}
+
+struct Bound {
+    inner: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener for Bound {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        Box::pin(async move {
+            loop {
+                let (stream, peer) = self.inner.accept().await?;
+                // A peer that reset while it queued cannot be tuned; the next one may be fine.
+                if tune(&stream).is_ok() {
+                    return Ok((Box::new(stream) as Box<dyn Stream>, peer));
+                }
+            }
+        })
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let (idle, interval, retries) = KEEPALIVE;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(retries),
+    )?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+impl Stream for TcpStream {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        TcpStream::peer_addr(self).ok()
+    }
+
+    fn reset(self: Box<Self>) {
+        // Zero linger makes the close that follows send RST instead of FIN. Failing means the socket is
+        // already gone, and then there is nobody to tell.
+        let _ = self.set_zero_linger();
+    }
+}
