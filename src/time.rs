@@ -4,6 +4,11 @@
 //! Cores never call [`now`]; they are told the time.
 
 pub use std::time::{Duration, Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 /// The present, on the runtime's clock.
 pub fn now() -> Instant {
@@ -24,4 +29,39 @@ pub fn sleep_until(deadline: Instant) -> tokio::time::Sleep {
 /// Runs `future` for at most `duration`; `None` when time ran out.
 pub async fn within<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(duration, future).await.ok()
+}
+
+/// One timer that a task re-arms as its deadline moves; moving it later costs nothing.
+#[derive(Debug, Default)]
+pub struct Timer {
+    sleep: Option<(Pin<Box<tokio::time::Sleep>>, Instant)>,
+}
+
+impl Timer {
+    /// Ready when `deadline` has come; never when there is none.
+    ///
+    /// A deadline that moved later leaves the timer as it is: it wakes once for nothing and is armed anew.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        loop {
+            let (sleep, armed) = self
+                .sleep
+                .get_or_insert_with(|| (Box::pin(sleep_until(deadline)), deadline));
+            if *armed > deadline {
+                sleep.as_mut().reset(deadline.into());
+                *armed = deadline;
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if *armed >= deadline {
+                self.sleep = None;
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline.into());
+            *armed = deadline;
+        }
+    }
 }

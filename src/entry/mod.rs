@@ -1,5 +1,7 @@
 //! Where visitors come in.
 
+pub mod tcp;
+
 use std::net::SocketAddr;
 
 use crate::{

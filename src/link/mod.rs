@@ -1,5 +1,15 @@
 //! One connection between client and server: frames over a stream, heartbeats, keepalive.
 
+pub mod buffer;
+pub mod client;
+pub mod connect;
+pub mod control;
+pub mod framed;
+pub mod gauges;
+pub mod keepalive;
+pub mod pulse;
+pub mod server;
+
 use crate::time::Duration;
 
 /// How links behave.

@@ -1,5 +1,10 @@
 //! Warm, ready connections to each target.
 
+pub mod actor;
+pub mod conn;
+pub mod shelf;
+pub mod sizing;
+
 /// How many connections are kept ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {

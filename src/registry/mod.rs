@@ -1,6 +1,10 @@
 //! Who is here: the clients, what they serve, and what their links carry.
 
+pub mod actor;
 pub mod auth;
+pub mod door;
+pub mod table;
+pub mod tunnels;
 
 /// How many clients, and how much of each, the registry takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,18 @@
 //! One proxied connection, from accept to last byte.
 
+pub mod actor;
+pub mod attempts;
+pub mod carry;
+pub mod core;
+pub mod dialler;
+pub mod first_bytes;
+pub mod raw;
+pub mod relay;
+pub mod serve;
+pub mod uplink;
+pub mod upstream_side;
+pub mod visitor_side;
+
 use crate::time::Duration;
 
 /// What happens to a visitor whose bytes may have reached an upstream that then broke before `Started`.

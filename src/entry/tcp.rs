@@ -1,0 +1,53 @@
+//! A public TCP address: every connection is one session.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use actix::Actor;
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use crate::{
+    id::SessionId,
+    session::{
+        actor::{Desk, Session},
+        raw::RawStream,
+    },
+    time::{self, Duration},
+    transport::Listener,
+};
+
+/// The pause after a failed accept (descriptors ran out): long enough for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all entries of a server share.
+#[derive(Clone)]
+pub struct Slots {
+    /// One permit per session.
+    pub sessions: Arc<Semaphore>,
+    /// The number of the next session.
+    pub next: Rc<Cell<u64>>,
+}
+
+/// Accepts visitors for ever. Runs on the control thread: a session crosses threads once, when it is
+/// handed to a proxy connection.
+pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                desk.env.metrics.accept_pauses.inc();
+                warn!(%error, entry = %desk.entry, "accepting paused");
+                time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        desk.env.metrics.visitors.inc();
+        let visitor = RawStream::new(stream);
+        let Ok(slot) = Arc::clone(&slots.sessions).try_acquire_owned() else {
+            desk.env.metrics.session_outcomes.inc("too_many_sessions");
+            continue;
+        };
+        let id = SessionId::new(slots.next.replace(slots.next.get() + 1));
+        Session::new(Rc::clone(&desk), id, visitor, peer, slot).start();
+    }
+}

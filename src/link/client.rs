@@ -1,0 +1,248 @@
+//! The client's end of a control connection. Owns heartbeats and what is said on the link; never
+//! reconnects, never opens a proxy connection.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use tokio::sync::mpsc;
+
+use super::{
+    Options,
+    control::{self, Came, Closed, OUTBOX_LEN, Outbox},
+    framed::Framed,
+    gauges::LinkGauges,
+    pulse::{Beat, Pulse},
+};
+use crate::{
+    env::{Env, Task},
+    id::ProxyConnId,
+    time::{self, Duration, Instant},
+    wire::{
+        message::{GoAway, Heartbeat, ProxyConnFailed, ResetCode, ToClient, ToServer},
+        preamble::Purpose,
+    },
+};
+
+/// The client's link to one server.
+pub struct ClientLink {
+    began: Instant,
+    gauges: Arc<LinkGauges>,
+    /// Sessions in flight, told with each heartbeat.
+    load: Arc<AtomicUsize>,
+    outbox: Option<Outbox<ToServer>>,
+    events: Recipient<LinkEvent>,
+    pulse: Pulse,
+    seq: u64,
+    measured: Option<Duration>,
+    task: Option<Task>,
+    lost: bool,
+}
+
+impl ClientLink {
+    /// Starts the link of a registration that the server has just granted.
+    pub fn open(
+        env: &Env,
+        framed: Framed,
+        options: &Options,
+        load: Arc<AtomicUsize>,
+        events: Recipient<LinkEvent>,
+    ) -> Addr<Self> {
+        let (outbox, rx) = mpsc::channel(OUTBOX_LEN);
+        let began = time::now();
+        let pulse = Pulse::beating(began, options);
+        Self::create(|ctx| {
+            let me = ctx.address();
+            let pump = control::run(framed, rx, me.clone().recipient(), me.recipient());
+            Self {
+                began,
+                gauges: Arc::default(),
+                load,
+                outbox: Some(outbox),
+                events,
+                pulse,
+                seq: 0,
+                measured: None,
+                task: Some(env.spawn(pump)),
+                lost: false,
+            }
+        })
+    }
+}
+
+/// Tell the server that this client drains.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SayGoAway;
+
+/// Tell the server that a connection it asked for could not be opened.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SayConnFailed(pub ProxyConnId, pub ResetCode);
+
+/// End the link without an event.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Close;
+
+/// What a link tells the client.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum LinkEvent {
+    /// The link has ended; `silent`: the server was declared dead, not heard to leave.
+    Lost {
+        /// Whether it fell silent.
+        silent: bool,
+        /// For logs.
+        reason: &'static str,
+    },
+    /// The server wants these proxy connections.
+    ConnsRequested(Vec<ProxyConnId>),
+    /// The server drains; come back after this time.
+    ServerDraining(Duration),
+    /// The server will start nothing more here.
+    DrainAcknowledged,
+}
+
+impl Actor for ClientLink {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.drive(ctx);
+    }
+}
+
+impl Handler<SayGoAway> for ClientLink {
+    type Result = ();
+
+    fn handle(&mut self, _: SayGoAway, ctx: &mut Self::Context) {
+        let reason = "the client is draining".to_owned();
+        self.say(
+            ctx,
+            ToServer::GoAway(GoAway {
+                reason,
+                ..GoAway::default()
+            }),
+        );
+    }
+}
+
+impl Handler<SayConnFailed> for ClientLink {
+    type Result = ();
+
+    fn handle(&mut self, SayConnFailed(id, code): SayConnFailed, ctx: &mut Self::Context) {
+        let id = serde_bytes::ByteBuf::from(*id.bytes());
+        self.say(
+            ctx,
+            ToServer::ProxyConnFailed(ProxyConnFailed {
+                id,
+                code: code.code(),
+            }),
+        );
+    }
+}
+
+impl Handler<Close> for ClientLink {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
+        self.lost = true;
+        self.end(ctx);
+    }
+}
+
+impl Handler<Came<ToClient>> for ClientLink {
+    type Result = ();
+
+    fn handle(&mut self, Came(message): Came<ToClient>, ctx: &mut Self::Context) {
+        let now = time::now();
+        self.pulse.handle_input(now);
+        match message {
+            ToClient::HeartbeatAck(ack) => {
+                let sent = self.began + Duration::from_micros(ack.at);
+                if let Some(rtt) = now.checked_duration_since(sent) {
+                    self.gauges.set_rtt(rtt);
+                    self.measured = Some(rtt);
+                }
+            }
+            ToClient::RequestNewProxyConn(request) if request.purpose == Purpose::Proxy as u8 => {
+                let ids = request
+                    .ids
+                    .iter()
+                    .filter_map(|id| <[u8; 16]>::try_from(id.as_slice()).ok());
+                self.events
+                    .do_send(LinkEvent::ConnsRequested(ids.map(ProxyConnId::new).collect()));
+            }
+            // A newer server may ask for other kinds of connections; it hears nothing and does without.
+            ToClient::RequestNewProxyConn(_) | ToClient::Pong => {}
+            ToClient::GoAway(away) => {
+                self.say(ctx, ToServer::GoAwayAck);
+                let retry_after = Duration::from_millis(away.retry_after_ms.into());
+                self.events.do_send(LinkEvent::ServerDraining(retry_after));
+            }
+            ToClient::GoAwayAck => self.events.do_send(LinkEvent::DrainAcknowledged),
+            _ => self.lose(ctx, "violation", false),
+        }
+    }
+}
+
+impl Handler<Closed> for ClientLink {
+    type Result = ();
+
+    fn handle(&mut self, Closed(reason): Closed, ctx: &mut Self::Context) {
+        self.lose(ctx, reason, false);
+    }
+}
+
+impl ClientLink {
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        let now = time::now();
+        match self.pulse.handle_timeout(now) {
+            Beat::Silent => return self.lose(ctx, "silent", true),
+            Beat::Send => self.beat(ctx, now),
+            Beat::Nothing => {}
+        }
+        let wait = self.pulse.poll_timeout().saturating_duration_since(time::now());
+        ctx.run_later(wait, Self::drive);
+    }
+
+    fn beat(&mut self, ctx: &mut Context<Self>, now: Instant) {
+        self.seq += 1;
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let beat = Heartbeat {
+            seq: self.seq,
+            at: micros(now - self.began),
+            load: u32::try_from(self.load.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            rtt: self.measured.map_or(0, micros),
+        };
+        self.say(ctx, ToServer::Heartbeat(beat));
+    }
+
+    fn say(&mut self, ctx: &mut Context<Self>, message: ToServer) {
+        if let Some(outbox) = &self.outbox
+            && outbox.try_send(message).is_err()
+        {
+            self.lose(ctx, "outbox_full", true);
+        }
+    }
+
+    fn lose(&mut self, ctx: &mut Context<Self>, reason: &'static str, silent: bool) {
+        if !std::mem::replace(&mut self.lost, true) {
+            self.events.do_send(LinkEvent::Lost { silent, reason });
+        }
+        if silent {
+            self.task = None;
+        }
+        self.end(ctx);
+    }
+
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.outbox = None;
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+        ctx.stop();
+    }
+}

@@ -1,0 +1,113 @@
+//! How a client gets registered: connect, prove, be admitted.
+
+use std::io;
+
+use serde_bytes::ByteBuf;
+
+use super::{
+    Options,
+    framed::{Framed, FramedError},
+};
+use crate::{
+    env::Env,
+    time,
+    transport::Stream,
+    wire::{
+        handshake::{Greeting, HandshakeError, NONCE_LEN, Registered},
+        message::{Register, Upstream},
+        proof::{LinkKey, Token},
+    },
+};
+
+/// What a client says of itself, at every server and every reconnect.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The name it wants to hold.
+    pub client_id: String,
+    /// The group of upstreams that name none.
+    pub group: String,
+    /// What it serves.
+    pub upstreams: Vec<Upstream>,
+    /// Random, once per process.
+    pub instance: [u8; 16],
+    /// The secret it proves.
+    pub token: Token,
+}
+
+/// Why a registration did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection: the server is down, or a name does not resolve.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server did not answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(time::Duration),
+    /// The connection ended during the handshake.
+    #[error("the handshake was cut short: {0}")]
+    Framed(#[from] FramedError),
+    /// The server said no, or could not prove itself.
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+}
+
+/// Connects to `server` (`host:port`) and registers.
+///
+/// # Errors
+/// [`ConnectError`]; all are worth another try, later.
+pub async fn register(
+    env: &Env,
+    server: &str,
+    identity: &Identity,
+    previous: Option<&LinkKey>,
+    options: &Options,
+) -> Result<(Framed, Registered), ConnectError> {
+    let attempt = async {
+        let stream = dial(env, server).await?;
+        greet(env, Framed::new(stream, 0), identity, previous).await
+    };
+    let deadline = options.handshake_timeout;
+    time::within(deadline, attempt)
+        .await
+        .unwrap_or(Err(ConnectError::Timeout(deadline)))
+}
+
+/// Connects to the first address of `authority` that answers.
+///
+/// # Errors
+/// The last address's error.
+pub async fn dial(env: &Env, authority: &str) -> io::Result<Box<dyn Stream>> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in env.resolve(authority).await? {
+        match env.transport.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn greet(
+    env: &Env,
+    mut framed: Framed,
+    identity: &Identity,
+    previous: Option<&LinkKey>,
+) -> Result<(Framed, Registered), ConnectError> {
+    let register = Register {
+        client_id: identity.client_id.clone(),
+        group: identity.group.clone(),
+        upstreams: identity.upstreams.clone(),
+        instance: ByteBuf::from(identity.instance),
+        features: Vec::new(),
+        nonce: ByteBuf::from(env.entropy.bytes::<NONCE_LEN>()),
+    };
+    let (greeting, bytes) = Greeting::new(register);
+    framed.queue_raw(&bytes);
+    framed.flush().await?;
+    let head = framed.read_head().await?;
+    let (challenged, proof) = greeting.handle_challenge(&head, &[], identity.token.clone(), previous)?;
+    framed.queue(0, &proof);
+    framed.flush().await?;
+    let head = framed.read_head().await?;
+    Ok((framed, challenged.handle_result(&head)?))
+}

@@ -1,0 +1,92 @@
+//! Moves the frames of a control connection between its socket and its actor.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use actix::{Message, Recipient};
+use tokio::sync::mpsc;
+
+use super::framed::{Framed, FramedError, Input};
+use crate::wire::message;
+
+/// Frames that may wait to be written. A link that takes none of so many is as good as dead.
+pub const OUTBOX_LEN: usize = 256;
+
+/// A frame to write, already typed.
+pub type Outbox<M> = mpsc::Sender<M>;
+
+/// Event: a message came in.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Came<M: Send>(pub M);
+
+/// Event: the connection is no more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Closed(pub &'static str);
+
+/// Reads and writes until either side ends. Closing the outbox flushes it and ends the connection.
+pub async fn run<In, Out>(
+    mut framed: Framed,
+    mut outbox: mpsc::Receiver<Out>,
+    inbox: Recipient<Came<In>>,
+    closed: Recipient<Closed>,
+) where
+    In: message::Message + 'static,
+    Out: message::Message,
+{
+    framed.deliver_pongs();
+    let cause = loop {
+        // One message at a time is under way to the actor: a peer that talks too fast waits in its socket.
+        match poll_fn(|cx| poll_one(&mut framed, &mut outbox, cx)).await {
+            Ok(Some(came)) => {
+                if inbox.send(Came(came)).await.is_err() {
+                    break "actor_gone";
+                }
+            }
+            Ok(None) => break "left",
+            Err(error) => break error.label(),
+        }
+    };
+    closed.do_send(Closed(cause));
+}
+
+/// `None` when this side has said its last word.
+fn poll_one<In: message::Message, Out: message::Message>(
+    framed: &mut Framed,
+    outbox: &mut mpsc::Receiver<Out>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<In>, FramedError>> {
+    loop {
+        if let Poll::Ready(Err(error)) = framed.poll_flush(cx) {
+            return Poll::Ready(Err(error.into()));
+        }
+        if framed.is_flushed() {
+            match outbox.poll_recv(cx) {
+                Poll::Ready(Some(message)) => {
+                    framed.queue(0, &message);
+                    continue;
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {}
+            }
+        }
+        match framed.poll_input(cx) {
+            Poll::Ready(Ok(Input::Head(head))) => match head.message()? {
+                Some(message) => return Poll::Ready(Ok(Some(message))),
+                None => continue,
+            },
+            Poll::Ready(Ok(Input::Body(_))) => return Poll::Ready(Err(FramedError::Unexpected)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // Reading may have queued an answer to a PING.
+            Poll::Pending if framed.is_flushed() => return Poll::Pending,
+            Poll::Pending => match framed.poll_flush(cx) {
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => return Poll::Pending,
+            },
+        }
+    }
+}

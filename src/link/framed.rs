@@ -1,0 +1,339 @@
+//! A stream that speaks frames: where bytes meet the decoder.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    buffer::Buffer,
+    keepalive::{Act, Keepalive},
+};
+use crate::{
+    time::{self, Instant, Timer},
+    transport::Stream,
+    wire::{
+        codec::{Decoder, FrameError, Head, Piece, encode},
+        frame::{Prefix, kind},
+        message::{DecodeError, Message},
+    },
+};
+
+/// Queued answers beyond this are dropped: a peer that pings and does not read must not fill memory.
+const ANSWERS_LEN_MAX: usize = 256;
+
+/// Why a framed stream came to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum FramedError {
+    /// The peer closed.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer did not answer.
+    #[error("the peer fell silent")]
+    Silent,
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A frame that has no place here.
+    #[error("a frame came where none was expected")]
+    Unexpected,
+    /// Not frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Not a message of this direction.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl FramedError {
+    /// Whether the peer broke the protocol, as opposed to leaving.
+    pub fn is_violation(&self) -> bool {
+        matches!(self, Self::Unexpected | Self::Frame(_) | Self::Decode(_))
+    }
+
+    /// A short name for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::Io(_) => "io",
+            Self::Unexpected => "unexpected",
+            Self::Frame(_) | Self::Decode(_) => "malformed",
+        }
+    }
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Input {
+    /// A head; its body, if any, follows.
+    Head(Head),
+    /// So many bytes of the body lie ready in [`Framed::body`].
+    Body(usize),
+}
+
+/// A stream, its decoder, and what is on its way out. PING is answered in here, and PONG
+/// swallowed unless someone asked for it.
+pub struct Framed {
+    stream: Box<dyn Stream>,
+    decoder: Decoder,
+    /// Read, not yet decoded.
+    inbound: Option<Buffer>,
+    /// The rest of a DATA frame; older than anything in `control`.
+    outbound: Option<Buffer>,
+    /// Encoded control frames, and how much of them is written.
+    control: Vec<u8>,
+    control_written: usize,
+    keepalive: Keepalive,
+    deliver_pongs: bool,
+}
+
+impl Framed {
+    /// Speaks frames over `stream`, with DATA bodies of at most `body_len_max` bytes.
+    pub fn new(stream: Box<dyn Stream>, body_len_max: u32) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(body_len_max),
+            inbound: None,
+            outbound: None,
+            control: Vec::new(),
+            control_written: 0,
+            keepalive: Keepalive::new(time::now()),
+            deliver_pongs: false,
+        }
+    }
+
+    /// From now on PONG is input like any other: its receiver waits for it.
+    pub fn deliver_pongs(&mut self) {
+        self.deliver_pongs = true;
+    }
+
+    /// Queues a frame; [`poll_flush`](Self::poll_flush) sends it.
+    pub fn queue<M: Message>(&mut self, stream_id: u32, message: &M) {
+        encode(&mut self.control, stream_id, message);
+    }
+
+    /// Queues bytes that are frames already.
+    pub fn queue_raw(&mut self, frames: &[u8]) {
+        self.control.extend_from_slice(frames);
+    }
+
+    /// Queues a DATA frame whose body is copied; for small bodies off the hot path.
+    pub fn queue_data(&mut self, stream_id: u32, body: &[u8]) {
+        let len = u32::try_from(body.len()).expect("a copied body is small");
+        self.control
+            .extend_from_slice(&Prefix::data(stream_id, len).encode());
+        self.control.extend_from_slice(body);
+    }
+
+    /// Takes a buffer that holds a whole DATA frame. Only when [`is_flushed`](Self::is_flushed).
+    pub fn queue_buffer(&mut self, frame: Buffer) {
+        debug_assert!(
+            self.is_flushed(),
+            "a data frame is queued only behind everything else"
+        );
+        self.outbound = Some(frame);
+    }
+
+    /// Whether everything queued was written.
+    pub fn is_flushed(&self) -> bool {
+        self.outbound.is_none() && self.control.is_empty()
+    }
+
+    /// Whether it stands between two frames in both directions, with nothing left over.
+    pub fn is_clean(&self) -> bool {
+        self.is_flushed() && self.decoder.is_empty() && self.inbound.is_none()
+    }
+
+    /// Writes what is queued. Cancel safe: what was not written stays queued.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(buffer) = &mut self.outbound {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buffer.filled()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            buffer.start += n;
+            if buffer.is_empty()
+                && let Some(buffer) = self.outbound.take()
+            {
+                buffer.give();
+            }
+        }
+        while self.control_written < self.control.len() {
+            let rest = &self.control[self.control_written..];
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.control_written += n;
+        }
+        if self.control_written > 0 {
+            self.control_written = 0;
+            self.control.clear();
+            // A replayed copy may have grown it; an idle connection holds no more than a few frames.
+            self.control.shrink_to(ANSWERS_LEN_MAX);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the next head, or for bytes of a body. Cancel safe.
+    ///
+    /// # Errors
+    /// [`FramedError`]; the stream is not usable any more.
+    pub fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input, FramedError>> {
+        loop {
+            let mut buffer = match self.inbound.take() {
+                Some(buffer) => buffer,
+                None => ready!(self.poll_fill(cx))?,
+            };
+            let mut input = buffer.filled();
+            let piece = self.decoder.next(&mut input)?;
+            buffer.start = buffer.end - input.len();
+            match piece {
+                Piece::Incomplete => buffer.give(),
+                Piece::Body(n) => {
+                    self.inbound = Some(buffer);
+                    return Poll::Ready(Ok(Input::Body(n)));
+                }
+                Piece::Head(head) => {
+                    if buffer.is_empty() {
+                        buffer.give();
+                    } else {
+                        self.inbound = Some(buffer);
+                    }
+                    match head.prefix.kind {
+                        kind::PING => self.answer(head.prefix.stream_id),
+                        kind::PONG if !self.deliver_pongs => {}
+                        _ => return Poll::Ready(Ok(Input::Head(head))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes of the body that [`Input::Body`] announced, with the stream's own half untouched.
+    pub fn body(&self, n: usize) -> &[u8] {
+        self.inbound.as_ref().map_or(&[], |buffer| &buffer.filled()[..n])
+    }
+
+    /// Tells that `n` bytes of the body were used.
+    pub fn consume_body(&mut self, n: usize) {
+        self.decoder.consume_body(n);
+        if let Some(buffer) = &mut self.inbound {
+            buffer.start += n;
+            if buffer.is_empty()
+                && let Some(buffer) = self.inbound.take()
+            {
+                buffer.give();
+            }
+        }
+    }
+
+    /// Tells that input is (not) left unread on purpose.
+    pub fn handle_stalled(&mut self, now: Instant, stalled: bool) {
+        self.keepalive.handle_stalled(now, stalled);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub fn poll_timeout(&self) -> Instant {
+        self.keepalive.poll_timeout()
+    }
+
+    /// Asks a quiet peer; says [`FramedError::Silent`] when it did not answer.
+    ///
+    /// # Errors
+    /// [`FramedError::Silent`].
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), FramedError> {
+        match self.keepalive.handle_timeout(now) {
+            None => {}
+            Some(Act::Ping) => self.queue_bare(kind::PING, 0),
+            Some(Act::Dead) => return Err(FramedError::Silent),
+        }
+        Ok(())
+    }
+
+    /// Watches a connection between two sessions: answers and asks PINGs, until something else comes in.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`FramedError`]; [`FramedError::Silent`] among them.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Result<Input, FramedError>> {
+        loop {
+            if let Poll::Ready(input) = self.poll_input(cx) {
+                return Poll::Ready(input);
+            }
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            let due = self.poll_timeout();
+            ready!(timer.poll(cx, Some(due)));
+            self.handle_timeout(time::now())?;
+        }
+    }
+
+    /// Waits for the next head on a connection that carries no DATA. Cancel safe.
+    ///
+    /// # Errors
+    /// [`FramedError`]; a body is one.
+    pub async fn read_head(&mut self) -> Result<Head, FramedError> {
+        poll_fn(|cx| {
+            // Answers to PING are queued by reading; they must not wait for the next write.
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            let input = self.poll_input(cx);
+            let _ = self.poll_flush(cx)?;
+            match ready!(input)? {
+                Input::Head(head) => Poll::Ready(Ok(head)),
+                Input::Body(_) => Poll::Ready(Err(FrameError::UnexpectedBody(kind::DATA).into())),
+            }
+        })
+        .await
+    }
+
+    /// Writes everything queued. Cancel safe.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Ends the stream so that the peer sees a reset.
+    pub fn reset(self) {
+        self.stream.reset();
+    }
+
+    fn answer(&mut self, token: u32) {
+        if self.control.len() < ANSWERS_LEN_MAX {
+            self.queue_bare(kind::PONG, token);
+        }
+    }
+
+    fn queue_bare(&mut self, kind: u8, stream_id: u32) {
+        self.control
+            .extend_from_slice(&Prefix::bare(kind, stream_id).encode());
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, FramedError>> {
+        let mut buffer = Buffer::take();
+        let mut read = ReadBuf::new(buffer.whole());
+        let result = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let n = read.filled().len();
+        match result {
+            Poll::Ready(Ok(())) if n > 0 => {
+                buffer.end = n;
+                self.keepalive.handle_input(time::now());
+                Poll::Ready(Ok(buffer))
+            }
+            other => {
+                buffer.give();
+                other.map(|result| Err(result.err().map_or(FramedError::Closed, FramedError::Io)))
+            }
+        }
+    }
+}

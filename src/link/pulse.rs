@@ -1,0 +1,122 @@
+//! The heartbeat of a control connection. Pure: it is told the time.
+
+use super::Options;
+use crate::time::{Duration, Instant};
+
+/// A timer this late means that this process slept; the interval does not count against the peer.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Judges silence on either side, and says when the client's next beat is due.
+#[derive(Debug)]
+pub struct Pulse {
+    interval: Duration,
+    missed_max: u32,
+    silent_at: Instant,
+    beat_at: Option<Instant>,
+}
+
+impl Pulse {
+    /// The server's side: only listens.
+    pub fn listening(now: Instant, options: &Options) -> Self {
+        let (interval, missed_max) = (options.heartbeat, options.missed_max);
+        Self {
+            interval,
+            missed_max,
+            silent_at: now + interval * missed_max,
+            beat_at: None,
+        }
+    }
+
+    /// The client's side: beats at once, and then every interval.
+    pub fn beating(now: Instant, options: &Options) -> Self {
+        Self {
+            beat_at: Some(now),
+            ..Self::listening(now, options)
+        }
+    }
+
+    /// Any frame is a sign of life.
+    pub fn handle_input(&mut self, now: Instant) {
+        self.silent_at = now + self.interval * self.missed_max;
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Instant {
+        self.beat_at
+            .map_or(self.silent_at, |beat| beat.min(self.silent_at))
+    }
+
+    /// What the time calls for.
+    pub fn handle_timeout(&mut self, now: Instant) -> Beat {
+        if now > self.poll_timeout() + LATE {
+            self.silent_at = self.silent_at.max(now + self.interval);
+        }
+        if now >= self.silent_at {
+            return Beat::Silent;
+        }
+        match self.beat_at {
+            Some(due) if now >= due => {
+                self.beat_at = Some(now + self.interval);
+                Beat::Send
+            }
+            _ => Beat::Nothing,
+        }
+    }
+}
+
+/// What a [`Pulse`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Not yet.
+    Nothing,
+    /// Send a heartbeat.
+    Send,
+    /// The peer is dead.
+    Silent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_missed_beats_are_silence() {
+        let start = crate::time::now();
+        let mut pulse = Pulse::listening(start, &Options::default());
+        pulse.handle_input(start + Duration::from_secs(4));
+        assert_eq!(
+            pulse.handle_timeout(start + Duration::from_secs(18)),
+            Beat::Nothing
+        );
+        assert_eq!(
+            pulse.handle_timeout(start + Duration::from_secs(19)),
+            Beat::Silent
+        );
+    }
+
+    #[test]
+    fn a_process_that_slept_grants_one_more_interval() {
+        let start = crate::time::now();
+        let mut pulse = Pulse::listening(start, &Options::default());
+        assert_eq!(
+            pulse.handle_timeout(start + Duration::from_secs(60)),
+            Beat::Nothing
+        );
+        assert_eq!(
+            pulse.handle_timeout(start + Duration::from_secs(65)),
+            Beat::Silent
+        );
+    }
+
+    #[test]
+    fn beats_come_every_interval() {
+        let start = crate::time::now();
+        let mut pulse = Pulse::beating(start, &Options::default());
+        for n in 0..3 {
+            let now = start + Duration::from_secs(5 * n);
+            pulse.handle_input(now);
+            assert_eq!(pulse.handle_timeout(now), Beat::Send);
+            assert_eq!(pulse.handle_timeout(now), Beat::Nothing);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One proxy connection at the server: parked and watched, or lent to a job, until it dies.
+
+use std::{future::poll_fn, task::Poll};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    id::{ConnId, Ordinal},
+    link::framed::{Framed, FramedError},
+    time::Timer,
+    transport::BoxFuture,
+};
+
+/// A proven proxy connection between two sessions.
+pub struct Conn {
+    /// The stream, standing between two frames.
+    pub framed: Framed,
+    /// The ordinal of the last session it carried; 0 before the first.
+    pub last: Ordinal,
+    /// The connection's one timer.
+    pub timer: Timer,
+}
+
+impl Conn {
+    /// A connection that has carried nothing yet.
+    pub fn new(framed: Framed) -> Self {
+        Self {
+            framed,
+            last: Ordinal::CONNECTION,
+            timer: Timer::default(),
+        }
+    }
+}
+
+/// Something to do with a connection: carry one session.
+pub trait Job: Send {
+    /// Uses the connection; gives it back if, and only if, it may carry the next session.
+    ///
+    /// A job that is dropped without being run must make that known to whoever waits for it.
+    fn run(self: Box<Self>, conn: Conn) -> BoxFuture<'static, Option<Conn>>;
+}
+
+/// Lends the connection behind it to one job at a time.
+pub type Lender = mpsc::Sender<Box<dyn Job>>;
+
+/// What a connection tells its pool.
+#[derive(Debug)]
+pub enum Report {
+    /// Ready for the next job.
+    Parked(ConnId),
+    /// No more; why, for metrics.
+    Gone(ConnId, &'static str),
+}
+
+/// Serves jobs until the connection dies or its pool lets go of it.
+pub async fn keep(
+    id: ConnId,
+    mut conn: Conn,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    report: impl Fn(Report),
+) {
+    let cause = loop {
+        let job = match parked(&mut conn, &mut jobs).await {
+            Ok(Some(job)) => job,
+            Ok(None) => break "retired",
+            Err(error) => break error.label(),
+        };
+        match job.run(conn).await {
+            Some(back) => conn = back,
+            None => break "used_up",
+        }
+        report(Report::Parked(id));
+    };
+    report(Report::Gone(id, cause));
+}
+
+/// Watches a parked connection: anything but PING and PONG on it is a violation.
+async fn parked(
+    conn: &mut Conn,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+) -> Result<Option<Box<dyn Job>>, FramedError> {
+    poll_fn(|cx| {
+        // The peer's word first: a job must not be given to a connection that is known to be dead.
+        match conn.framed.poll_idle(cx, &mut conn.timer) {
+            Poll::Ready(Ok(_)) => return Poll::Ready(Err(FramedError::Unexpected)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {}
+        }
+        jobs.poll_recv(cx).map(Ok)
+    })
+    .await
+}

@@ -1,0 +1,301 @@
+//! Where strangers knock: the control and proxy ports, until who came is proved.
+//!
+//! Everything a stranger can do here is bounded: connections at once, connections per address, time, bytes.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use actix::Addr;
+use tokio::io::AsyncReadExt;
+use tracing::{debug, warn};
+
+use super::{
+    Options,
+    actor::{Claim, Join, Registry},
+    auth::Auth,
+    table::Serves,
+};
+use crate::{
+    env::Env,
+    id::{ClientId, Epoch, GroupName, NameError, ProxyConnId, UpstreamName},
+    link::framed::{Framed, FramedError},
+    pool::actor::{Arrived, Pool},
+    time::{self, Duration},
+    transport::{Listener, Stream},
+    wire::{
+        frame::PROXY_BODY_LEN_MAX,
+        handshake::{Greeted, HandshakeError, NONCE_LEN, deny_stranger},
+        message::{DenyCode, ProxyConnReady, Register, ToClient, ToServer},
+        preamble::{LEN, PreambleError, Purpose},
+        proof::Token,
+    },
+};
+
+/// The pause after a failed accept (descriptors ran out): long enough for some to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the door needs to know.
+pub struct Door {
+    /// The world.
+    pub env: Env,
+    /// Who may come in.
+    pub auth: Auth,
+    /// How much each may bring.
+    pub options: Options,
+    /// How long proving may take.
+    pub handshake_timeout: Duration,
+    /// Where clients go.
+    pub registry: Addr<Registry>,
+    /// Where proxy connections go.
+    pub pool: Addr<Pool>,
+    /// Who is at the door.
+    pub waiting: Waiting,
+}
+
+/// Counts unproven connections, in all and by address. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    total_max: usize,
+    per_address_max: usize,
+    counts: Arc<RwLock<BTreeMap<IpAddr, usize>>>,
+}
+
+/// A place at the door; left on drop.
+#[derive(Debug)]
+struct Place(Waiting, IpAddr);
+
+impl Waiting {
+    /// Nobody yet; at most so many, and so many from one address that is not loopback.
+    pub fn new(total_max: usize, per_address_max: usize) -> Self {
+        Self {
+            total_max,
+            per_address_max,
+            counts: Arc::default(),
+        }
+    }
+
+    fn take(&self, address: IpAddr) -> Result<Place, &'static str> {
+        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= self.total_max {
+            return Err("unproven");
+        }
+        let count = counts.entry(address).or_default();
+        if *count >= self.per_address_max && !address.is_loopback() {
+            return Err("unproven_per_address");
+        }
+        *count += 1;
+        Ok(Place(self.clone(), address))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.0.counts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Why someone was turned away at the door.
+#[derive(Debug, thiserror::Error)]
+enum Turned {
+    #[error("no proof within the handshake deadline")]
+    Timeout,
+    #[error(transparent)]
+    Preamble(#[from] PreambleError),
+    #[error(transparent)]
+    Framed(#[from] FramedError),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("{0}")]
+    Denied(&'static str),
+    #[error("this port does not serve that purpose")]
+    Purpose,
+    #[error("the ticket was not accepted: {0}")]
+    Claim(#[from] super::table::ClaimError),
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Turned {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Preamble(_) => "preamble",
+            Self::Framed(error) => error.label(),
+            Self::Handshake(error) => error.label(),
+            Self::Name(_) => "invalid_name",
+            Self::Denied(_) => "denied",
+            Self::Purpose => "purpose",
+            Self::Claim(_) => "claim",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Door {
+    /// Accepts on `listener` for ever, admitting connections for `purposes`.
+    pub async fn serve(self: Arc<Self>, mut listener: Box<dyn Listener>, purposes: &'static [Purpose]) {
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.env.metrics.accept_pauses.inc();
+                    warn!(%error, port = listener.local_addr().port(), "accepting paused");
+                    time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let place = match self.waiting.take(peer.ip()) {
+                Ok(place) => place,
+                Err(limit) => {
+                    self.env.metrics.connections_refused.inc(limit);
+                    continue;
+                }
+            };
+            let door = Arc::clone(&self);
+            self.env
+                .spawn(async move { door.prove(stream, peer, purposes, place).await })
+                .detach();
+        }
+    }
+
+    async fn prove(&self, stream: Box<dyn Stream>, peer: SocketAddr, purposes: &[Purpose], _place: Place) {
+        self.env.metrics.connections_unproven.inc();
+        let proving = self.receive(stream, purposes);
+        let result = time::within(self.handshake_timeout, proving)
+            .await
+            .unwrap_or(Err(Turned::Timeout));
+        self.env.metrics.connections_unproven.dec();
+        if let Err(turned) = result {
+            self.env.metrics.handshake_failures.inc(turned.label());
+            debug!(%peer, reason = %turned, "connection turned away");
+        }
+    }
+
+    async fn receive(&self, mut stream: Box<dyn Stream>, purposes: &[Purpose]) -> Result<(), Turned> {
+        let mut preamble = [0; LEN];
+        stream
+            .read_exact(&mut preamble)
+            .await
+            .map_err(FramedError::from)?;
+        match Purpose::parse(&preamble)? {
+            purpose if !purposes.contains(&purpose) => Err(Turned::Purpose),
+            Purpose::Control => self.receive_client(Framed::new(stream, 0)).await,
+            Purpose::Proxy => self.receive_conn(Framed::new(stream, PROXY_BODY_LEN_MAX)).await,
+            Purpose::Link => Err(Turned::Purpose),
+        }
+    }
+
+    async fn receive_client(&self, mut framed: Framed) -> Result<(), Turned> {
+        let head = framed.read_head().await?;
+        let greeted = Greeted::handle_register(&head)?;
+        let (challenging, bytes) = greeted.challenge(self.env.entropy.bytes::<NONCE_LEN>(), &[]);
+        framed.queue_raw(&bytes);
+        framed.flush().await.map_err(FramedError::from)?;
+        let head = framed.read_head().await?;
+
+        // An unknown id is checked against a secret nobody has, so that it looks like a wrong proof.
+        let client = ClientId::new(&challenging.register.client_id);
+        let rule = client.as_ref().ok().and_then(|client| self.auth.rule(client));
+        let unknown = || Token::new(&hex(&self.env.entropy.bytes::<32>())).unwrap_or(Token::anonymous());
+        let token = rule.map_or_else(unknown, |rule| rule.token.clone());
+        let (register, proven) = match challenging.handle_proof(&head, token) {
+            Ok(proved) => proved,
+            Err(error) => {
+                self.turn_away(&mut framed, DenyCode::Unauthorized, "the token does not match")
+                    .await;
+                return Err(error.into());
+            }
+        };
+        let client = client?;
+        match self.serves(&client, &register) {
+            Ok(serves) => self.registry.do_send(Join {
+                client,
+                serves,
+                proven,
+                framed,
+            }),
+            Err((code, message)) => {
+                warn!(%client, reason = message, "registration denied");
+                self.env.metrics.registrations_denied.inc(code.label());
+                framed.queue(0, &proven.deny(code, message, None));
+                framed.flush().await.map_err(FramedError::from)?;
+                return Err(Turned::Denied(message));
+            }
+        }
+        Ok(())
+    }
+
+    async fn turn_away(&self, framed: &mut Framed, code: DenyCode, message: &str) {
+        framed.queue(0, &deny_stranger(code, message));
+        // Whether a stranger hears why is its own affair.
+        let _ = framed.flush().await;
+    }
+
+    /// What the client wants to serve, as far as it may.
+    fn serves(&self, client: &ClientId, register: &Register) -> Result<Serves, (DenyCode, &'static str)> {
+        let invalid = (DenyCode::Invalid, "a group or upstream name is not acceptable");
+        if register.upstreams.is_empty() || register.upstreams.len() > self.options.upstreams_max {
+            return Err((DenyCode::Invalid, "too many upstreams, or none"));
+        }
+        let mut serves = Serves::new();
+        for upstream in &register.upstreams {
+            let group = if upstream.group.is_empty() {
+                &register.group
+            } else {
+                &upstream.group
+            };
+            let group = GroupName::new(group).map_err(|_| invalid)?;
+            let name = UpstreamName::new(&upstream.name).map_err(|_| invalid)?;
+            if !self.auth.allows(client, &group) {
+                return Err((DenyCode::GroupNotAllowed, "this client may not serve that group"));
+            }
+            if serves.iter().any(|(_, taken)| *taken == name) {
+                return Err((DenyCode::Invalid, "two upstreams have the same name"));
+            }
+            serves.push((group, name));
+        }
+        Ok(serves)
+    }
+
+    async fn receive_conn(&self, mut framed: Framed) -> Result<(), Turned> {
+        let head = framed.read_head().await?;
+        let message = head.message().map_err(FramedError::from)?;
+        let Some(ToServer::NewProxyConn(new)) = message else {
+            return Err(HandshakeError::Unexpected {
+                expected: "NewProxyConn",
+                got: head.prefix.kind,
+            }
+            .into());
+        };
+        let ticket = <[u8; 16]>::try_from(new.proxy_conn_id.as_slice());
+        let ticket = ProxyConnId::new(ticket.map_err(|_| super::table::ClaimError::Ticket)?);
+        let epoch = Epoch::new(new.boot, new.counter);
+        let claim = Claim {
+            client_id: new.client_id,
+            epoch,
+            ticket,
+            mac: new.mac.into_vec(),
+        };
+        let mac = self.registry.send(claim).await.map_err(|_| Turned::Stopping)??;
+        let mac = serde_bytes::ByteBuf::from(mac);
+        framed.queue(0, &ToClient::ProxyConnReady(ProxyConnReady { mac }));
+        framed.flush().await.map_err(FramedError::from)?;
+        self.pool.do_send(Arrived { epoch, framed });
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,342 @@
+//! Who is registered, who wants to be, and which tickets are out. Pure: it is told the time.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::Options;
+use crate::{
+    id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
+    time::{Duration, Instant},
+    wire::{
+        handshake::Proven,
+        message::DenyCode,
+        preamble::Purpose,
+        proof::{LinkKey, matches},
+    },
+};
+
+/// How long the holder of a contested id has to answer. Longer delays a take-over; shorter robs slow links.
+const CONTEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// When a client that lost a contest may come back.
+const CONTEST_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a ticket may be used.
+const TICKET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tickets that may be out per client.
+const TICKETS_MAX: usize = 64;
+
+/// A client that wants in, as the shell knows it.
+pub type JoinId = u64;
+
+/// What a registration serves: pairs of group and upstream.
+pub type Serves = Vec<(GroupName, UpstreamName)>;
+
+/// A client that proved who it is and wants in.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The shell's name for it.
+    pub join: JoinId,
+    /// The id it wants to hold.
+    pub client: ClientId,
+    /// What it serves.
+    pub serves: Serves,
+    /// Its proof.
+    pub proven: Proven,
+}
+
+/// What the shell does.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Let this one in under this epoch.
+    Admit(JoinId, Epoch),
+    /// Turn this one away.
+    Deny(JoinId, DenyCode, &'static str, Option<Duration>),
+    /// Ask the holder of a contested id whether it is there.
+    Probe(Epoch),
+    /// End this registration; `silent`: it is dead, not gone.
+    Evict {
+        /// The registration.
+        epoch: Epoch,
+        /// Whether its sessions are to be reset.
+        silent: bool,
+        /// For logs and metrics.
+        reason: &'static str,
+    },
+}
+
+struct Client {
+    epoch: Epoch,
+    serves: Serves,
+    key: LinkKey,
+    tickets: BTreeMap<ProxyConnId, Instant>,
+    draining: bool,
+    contest: Option<(Candidate, Instant)>,
+}
+
+/// Inputs: `handle_*`. Outputs: [`poll_action`](Self::poll_action), [`poll_timeout`](Self::poll_timeout).
+pub struct Table {
+    options: Options,
+    boot: u64,
+    next: u64,
+    clients: BTreeMap<ClientId, Client>,
+    epochs: BTreeMap<Epoch, ClientId>,
+    closed: bool,
+    actions: VecDeque<Action>,
+}
+
+/// Why a connection that claimed a ticket is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// No such registration, or no longer.
+    #[error("no such registration")]
+    Epoch,
+    /// Never given out, used already, or too old.
+    #[error("no such ticket")]
+    Ticket,
+    /// Not proved with the link's key.
+    #[error("the proof does not match the link's key")]
+    Proof,
+}
+
+impl Table {
+    /// An empty table of the server process `boot`.
+    pub fn new(boot: u64, options: Options) -> Self {
+        Self {
+            options,
+            boot,
+            next: 1,
+            clients: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            closed: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Clients registered right now.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether nobody is registered.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// What a registration serves; nothing once it drains.
+    pub fn serves(&self, epoch: Epoch) -> &[(GroupName, UpstreamName)] {
+        self.client(epoch)
+            .filter(|client| !client.draining)
+            .map_or(&[], |client| &client.serves)
+    }
+
+    /// The id that holds `epoch`.
+    pub fn holder(&self, epoch: Epoch) -> Option<&ClientId> {
+        self.epochs.get(&epoch)
+    }
+
+    /// Admits nobody from now on.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// A client has proved who it is and wants in.
+    pub fn handle_join(&mut self, now: Instant, candidate: Candidate) {
+        let deny = |join, code, message| Action::Deny(join, code, message, Some(CONTEST_RETRY));
+        let join = candidate.join;
+        if self.closed {
+            self.actions
+                .push_back(deny(join, DenyCode::Overload, "the server is draining"));
+            return;
+        }
+        let full = self.clients.len() >= self.options.clients_max;
+        match self.clients.get_mut(&candidate.client) {
+            None if full => self
+                .actions
+                .push_back(deny(join, DenyCode::Overload, "too many clients")),
+            None => self.admit(candidate),
+            Some(holder) if candidate.proven.resumes(&holder.key) => {
+                let epoch = holder.epoch;
+                self.evict(epoch, false, "replaced");
+                self.admit(candidate);
+            }
+            Some(Client { contest: Some(_), .. }) => {
+                self.actions
+                    .push_back(deny(join, DenyCode::DuplicateId, "the id is contested already"));
+            }
+            Some(holder) => {
+                self.actions.push_back(Action::Probe(holder.epoch));
+                holder.contest = Some((candidate, now + CONTEST_TIMEOUT));
+            }
+        }
+        self.check();
+    }
+
+    /// The holder of a contested id answered.
+    pub fn handle_answered(&mut self, epoch: Epoch) {
+        if let Some(client) = self.client_mut(epoch)
+            && let Some((candidate, _)) = client.contest.take()
+        {
+            let message = "another live client holds this id";
+            let retry = Some(CONTEST_RETRY);
+            self.actions.push_back(Action::Deny(
+                candidate.join,
+                DenyCode::DuplicateId,
+                message,
+                retry,
+            ));
+        }
+        self.check();
+    }
+
+    /// A link has ended.
+    pub fn handle_lost(&mut self, epoch: Epoch, silent: bool, reason: &'static str) {
+        if let Some(candidate) = self.evict(epoch, silent, reason) {
+            self.admit(candidate);
+        }
+        self.check();
+    }
+
+    /// A client drains: it stays registered, and serves nothing new.
+    pub fn handle_draining(&mut self, epoch: Epoch) {
+        if let Some(client) = self.client_mut(epoch) {
+            client.draining = true;
+        }
+    }
+
+    /// Gives out up to `count` tickets; `fresh` makes each.
+    pub fn issue(
+        &mut self,
+        now: Instant,
+        epoch: Epoch,
+        count: usize,
+        mut fresh: impl FnMut() -> ProxyConnId,
+    ) -> Vec<ProxyConnId> {
+        let Some(client) = self.client_mut(epoch).filter(|client| !client.draining) else {
+            return Vec::new();
+        };
+        client.tickets.retain(|_, expires| *expires > now);
+        let room = TICKETS_MAX.saturating_sub(client.tickets.len());
+        let tickets: Vec<_> = (0..count.min(room)).map(|_| fresh()).collect();
+        client
+            .tickets
+            .extend(tickets.iter().map(|ticket| (*ticket, now + TICKET_TIMEOUT)));
+        tickets
+    }
+
+    /// A ticket will not be used.
+    pub fn handle_ticket_failed(&mut self, epoch: Epoch, ticket: ProxyConnId) -> bool {
+        self.client_mut(epoch)
+            .is_some_and(|client| client.tickets.remove(&ticket).is_some())
+    }
+
+    /// Redeems a ticket, once; returns the proof for the client.
+    ///
+    /// # Errors
+    /// [`ClaimError`]; the ticket stays valid, so that a stranger cannot burn it.
+    pub fn claim(
+        &mut self,
+        now: Instant,
+        claimed: (&str, Epoch),
+        ticket: ProxyConnId,
+        mac: &[u8],
+    ) -> Result<[u8; 32], ClaimError> {
+        let (client_id, epoch) = claimed;
+        if self
+            .epochs
+            .get(&epoch)
+            .is_none_or(|holder| holder.as_str() != client_id)
+        {
+            return Err(ClaimError::Epoch);
+        }
+        let client = self.client_mut(epoch).ok_or(ClaimError::Epoch)?;
+        if client.tickets.get(&ticket).is_none_or(|expires| *expires <= now) {
+            return Err(ClaimError::Ticket);
+        }
+        if !matches(&client.key.conn_proof(Purpose::Proxy, epoch, ticket), mac) {
+            return Err(ClaimError::Proof);
+        }
+        client.tickets.remove(&ticket);
+        Ok(client.key.ready_proof(Purpose::Proxy, epoch, ticket))
+    }
+
+    /// A deadline may have come: who did not answer loses its id.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let due = |client: &&Client| client.contest.as_ref().is_some_and(|(_, due)| *due <= now);
+        let silent: Vec<_> = self
+            .clients
+            .values()
+            .filter(due)
+            .map(|client| client.epoch)
+            .collect();
+        for epoch in silent {
+            self.handle_lost(epoch, true, "taken_over");
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.clients
+            .values()
+            .filter_map(|client| client.contest.as_ref())
+            .map(|(_, due)| *due)
+            .min()
+    }
+
+    fn client(&self, epoch: Epoch) -> Option<&Client> {
+        self.clients.get(self.epochs.get(&epoch)?)
+    }
+
+    fn client_mut(&mut self, epoch: Epoch) -> Option<&mut Client> {
+        self.clients.get_mut(self.epochs.get(&epoch)?)
+    }
+
+    fn admit(&mut self, candidate: Candidate) {
+        let epoch = Epoch::new(self.boot, self.next);
+        self.next += 1;
+        self.actions.push_back(Action::Admit(candidate.join, epoch));
+        self.epochs.insert(epoch, candidate.client.clone());
+        let client = Client {
+            epoch,
+            serves: candidate.serves,
+            key: candidate.proven.link_key(),
+            tickets: BTreeMap::new(),
+            draining: false,
+            contest: None,
+        };
+        self.clients.insert(candidate.client, client);
+    }
+
+    /// Ends a registration; returns who was waiting for its id. An epoch that is no more ends nothing: what
+    /// an old link left behind cannot unregister the new one.
+    fn evict(&mut self, epoch: Epoch, silent: bool, reason: &'static str) -> Option<Candidate> {
+        let client_id = self.epochs.remove(&epoch)?;
+        let client = self.clients.remove(&client_id)?;
+        self.actions.push_back(Action::Evict {
+            epoch,
+            silent,
+            reason,
+        });
+        client.contest.map(|(candidate, _)| candidate)
+    }
+
+    /// The sentences this core believes at every moment.
+    fn check(&self) {
+        debug_assert_eq!(
+            self.clients.len(),
+            self.epochs.len(),
+            "every client has exactly one epoch"
+        );
+        debug_assert!(
+            self.epochs
+                .iter()
+                .all(|(epoch, id)| self.clients.get(id).is_some_and(|c| c.epoch == *epoch)),
+            "an epoch names the client that holds it"
+        );
+    }
+}

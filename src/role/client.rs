@@ -1,0 +1,76 @@
+//! The client: one uplink per server, all serving the same upstreams.
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use tracing::{info, warn};
+
+use crate::{
+    config::ClientConfig,
+    env::{Env, StopPhase},
+    link::connect::Identity,
+    session::{self, serve::Upstream, uplink::Uplink},
+    time,
+    wire::message,
+};
+
+/// Runs a client until it is told to stop. Must run inside a `LocalSet`.
+pub async fn run(config: ClientConfig, env: Env) {
+    let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
+    let served = config.upstreams.iter().map(|upstream| message::Upstream {
+        name: upstream.name.to_string(),
+        group: upstream.group.to_string(),
+    });
+    let identity = Identity {
+        client_id: config.client_id.to_string(),
+        group: config.group.to_string(),
+        upstreams: served.collect(),
+        instance: env.entropy.bytes(),
+        token: config.token.clone(),
+    };
+    let (upstreams, servers) = (Arc::new(upstreams), Arc::new(config.servers.clone()));
+    let load = Arc::new(AtomicUsize::new(0));
+    let mut uplinks = Vec::new();
+    for server in &config.servers {
+        let uplink = Uplink {
+            env: env.clone(),
+            server: server.clone(),
+            servers: Arc::clone(&servers),
+            identity: identity.clone(),
+            client: config.client_id.clone(),
+            upstreams: Arc::clone(&upstreams),
+            link_options: config.link,
+            backoff: config.backoff,
+            half_closed_timeout: session::Options::default().half_closed_timeout,
+            load: Arc::clone(&load),
+        };
+        uplinks.push(tokio::task::spawn_local(uplink.run()));
+    }
+
+    let mut stop = env.stop.clone();
+    stop.reached(StopPhase::Draining).await;
+    info!(timeout = ?config.drain.timeout, "draining");
+    let finished = async {
+        for uplink in &mut uplinks {
+            // An uplink that panicked has nothing left to finish.
+            let _ = uplink.await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+        done = time::within(config.drain.timeout, finished) => {
+            if done.is_none() {
+                warn!("drain deadline: resetting what still runs");
+            }
+        }
+    }
+    info!("stopped");
+}
+
+fn upstream(config: &crate::config::UpstreamConfig) -> Upstream {
+    Upstream {
+        name: config.name.clone(),
+        targets: config.targets.clone(),
+        connect_timeout: config.connect_timeout,
+    }
+}

@@ -1,0 +1,238 @@
+//! The server: entries, registry, pool, and the door.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use actix::{Actor, Addr};
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tracing::{info, warn};
+
+use super::StartError;
+use crate::{
+    config::ServerConfig,
+    entry::tcp::{self, Slots},
+    env::{Env, StopPhase},
+    pool::{self, actor::Pool},
+    registry::{
+        actor::{Drain, EndAll, FindGroup, Grant, Registry, UsePool},
+        door::{Door, Waiting},
+    },
+    session::{actor::Desk, first_bytes::ReplayBudget},
+    time::{self, Duration},
+    transport::Listener,
+    wire::preamble::Purpose,
+};
+
+/// How long sessions and links may take to hear that they are reset, at the very end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A server whose addresses are bound and which accepts already.
+pub struct Server {
+    env: Env,
+    config: ServerConfig,
+    registry: Addr<Registry>,
+    slots: Slots,
+    doors: Vec<Local>,
+    entries: Vec<Local>,
+    addresses: Addresses,
+}
+
+/// Where a server listens, with the ports that were taken.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Control connections.
+    pub control: SocketAddr,
+    /// Proxy connections.
+    pub proxy: SocketAddr,
+    /// Visitors, in the order of the configuration's entries.
+    pub entries: Vec<SocketAddr>,
+}
+
+/// A task of the control thread, aborted on drop.
+struct Local(JoinHandle<()>);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a server until it is told to stop.
+///
+/// # Errors
+/// [`StartError`] when an address is not to be had.
+pub async fn run(config: ServerConfig, env: Env) -> Result<(), StartError> {
+    Server::bind(config, env).await?.run().await;
+    Ok(())
+}
+
+impl Server {
+    /// Binds every address and starts accepting. Must run inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// [`StartError`] when an address is not to be had.
+    pub async fn bind(config: ServerConfig, env: Env) -> Result<Self, StartError> {
+        let shared_port = config.control == config.proxy && config.control.port() != 0;
+        let control = listen(&env, "control", config.control).await?;
+        let proxy = if shared_port {
+            None
+        } else {
+            Some(listen(&env, "proxy", config.proxy).await?)
+        };
+        let proxy_address = proxy.as_ref().unwrap_or(&control).local_addr();
+        let mut listeners = Vec::new();
+        for entry in &config.entries {
+            listeners.push(listen(&env, entry.name.as_str(), entry.listen).await?);
+        }
+        let addresses = Addresses {
+            control: control.local_addr(),
+            proxy: proxy_address,
+            entries: listeners.iter().map(|listener| listener.local_addr()).collect(),
+        };
+
+        let grant = Grant {
+            proxy_port: proxy_address.port(),
+            proxy_address: config.proxy_advertise.clone().unwrap_or_default(),
+        };
+        let boot = u64::from_le_bytes(env.entropy.bytes());
+        let (registry, pool) = start_actors(&env, &config, boot, grant);
+        let door = Arc::new(Door {
+            env: env.clone(),
+            auth: config.auth.clone(),
+            options: config.registry,
+            handshake_timeout: config.link.handshake_timeout,
+            registry: registry.clone(),
+            pool: pool.clone(),
+            waiting: Waiting::new(config.limits.unproven, config.limits.unproven_per_address),
+        });
+        let mut doors = Vec::new();
+        match proxy {
+            Some(proxy) => {
+                doors.push(local(Arc::clone(&door).serve(control, &[Purpose::Control])));
+                doors.push(local(door.serve(proxy, &[Purpose::Proxy])));
+            }
+            None => doors.push(local(door.serve(control, &[Purpose::Control, Purpose::Proxy]))),
+        }
+
+        let sessions = Arc::new(Semaphore::new(config.limits.sessions));
+        let slots = Slots {
+            sessions,
+            next: Rc::new(Cell::new(1)),
+        };
+        let budget = ReplayBudget::new(config.limits.replay_bytes);
+        let mut entries = Vec::new();
+        for (entry, listener) in config.entries.iter().zip(listeners) {
+            let group = registry.send(FindGroup(entry.group.clone())).await;
+            let strategy = config
+                .groups
+                .get(&entry.group)
+                .copied()
+                .unwrap_or_default()
+                .balance;
+            let desk = Desk {
+                env: env.clone(),
+                entry: entry.name.clone(),
+                group: group.map_err(|_| StartError::Stopped)?,
+                strategy,
+                options: entry.session,
+                budget: budget.clone(),
+                waiting_max: config.limits.waiting,
+                pool: pool.clone(),
+                registry: registry.clone(),
+                rng: RefCell::new(env.entropy.rng()),
+            };
+            entries.push(local(tcp::serve(listener, Rc::new(desk), slots.clone())));
+        }
+        Ok(Self {
+            env,
+            config,
+            registry,
+            slots,
+            doors,
+            entries,
+            addresses,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until told to stop, then drains.
+    pub async fn run(mut self) {
+        let mut stop = self.env.stop.clone();
+        stop.reached(StopPhase::Draining).await;
+        let drain = self.config.drain;
+        info!(timeout = ?drain.timeout, "draining");
+        let mut ending = stop.clone();
+        tokio::select! {
+            biased;
+            () = ending.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+            () = self.drain(drain.delay, drain.timeout) => {}
+        }
+        self.registry.do_send(EndAll);
+        // Resets travel by the sessions' own tasks; give them a moment, not a promise.
+        let _ = time::within(LAST_WORDS, self.idle()).await;
+        info!("stopped");
+    }
+
+    async fn drain(&mut self, delay: Duration, timeout: Duration) {
+        time::sleep(delay).await;
+        self.entries.clear();
+        self.registry.do_send(Drain);
+        if time::within(timeout, self.idle()).await.is_none() {
+            let running = self.config.limits.sessions - self.slots.sessions.available_permits();
+            warn!(sessions = running, "drain deadline: resetting what still runs");
+        }
+        self.doors.clear();
+    }
+
+    /// Waits until no session runs.
+    async fn idle(&self) {
+        let all = u32::try_from(self.config.limits.sessions).unwrap_or(u32::MAX);
+        // Every permit is free exactly when no session runs; the semaphore is never closed.
+        let _ = self.slots.sessions.acquire_many(all).await;
+    }
+}
+
+/// The registry asks the pool, and the pool the registry: one is told of the other after the start.
+fn start_actors(env: &Env, config: &ServerConfig, boot: u64, grant: Grant) -> (Addr<Registry>, Addr<Pool>) {
+    let registry = Registry::new(env.clone(), boot, config.registry, config.link, grant).start();
+    // Connections are kept per client, and a client may serve several groups: the widest wish counts.
+    let widest = config
+        .groups
+        .values()
+        .map(|group| group.pool)
+        .reduce(|a, b| pool::Options {
+            min: a.min.max(b.min),
+            max: a.max.max(b.max),
+        });
+    let pool = Pool::new(
+        env.clone(),
+        widest.unwrap_or_default(),
+        registry.clone().recipient(),
+    );
+    let pool = pool.start();
+    registry.do_send(UsePool(pool.clone()));
+    (registry, pool)
+}
+
+async fn listen(env: &Env, what: &str, address: SocketAddr) -> Result<Box<dyn Listener>, StartError> {
+    let failed = |error| StartError::Listen {
+        what: what.to_owned(),
+        address,
+        error,
+    };
+    let listener = env.transport.listen(address).await.map_err(failed)?;
+    info!(address = %listener.local_addr(), "listening: {what}");
+    Ok(listener)
+}
+
+fn local(future: impl Future<Output = ()> + 'static) -> Local {
+    Local(tokio::task::spawn_local(future))
+}

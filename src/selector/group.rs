@@ -1,0 +1,83 @@
+//! A group's notice board: one selector writes, every session reads.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::active_set::ActiveSet;
+use crate::id::GroupName;
+
+/// Where a selector publishes and everybody else reads, asking nobody.
+#[derive(Debug)]
+pub struct Group {
+    name: GroupName,
+    active: ArcSwap<ActiveSet>,
+    waiting: AtomicUsize,
+    changed: Notify,
+}
+
+impl Group {
+    /// A group without targets.
+    pub fn new(name: GroupName) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            active: ArcSwap::default(),
+            waiting: AtomicUsize::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &GroupName {
+        &self.name
+    }
+
+    /// The targets that may be used now.
+    pub fn active(&self) -> Arc<ActiveSet> {
+        self.active.load_full()
+    }
+
+    /// Replaces the snapshot and wakes who waits for a target.
+    pub fn publish(&self, set: ActiveSet) {
+        let usable = !set.is_empty();
+        self.active.store(Arc::new(set));
+        if usable {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until the group has a target. `None` when `waiting_max` others wait already.
+    pub async fn wait_for_target(&self, waiting_max: usize) -> Option<()> {
+        let _place = Place::take(&self.waiting, waiting_max)?;
+        loop {
+            let changed = self.changed.notified();
+            if !self.active.load().is_empty() {
+                return Some(());
+            }
+            changed.await;
+        }
+    }
+}
+
+/// A place in the queue of those who wait; left on drop.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let free = |now: usize| (now < max).then_some(now + 1);
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
+            .ok()?;
+        Some(Self(waiting))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,258 @@
+//! Owns one visitor's way to an upstream: pick, take, start, report. Never touches a byte.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use rand_chacha::ChaCha8Rng;
+use std::net::SocketAddr;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::debug;
+
+use super::{
+    Options,
+    attempts::{Attempts, Choice},
+    carry::{Carried, Carry, Load},
+    first_bytes::{FirstBytes, ReplayBudget},
+    raw::RawStream,
+    visitor_side::{Cause, Outcome, Patience},
+};
+use crate::{
+    env::Env,
+    id::{EntryName, SessionId},
+    link::gauges::StartGuard,
+    pool::{
+        actor::{Pool, Take},
+        conn::Lender,
+    },
+    registry::actor::{Registry, SessionDispatched, SessionEnded},
+    selector::{Strategy, active_set::Target, group::Group},
+    time::{self, Duration, Instant},
+    wire::message::Start,
+};
+
+/// How long a visitor waits for a group that has no target.
+const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The least time a client gets to bring a connection when none is parked: three round trips, and a margin.
+const TAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// What all sessions of one entry share.
+pub struct Desk {
+    /// The world.
+    pub env: Env,
+    /// The entry they came in by.
+    pub entry: EntryName,
+    /// The group they go to.
+    pub group: Arc<Group>,
+    /// How the group chooses.
+    pub strategy: Strategy,
+    /// How sessions behave.
+    pub options: Options,
+    /// The memory for their first bytes.
+    pub budget: ReplayBudget,
+    /// How many may wait for an empty group.
+    pub waiting_max: usize,
+    /// Where connections are taken from.
+    pub pool: Addr<Pool>,
+    /// Who is told which session rides where.
+    pub registry: Addr<Registry>,
+    /// The randomness of choices.
+    pub rng: RefCell<ChaCha8Rng>,
+}
+
+/// One visitor.
+pub struct Session {
+    desk: Rc<Desk>,
+    id: SessionId,
+    peer: SocketAddr,
+    visitor: Option<(RawStream, FirstBytes)>,
+    attempts: Attempts,
+    target: Option<Arc<Target>>,
+    accepted_at: Instant,
+    dispatched: bool,
+    /// Counts this session against the limit, and keeps a drain waiting.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Session {
+    /// A visitor who has just been accepted.
+    pub fn new(
+        desk: Rc<Desk>,
+        id: SessionId,
+        visitor: RawStream,
+        peer: SocketAddr,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        let accepted_at = time::now();
+        let first = FirstBytes::new(desk.budget.clone());
+        let attempts = Attempts::new(accepted_at, &desk.options);
+        let visitor = Some((visitor, first));
+        desk.env.metrics.sessions.inc();
+        Self {
+            desk,
+            id,
+            peer,
+            visitor,
+            attempts,
+            target: None,
+            accepted_at,
+            dispatched: false,
+            _slot: slot,
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.drive(ctx);
+    }
+}
+
+impl Handler<Carried> for Session {
+    type Result = ();
+
+    fn handle(&mut self, carried: Carried, ctx: &mut Self::Context) {
+        match carried.visitor {
+            Some(visitor) => {
+                self.visitor = Some(visitor);
+                self.fail(ctx, carried.outcome);
+            }
+            None => self.finish(ctx, carried.outcome.label(), carried.bytes),
+        }
+    }
+}
+
+impl Session {
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        let active = self.desk.group.active();
+        let mut rng = self.desk.rng.borrow_mut();
+        let choice = self
+            .attempts
+            .choose(time::now(), &active, self.desk.strategy, &mut *rng);
+        drop(rng);
+        match choice {
+            Choice::Try(target) => self.take(ctx, target),
+            Choice::Pause(pause) => {
+                ctx.run_later(pause, Self::drive);
+            }
+            Choice::Empty => self.wait_for_target(ctx),
+            Choice::GiveUp(reason) => self.finish(ctx, reason, (0, 0)),
+        }
+    }
+
+    fn take(&mut self, ctx: &mut Context<Self>, target: Arc<Target>) {
+        let starting = target.link.begin_start();
+        let (reply, lender) = oneshot::channel();
+        let patience = TAKE_TIMEOUT_MIN.max(target.link.rtt() * 4);
+        let deadline = (time::now() + patience).min(self.attempts.deadline());
+        self.desk.pool.do_send(Take {
+            epoch: target.epoch,
+            deadline,
+            reply,
+        });
+        self.target = Some(target);
+        ctx.spawn(
+            lender
+                .into_actor(self)
+                .map(move |lender, session, ctx| match lender {
+                    Ok(lender) => session.dispatch(ctx, &lender, starting),
+                    Err(_) => {
+                        let cause = Cause::Broken;
+                        session.fail(
+                            ctx,
+                            Outcome::NotStarted {
+                                cause,
+                                ambiguous: false,
+                            },
+                        );
+                    }
+                }),
+        );
+    }
+
+    fn dispatch(&mut self, ctx: &mut Context<Self>, lender: &Lender, starting: StartGuard) {
+        let (Some(target), Some((visitor, first))) = (&self.target, self.visitor.take()) else {
+            return;
+        };
+        let (abort_sender, abort) = oneshot::channel();
+        let start = Start {
+            session_id: self.id.value(),
+            protocol: "tcp".to_owned(),
+            upstream: target.upstream.to_string(),
+            address: String::new(),
+            visitor: self.peer.to_string(),
+            entry: self.desk.entry.to_string(),
+        };
+        let patience = Patience::new(&self.desk.options, target.link.rtt(), self.attempts.deadline());
+        let load = Load {
+            visitor,
+            first,
+            start,
+            patience,
+            starting,
+            abort,
+        };
+        let dispatched = SessionDispatched {
+            session: self.id,
+            epoch: target.epoch,
+            abort: abort_sender,
+        };
+        self.desk.registry.do_send(dispatched);
+        self.dispatched = true;
+        // A connection that died in this very moment drops the job, and the job hands the visitor back.
+        let _ = lender.try_send(Box::new(Carry::new(load, ctx.address().recipient())));
+    }
+
+    fn fail(&mut self, ctx: &mut Context<Self>, outcome: Outcome) {
+        let Some(target) = self.target.take() else {
+            return;
+        };
+        self.desk.env.metrics.tries_failed.inc(outcome.label());
+        debug!(session = %self.id, client = %target.client, reason = outcome.label(), "try failed");
+        if self.attempts.handle_failed(target.key(), outcome) {
+            self.desk.env.metrics.replays_ambiguous.inc();
+        }
+        self.drive(ctx);
+    }
+
+    fn wait_for_target(&mut self, ctx: &mut Context<Self>) {
+        let group = Arc::clone(&self.desk.group);
+        let waiting_max = self.desk.waiting_max;
+        let left = self.attempts.deadline().saturating_duration_since(time::now());
+        let patience = EMPTY_GROUP_TIMEOUT.min(left);
+        let wait = async move {
+            time::within(patience, group.wait_for_target(waiting_max))
+                .await
+                .flatten()
+        };
+        ctx.spawn(wait.into_actor(self).map(|came, session, ctx| match came {
+            Some(()) => session.drive(ctx),
+            None => session.finish(ctx, "no_target", (0, 0)),
+        }));
+    }
+
+    /// Ends the session. A visitor that is still here is reset: it must not look served.
+    fn finish(&mut self, ctx: &mut Context<Self>, outcome: &'static str, (up, down): (u64, u64)) {
+        self.visitor = None;
+        if self.dispatched {
+            self.desk.registry.do_send(SessionEnded(self.id));
+        }
+        self.desk.env.metrics.session_outcomes.inc(outcome);
+        let client = self
+            .target
+            .as_ref()
+            .map(|target| target.client.as_str())
+            .unwrap_or_default();
+        let took = time::now() - self.accepted_at;
+        debug!(session = %self.id, visitor = %self.peer, client, outcome, up, down, ?took, "session ended");
+        ctx.stop();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.desk.env.metrics.sessions.dec();
+    }
+}

@@ -1,0 +1,222 @@
+//! Whom a visitor has been tried on, and whether it may be tried once more. Pure.
+
+use std::collections::BTreeSet;
+
+use rand::Rng;
+
+use super::{
+    Options, Replay,
+    visitor_side::{Cause, Outcome},
+};
+use crate::{
+    selector::{
+        Strategy,
+        active_set::{ActiveSet, Target, TargetKey},
+        strategy::pick,
+    },
+    time::{Duration, Instant},
+};
+
+use std::sync::Arc;
+
+/// How often bytes that may already have arrived are sent again. More repeats side effects; fewer fails
+/// visitors while clients die.
+const AMBIGUOUS_MAX: u32 = 3;
+
+/// The pause before everything is tried again from the start: doubles up to the cap.
+const ROUND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// What to do with the visitor now.
+#[derive(Debug)]
+pub enum Choice {
+    /// Try this one.
+    Try(Arc<Target>),
+    /// Everyone was tried; ask again after a pause.
+    Pause(Duration),
+    /// The group has no target; wait for one.
+    Empty,
+    /// No further try is allowed; the reason, for logs and metrics.
+    GiveUp(&'static str),
+}
+
+/// One visitor's tries.
+#[derive(Debug)]
+pub struct Attempts {
+    replay: Replay,
+    deadline: Instant,
+    tried: BTreeSet<TargetKey>,
+    ambiguous: u32,
+    rounds: u32,
+    /// Every failure of this round was an upstream's refusal.
+    only_refused: bool,
+    given_up: Option<&'static str>,
+}
+
+impl Attempts {
+    /// A visitor that has just been accepted.
+    pub fn new(now: Instant, options: &Options) -> Self {
+        Self {
+            replay: options.replay,
+            deadline: now + options.start_timeout,
+            tried: BTreeSet::new(),
+            ambiguous: 0,
+            rounds: 0,
+            only_refused: true,
+            given_up: None,
+        }
+    }
+
+    /// When the visitor must have been started.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Picks the next target: nobody twice while another is untried.
+    pub fn choose(
+        &mut self,
+        now: Instant,
+        set: &ActiveSet,
+        strategy: Strategy,
+        rng: &mut impl Rng,
+    ) -> Choice {
+        if let Some(reason) = self.given_up {
+            return Choice::GiveUp(reason);
+        }
+        if now >= self.deadline {
+            return Choice::GiveUp("start_timeout");
+        }
+        if set.is_empty() {
+            return Choice::Empty;
+        }
+        if let Some(target) = pick(strategy, set, |target| !self.tried.contains(&target.key()), rng) {
+            return Choice::Try(target);
+        }
+        if self.only_refused {
+            return Choice::GiveUp("all_refused");
+        }
+        let (base, cap) = ROUND_PAUSE;
+        let pause = base.saturating_mul(1 << self.rounds.min(10)).min(cap);
+        self.rounds += 1;
+        self.tried.clear();
+        self.only_refused = true;
+        Choice::Pause(pause)
+    }
+
+    /// A try on `target` did not reach `Started`. Says whether it repeats bytes that may have arrived.
+    ///
+    /// # Panics
+    /// When `outcome` is the end of a session that did start.
+    pub fn handle_failed(&mut self, target: TargetKey, outcome: Outcome) -> bool {
+        let Outcome::NotStarted { cause, ambiguous } = outcome else {
+            panic!("only a try that did not start may be followed by another");
+        };
+        self.tried.insert(target);
+        if matches!(cause, Cause::Refused(_)) {
+            return false;
+        }
+        self.only_refused = false;
+        if !ambiguous {
+            return false;
+        }
+        self.ambiguous += 1;
+        match self.replay {
+            Replay::RefusedOnly => self.given_up = Some("may_have_arrived"),
+            Replay::Unacknowledged if self.ambiguous >= AMBIGUOUS_MAX => {
+                self.given_up = Some("ambiguous_tries")
+            }
+            Replay::Unacknowledged => {}
+        }
+        self.given_up.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::{selector::active_set::tests::set_of, time, wire::message::RefuseCode};
+
+    const REFUSED: Outcome = Outcome::NotStarted {
+        cause: Cause::Refused(RefuseCode::Unreachable),
+        ambiguous: true,
+    };
+    const BROKEN: Outcome = Outcome::NotStarted {
+        cause: Cause::Broken,
+        ambiguous: false,
+    };
+    const AMBIGUOUS: Outcome = Outcome::NotStarted {
+        cause: Cause::Silent,
+        ambiguous: true,
+    };
+
+    fn attempts(replay: Replay) -> (Attempts, ChaCha8Rng) {
+        let options = Options {
+            replay,
+            ..Options::default()
+        };
+        (Attempts::new(time::now(), &options), ChaCha8Rng::seed_from_u64(3))
+    }
+
+    fn choose(attempts: &mut Attempts, set: &ActiveSet, rng: &mut ChaCha8Rng) -> Choice {
+        attempts.choose(time::now(), set, Strategy::Random, rng)
+    }
+
+    #[test]
+    fn nobody_is_tried_twice_while_another_is_untried() {
+        let set = set_of(3);
+        let (mut attempts, mut rng) = attempts(Replay::Unacknowledged);
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            let Choice::Try(target) = choose(&mut attempts, &set, &mut rng) else {
+                panic!("a target is untried")
+            };
+            attempts.handle_failed(target.key(), BROKEN);
+            seen.insert(target.key());
+        }
+        assert_eq!(seen.len(), 3);
+        assert!(matches!(choose(&mut attempts, &set, &mut rng), Choice::Pause(_)));
+        assert!(matches!(choose(&mut attempts, &set, &mut rng), Choice::Try(_)));
+    }
+
+    #[test]
+    fn a_round_of_refusals_is_final() {
+        let set = set_of(2);
+        let (mut attempts, mut rng) = attempts(Replay::Unacknowledged);
+        for _ in 0..2 {
+            let Choice::Try(target) = choose(&mut attempts, &set, &mut rng) else {
+                panic!("a target is untried")
+            };
+            assert!(
+                !attempts.handle_failed(target.key(), REFUSED),
+                "a refusal is never ambiguous"
+            );
+        }
+        assert!(matches!(
+            choose(&mut attempts, &set, &mut rng),
+            Choice::GiveUp("all_refused")
+        ));
+    }
+
+    #[test]
+    fn ambiguous_bytes_are_replayed_as_configured() {
+        let set = set_of(5);
+        let (mut careful, mut rng) = attempts(Replay::RefusedOnly);
+        assert!(!careful.handle_failed(set.targets()[0].key(), AMBIGUOUS));
+        assert!(matches!(
+            choose(&mut careful, &set, &mut rng),
+            Choice::GiveUp("may_have_arrived")
+        ));
+
+        let (mut eager, mut rng) = attempts(Replay::Unacknowledged);
+        for n in 0..3 {
+            assert!(matches!(choose(&mut eager, &set, &mut rng), Choice::Try(_)));
+            assert_eq!(eager.handle_failed(set.targets()[n].key(), AMBIGUOUS), n < 2);
+        }
+        assert!(matches!(
+            choose(&mut eager, &set, &mut rng),
+            Choice::GiveUp("ambiguous_tries")
+        ));
+    }
+}

@@ -1,0 +1,149 @@
+//! One try: a visitor on a proxy connection, carried until it is refused, ends or breaks.
+
+use std::{future::poll_fn, task::Poll};
+
+use actix::{Message, Recipient};
+use tokio::sync::oneshot;
+
+use super::{
+    core::Fate,
+    first_bytes::FirstBytes,
+    raw::RawStream,
+    relay::{Relay, Stopped},
+    visitor_side::{Cause, Outcome, Patience, VisitorSide},
+};
+use crate::{
+    link::gauges::StartGuard,
+    pool::conn::{Conn, Job},
+    time,
+    transport::BoxFuture,
+    wire::message::{ResetCode, Start},
+};
+
+/// Event: a try is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Carried {
+    /// How it ended for the visitor.
+    pub outcome: Outcome,
+    /// Bytes from and to the visitor.
+    pub bytes: (u64, u64),
+    /// The visitor, unharmed, when the try did not start.
+    pub visitor: Option<(RawStream, FirstBytes)>,
+}
+
+/// The job of carrying one visitor. Dropped without being run, it hands the visitor back.
+pub struct Carry {
+    load: Option<Load>,
+    report: Recipient<Carried>,
+}
+
+/// What a try is made of.
+pub struct Load {
+    /// The visitor.
+    pub visitor: RawStream,
+    /// What the visitor said so far.
+    pub first: FirstBytes,
+    /// What the client is told.
+    pub start: Start,
+    /// The try's deadlines.
+    pub patience: Patience,
+    /// Counts the try as starting.
+    pub starting: StartGuard,
+    /// Ends the session from outside.
+    pub abort: oneshot::Receiver<ResetCode>,
+}
+
+impl Carry {
+    /// A try that reports its end to `report`.
+    pub fn new(load: Load, report: Recipient<Carried>) -> Self {
+        Self {
+            load: Some(load),
+            report,
+        }
+    }
+}
+
+impl Drop for Carry {
+    fn drop(&mut self) {
+        if let Some(load) = self.load.take() {
+            let outcome = Outcome::NotStarted {
+                cause: Cause::Broken,
+                ambiguous: false,
+            };
+            let visitor = Some((load.visitor, load.first));
+            self.report.do_send(Carried {
+                outcome,
+                bytes: (0, 0),
+                visitor,
+            });
+        }
+    }
+}
+
+impl Job for Carry {
+    fn run(mut self: Box<Self>, mut conn: Conn) -> BoxFuture<'static, Option<Conn>> {
+        Box::pin(async move {
+            // Out of ordinals: the connection is closed, and dropping `self` hands the visitor back.
+            let ordinal = conn.last.next()?;
+            let load = self.load.take()?;
+            conn.last = ordinal;
+            let fate = carry(&mut conn, load, &self.report).await;
+            (fate == Fate::Reusable && conn.framed.is_clean()).then_some(conn)
+        })
+    }
+}
+
+async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Fate {
+    let Load {
+        visitor,
+        first,
+        start,
+        patience,
+        starting,
+        abort,
+    } = load;
+    let mut starting = Some(starting);
+    let mut side = VisitorSide::new(time::now(), conn.last, start, patience, first);
+    let mut relay = Relay::new(
+        &mut side,
+        &mut conn.framed,
+        Some(visitor),
+        &mut conn.timer,
+        Some(abort),
+    );
+    let stopped = poll_fn(|cx| {
+        let stopped = relay.poll(cx);
+        if starting.is_some() && relay.core().has_started() {
+            starting = None;
+        }
+        stopped
+    })
+    .await;
+    drop(starting);
+    let tell = |side: &VisitorSide, visitor| {
+        let outcome = side.outcome().unwrap_or(Outcome::Broken);
+        report.do_send(Carried {
+            outcome,
+            bytes: side.bytes(),
+            visitor,
+        });
+    };
+    match stopped {
+        Stopped::Ended(fate) => {
+            tell(&side, None);
+            fate
+        }
+        Stopped::Released(visitor) => {
+            let first = side.take_first_bytes();
+            tell(&side, Some((visitor, first)));
+            let mut relay = Relay::new(&mut side, &mut conn.framed, None, &mut conn.timer, None);
+            poll_fn(|cx| match relay.poll(cx) {
+                Poll::Ready(Stopped::Ended(fate)) => Poll::Ready(fate),
+                Poll::Ready(Stopped::Released(_)) => Poll::Ready(Fate::Dead),
+                Poll::Pending => Poll::Pending,
+            })
+            .await
+        }
+    }
+}

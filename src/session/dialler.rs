@@ -1,0 +1,152 @@
+//! Owns the proxy connections of one registration at the client. Opens them when the server asks; never
+//! closes one that carries a session, unless the server is dead.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use tokio::sync::{Semaphore, watch};
+use tracing::debug;
+
+use super::serve::{Registration, open, serve};
+use crate::{
+    env::Task,
+    id::ProxyConnId,
+    link::client::{ClientLink, LinkEvent, SayConnFailed},
+    time::Duration,
+    wire::message::ResetCode,
+};
+
+/// Connections being opened at once. More trips the server's limit on unproven connections of one address;
+/// fewer slows a burst.
+const OPENING_MAX: usize = 16;
+
+/// How far a registration has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In force.
+    Up,
+    /// The server drains: sessions end, then the link does.
+    ServerDraining(Duration),
+    /// The server has acknowledged this client's own drain.
+    DrainAcknowledged,
+    /// Over.
+    Lost {
+        /// Whether the server was declared dead.
+        silent: bool,
+        /// For logs.
+        reason: &'static str,
+    },
+}
+
+/// The proxy connections of one registration.
+pub struct Dialler {
+    registration: Arc<Registration>,
+    link: Option<Addr<ClientLink>>,
+    phase: watch::Sender<Phase>,
+    ended: watch::Sender<bool>,
+    opening: Arc<Semaphore>,
+    tasks: BTreeMap<ProxyConnId, Task>,
+}
+
+impl Dialler {
+    /// No connection yet. `ended` is the sending end of the registration's.
+    pub fn new(
+        registration: Arc<Registration>,
+        phase: watch::Sender<Phase>,
+        ended: watch::Sender<bool>,
+    ) -> Self {
+        let opening = Arc::new(Semaphore::new(OPENING_MAX));
+        Self {
+            registration,
+            link: None,
+            phase,
+            ended,
+            opening,
+            tasks: BTreeMap::new(),
+        }
+    }
+}
+
+/// The link to report failures on; said once, before anything else.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct UseLink(pub Addr<ClientLink>);
+
+/// A connection has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Gone(ProxyConnId);
+
+impl Actor for Dialler {
+    type Context = Context<Self>;
+}
+
+impl Handler<UseLink> for Dialler {
+    type Result = ();
+
+    fn handle(&mut self, UseLink(link): UseLink, _ctx: &mut Self::Context) {
+        self.link = Some(link);
+    }
+}
+
+impl Handler<LinkEvent> for Dialler {
+    type Result = ();
+
+    fn handle(&mut self, event: LinkEvent, ctx: &mut Self::Context) {
+        match event {
+            LinkEvent::ConnsRequested(tickets) => {
+                for ticket in tickets {
+                    self.open(ctx, ticket);
+                }
+            }
+            LinkEvent::ServerDraining(retry_after) => self.enter(Phase::ServerDraining(retry_after)),
+            LinkEvent::DrainAcknowledged => self.enter(Phase::DrainAcknowledged),
+            LinkEvent::Lost { silent, reason } => {
+                for (_, task) in std::mem::take(&mut self.tasks) {
+                    // Aborting a task resets what it carries; sessions of a server that merely closed the
+                    // link go on to their own end.
+                    if silent { drop(task) } else { task.detach() }
+                }
+                self.ended.send_replace(true);
+                self.enter(Phase::Lost { silent, reason });
+            }
+        }
+    }
+}
+
+impl Handler<Gone> for Dialler {
+    type Result = ();
+
+    fn handle(&mut self, Gone(ticket): Gone, _ctx: &mut Self::Context) {
+        if let Some(task) = self.tasks.remove(&ticket) {
+            task.detach();
+        }
+    }
+}
+
+impl Dialler {
+    fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>, ticket: ProxyConnId) {
+        let (registration, opening) = (Arc::clone(&self.registration), Arc::clone(&self.opening));
+        let (me, link) = (ctx.address(), self.link.clone());
+        let task = self.registration.env.spawn(async move {
+            let permit = opening.acquire_owned().await;
+            let opened = open(&registration, ticket).await;
+            drop(permit);
+            match opened {
+                Ok(framed) => serve(&registration, framed).await,
+                Err(error) => {
+                    debug!(%ticket, %error, "proxy connection not opened");
+                    if let Some(link) = link {
+                        link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));
+                    }
+                }
+            }
+            me.do_send(Gone(ticket));
+        });
+        self.tasks.insert(ticket, task);
+    }
+}

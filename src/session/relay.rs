@@ -1,0 +1,302 @@
+//! Moves the bytes of one session between a raw stream and a framed one, as its core says.
+//!
+//! One task, two directions, no locks, no message per chunk. A buffer is held only while a direction is
+//! blocked half-way; an idle session holds none.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{io::ReadBuf, sync::oneshot};
+
+use super::{
+    core::{Action, Core, Fate},
+    raw::RawStream,
+};
+use crate::{
+    link::{
+        buffer::{Buffer, CHUNK_LEN},
+        framed::{Framed, Input},
+    },
+    time::{self, Instant, Timer},
+    wire::{
+        frame::{PREFIX_LEN, Prefix},
+        message::ResetCode,
+    },
+};
+
+/// Chunks moved before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
+const TURNS_MAX: usize = 32;
+
+/// Why a relay returned.
+pub enum Stopped {
+    /// The session is over; the raw side has been closed or reset, unless it was released before.
+    Ended(Fate),
+    /// The raw side is handed back unharmed; call again, without it, until the session is over.
+    Released(RawStream),
+}
+
+/// The raw side's condition.
+enum Raw {
+    Whole(RawStream),
+    /// Writing failed; what it still has to say is read before the failure is told.
+    Deaf(RawStream),
+    Gone,
+}
+
+impl Raw {
+    fn stream(&mut self) -> Option<&mut RawStream> {
+        match self {
+            Self::Whole(stream) | Self::Deaf(stream) => Some(stream),
+            Self::Gone => None,
+        }
+    }
+
+    fn take(&mut self) -> Option<RawStream> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Whole(stream) | Self::Deaf(stream) => Some(stream),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// One side of one session, moving.
+pub struct Relay<'a, C: Core> {
+    core: &'a mut C,
+    framed: &'a mut Framed,
+    raw: Raw,
+    timer: &'a mut Timer,
+    abort: Option<oneshot::Receiver<ResetCode>>,
+    shutting_down: bool,
+}
+
+impl<'a, C: Core> Relay<'a, C> {
+    /// Joins `raw` (or nothing, when there is only the stream to tidy up) and `framed` under `core`.
+    pub fn new(
+        core: &'a mut C,
+        framed: &'a mut Framed,
+        raw: Option<RawStream>,
+        timer: &'a mut Timer,
+        abort: Option<oneshot::Receiver<ResetCode>>,
+    ) -> Self {
+        let raw = raw.map_or(Raw::Gone, Raw::Whole);
+        Self {
+            core,
+            framed,
+            raw,
+            timer,
+            abort,
+            shutting_down: false,
+        }
+    }
+
+    /// The core, as it stands.
+    pub fn core(&self) -> &C {
+        self.core
+    }
+
+    /// Moves what can be moved. Cancel safe between polls; dropping it resets the raw side.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
+        let now = time::now();
+        for _ in 0..TURNS_MAX {
+            let mut moved = self.poll_abort(cx, now);
+            if let Some(released) = self.perform() {
+                return Poll::Ready(Stopped::Released(released));
+            }
+            moved |= self.poll_flush(cx, now);
+            if let Some(fate) = self.core.fate()
+                && (fate == Fate::Dead || self.framed.is_flushed())
+            {
+                return Poll::Ready(Stopped::Ended(fate));
+            }
+            moved |= self.poll_shut_down(cx, now);
+            moved |= self.poll_raw(cx, now);
+            moved |= self.poll_stream(cx, now);
+            moved |= self.poll_timer(cx, now);
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what the core asks; returns the raw side when it is to be handed back.
+    fn perform(&mut self) -> Option<RawStream> {
+        let ordinal = self.core.ordinal().value();
+        let mut released = None;
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Send(message) => self.framed.queue(ordinal, &message),
+                Action::SendKept(bytes) => self.framed.queue_data(ordinal, &bytes),
+                Action::ShutDownRaw => self.shutting_down = true,
+                Action::CloseRaw => {
+                    if let Some(stream) = self.raw.take() {
+                        stream.close();
+                    }
+                }
+                Action::ResetRaw => drop(self.raw.take()),
+                Action::ReleaseRaw => released = self.raw.take(),
+            }
+        }
+        released
+    }
+
+    fn poll_abort(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(abort) = &mut self.abort else {
+            return false;
+        };
+        let Poll::Ready(order) = Pin::new(abort).poll(cx) else {
+            return false;
+        };
+        self.abort = None;
+        if let Ok(code) = order {
+            self.core.handle_abort(now, code);
+        }
+        true
+    }
+
+    /// Reports whether the stream turned out to be broken.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match self.framed.poll_flush(cx) {
+            Poll::Ready(Err(_)) if self.core.fate().is_none() => {
+                self.core.handle_stream_broken(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn poll_shut_down(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if !self.shutting_down {
+            return false;
+        }
+        let result = match &mut self.raw {
+            Raw::Whole(stream) => stream.pin().poll_shutdown(cx),
+            Raw::Deaf(_) => return false,
+            Raw::Gone => Poll::Ready(Ok(())),
+        };
+        let Poll::Ready(result) = result else {
+            return false;
+        };
+        self.shutting_down = false;
+        match result {
+            Ok(()) => self.core.handle_raw_shut_down(now),
+            // The peer closed both directions first: everything was written, nobody is left to be told.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected && self.core.raw_room() == 0 => {
+                self.core.handle_raw_shut_down(now);
+            }
+            Err(_) => self.lose_raw_writing(now),
+        }
+        true
+    }
+
+    /// raw -> stream. Reads only when the stream has taken everything before.
+    fn poll_raw(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if !self.framed.is_flushed() {
+            return false;
+        }
+        let room = self.core.raw_room().min(CHUNK_LEN);
+        let Some(stream) = self.raw.stream().filter(|_| room > 0) else {
+            return false;
+        };
+        let mut buffer = Buffer::take();
+        let mut read = ReadBuf::new(&mut buffer.whole()[PREFIX_LEN..PREFIX_LEN + room]);
+        let result = stream.pin().poll_read(cx, &mut read);
+        let n = read.filled().len();
+        match result {
+            Poll::Ready(Ok(())) if n > 0 => {
+                buffer.end = PREFIX_LEN + n;
+                self.core.handle_raw_bytes(now, &buffer.filled()[PREFIX_LEN..]);
+                let prefix = Prefix::data(self.core.ordinal().value(), n as u32);
+                buffer.whole()[..PREFIX_LEN].copy_from_slice(&prefix.encode());
+                self.framed.queue_buffer(buffer);
+                return true;
+            }
+            Poll::Ready(Ok(())) if matches!(self.raw, Raw::Whole(_)) => self.core.handle_raw_fin(now),
+            Poll::Ready(_) => self.core.handle_raw_broken(now),
+            Poll::Pending => {
+                buffer.give();
+                return false;
+            }
+        }
+        buffer.give();
+        true
+    }
+
+    /// stream -> raw. Reads only when the raw side has taken everything before.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.core.fate().is_some() {
+            return false;
+        }
+        match self.framed.poll_input(cx) {
+            Poll::Pending => {
+                self.framed.handle_stalled(now, false);
+                // Answers to PING may have been queued.
+                self.poll_flush(cx, now)
+            }
+            Poll::Ready(Err(_)) => {
+                self.core.handle_stream_broken(now);
+                true
+            }
+            Poll::Ready(Ok(Input::Head(head))) => {
+                match head.message::<C::In>() {
+                    Ok(Some(message)) => {
+                        let prefix = head.prefix;
+                        self.core
+                            .handle_message(now, prefix.stream_id, message, prefix.body_len);
+                    }
+                    Ok(None) => {}
+                    Err(_) => self.core.handle_stream_broken(now),
+                }
+                true
+            }
+            Poll::Ready(Ok(Input::Body(n))) => self.poll_deliver(cx, now, n).is_ready(),
+        }
+    }
+
+    fn poll_deliver(&mut self, cx: &mut Context<'_>, now: Instant, n: usize) -> Poll<()> {
+        let Raw::Whole(stream) = &mut self.raw else {
+            self.framed.consume_body(n);
+            return Poll::Ready(());
+        };
+        let result = stream.pin().poll_write(cx, self.framed.body(n));
+        self.framed.handle_stalled(now, result.is_pending());
+        match ready!(result) {
+            Ok(written) if written > 0 => {
+                self.framed.consume_body(written);
+                self.core.handle_delivered(now, written);
+            }
+            _ => self.lose_raw_writing(now),
+        }
+        Poll::Ready(())
+    }
+
+    /// The raw side takes no more. What it said before it broke is still worth reading.
+    fn lose_raw_writing(&mut self, now: Instant) {
+        match self.raw.take() {
+            Some(stream) if self.core.raw_room() > 0 => self.raw = Raw::Deaf(stream),
+            stream => {
+                self.raw = stream.map_or(Raw::Gone, Raw::Deaf);
+                self.core.handle_raw_broken(now);
+            }
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let keepalive = self.framed.poll_timeout();
+        let due = self
+            .core
+            .poll_timeout()
+            .map_or(keepalive, |core| core.min(keepalive));
+        if self.timer.poll(cx, Some(due)).is_pending() {
+            return false;
+        }
+        self.core.handle_timeout(now);
+        if self.framed.handle_timeout(now).is_err() {
+            self.core.handle_stream_broken(now);
+        }
+        true
+    }
+}

@@ -1,0 +1,271 @@
+//! One proxy connection at the client: opened for a ticket, then one session after another.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use serde_bytes::ByteBuf;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::{
+    core::{Core, Fate},
+    raw::RawStream,
+    relay::{Relay, Stopped},
+    upstream_side::UpstreamSide,
+};
+use crate::{
+    env::Env,
+    id::{ClientId, Epoch, Ordinal, ProxyConnId, UpstreamName},
+    link::{
+        connect::dial,
+        framed::{Framed, FramedError, Input},
+    },
+    time::{self, Duration, Timer},
+    wire::{
+        codec::Head,
+        frame::PROXY_BODY_LEN_MAX,
+        message::{NewProxyConn, RefuseCode, Start, ToClient, ToServer},
+        preamble::Purpose,
+        proof::{LinkKey, matches},
+    },
+};
+
+/// An upstream that takes longer than this to connect is announced with `Accepted`.
+const WORKING_AFTER: Duration = Duration::from_millis(5);
+
+/// One service of this client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: UpstreamName,
+    /// `host:port` of each of its addresses, tried in order.
+    pub targets: Vec<String>,
+    /// How long connecting may take, over all addresses.
+    pub connect_timeout: Duration,
+}
+
+/// What all proxy connections of one registration share.
+pub struct Registration {
+    /// The world.
+    pub env: Env,
+    /// The client's name.
+    pub client: ClientId,
+    /// The registration.
+    pub epoch: Epoch,
+    /// Proves its proxy connections.
+    pub key: LinkKey,
+    /// Where they go, as `host:port`.
+    pub proxy: String,
+    /// What the client serves.
+    pub upstreams: Arc<Vec<Upstream>>,
+    /// How long opening one may take.
+    pub handshake_timeout: Duration,
+    /// How long a half-closed session may stay without a byte.
+    pub half_closed_timeout: Duration,
+    /// Sessions in flight, of all registrations of this client.
+    pub load: Arc<AtomicUsize>,
+    /// Turns true when the registration has ended: parked connections close.
+    pub ended: watch::Receiver<bool>,
+}
+
+/// Why a proxy connection was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No connection.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The connection ended during the proof.
+    #[error(transparent)]
+    Framed(#[from] FramedError),
+    /// The server did not prove itself.
+    #[error("the server's proof does not match the link's key")]
+    Proof,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// Opens the proxy connection for `ticket`.
+///
+/// # Errors
+/// [`OpenError`]; the server is told, and may ask again.
+pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Framed, OpenError> {
+    let opening = async {
+        let (epoch, key) = (registration.epoch, &registration.key);
+        let stream = dial(&registration.env, &registration.proxy).await?;
+        let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
+        framed.queue_raw(&Purpose::Proxy.preamble());
+        framed.queue(
+            0,
+            &ToServer::NewProxyConn(NewProxyConn {
+                client_id: registration.client.to_string(),
+                boot: epoch.boot(),
+                counter: epoch.counter(),
+                proxy_conn_id: ByteBuf::from(*ticket.bytes()),
+                mac: ByteBuf::from(key.conn_proof(Purpose::Proxy, epoch, ticket)),
+            }),
+        );
+        framed.flush().await?;
+        let head = framed.read_head().await?;
+        match head.message().map_err(FramedError::from)? {
+            Some(ToClient::ProxyConnReady(ready))
+                if matches(&key.ready_proof(Purpose::Proxy, epoch, ticket), &ready.mac) =>
+            {
+                Ok(framed)
+            }
+            Some(ToClient::ProxyConnReady(_)) => Err(OpenError::Proof),
+            _ => Err(FramedError::Unexpected.into()),
+        }
+    };
+    time::within(registration.handshake_timeout, opening)
+        .await
+        .unwrap_or(Err(OpenError::Timeout))
+}
+
+/// Serves session after session on an open proxy connection, until it dies or the server lets go of it.
+pub async fn serve(registration: &Registration, mut framed: Framed) {
+    let mut timer = Timer::default();
+    let mut last = Ordinal::CONNECTION;
+    let mut ended = registration.ended.clone();
+    loop {
+        let came = tokio::select! {
+            biased;
+            came = poll_fn(|cx| framed.poll_idle(cx, &mut timer)) => came,
+            _ = ended.wait_for(|ended| *ended) => return,
+        };
+        let Ok(Input::Head(head)) = came else {
+            return;
+        };
+        let Some((ordinal, start)) = accept(&head, last) else {
+            registration.env.metrics.violations.inc();
+            return;
+        };
+        last = ordinal;
+        registration.load.fetch_add(1, Ordering::Relaxed);
+        let _in_flight = InFlight(&registration.load);
+        let fate = carry(registration, &mut framed, &mut timer, ordinal, &start).await;
+        if fate == Fate::Dead || !framed.is_flushed() {
+            return;
+        }
+    }
+}
+
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Only a `Start` with the next ordinal begins a session.
+fn accept(head: &Head, last: Ordinal) -> Option<(Ordinal, Start)> {
+    let expected = last.next()?;
+    match head.message() {
+        Ok(Some(ToClient::Start(start))) if head.prefix.stream_id == expected.value() => {
+            Some((expected, start))
+        }
+        _ => None,
+    }
+}
+
+async fn carry(
+    registration: &Registration,
+    framed: &mut Framed,
+    timer: &mut Timer,
+    ordinal: Ordinal,
+    start: &Start,
+) -> Fate {
+    let began = time::now();
+    let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
+    let raw = match connect(registration, framed, &mut side, start).await {
+        Ok(stream) => {
+            side.handle_connected();
+            Some(stream)
+        }
+        Err((code, message)) => {
+            side.handle_not_connected(time::now(), code, message);
+            None
+        }
+    };
+    let mut relay = Relay::new(&mut side, framed, raw, timer, None);
+    let fate = poll_fn(|cx| match relay.poll(cx) {
+        Poll::Ready(Stopped::Ended(fate)) => Poll::Ready(fate),
+        Poll::Ready(Stopped::Released(_)) => Poll::Ready(Fate::Dead),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    let outcome = side
+        .outcome()
+        .map_or("broken", super::upstream_side::Outcome::label);
+    registration.env.metrics.session_outcomes.inc(outcome);
+    let (up, down) = side.bytes();
+    let (session, visitor) = (start.session_id, &start.visitor);
+    debug!(session, %visitor, upstream = %start.upstream, outcome, up, down, took = ?(time::now() - began), "session ended");
+    fate
+}
+
+/// Connects the upstream that `start` names; tells the server when that takes a while.
+async fn connect(
+    registration: &Registration,
+    framed: &mut Framed,
+    side: &mut UpstreamSide,
+    start: &Start,
+) -> Result<RawStream, (RefuseCode, String)> {
+    let Some(upstream) = registration
+        .upstreams
+        .iter()
+        .find(|up| up.name.as_str() == start.upstream)
+    else {
+        return Err((
+            RefuseCode::UnknownUpstream,
+            format!("no upstream {:?}", start.upstream),
+        ));
+    };
+    let connecting = time::within(
+        upstream.connect_timeout,
+        dial_any(&registration.env, &upstream.targets),
+    );
+    let mut connecting = std::pin::pin!(connecting);
+    let connected = tokio::select! {
+        biased;
+        connected = &mut connecting => connected,
+        () = time::sleep(WORKING_AFTER) => {
+            side.handle_working();
+            while let Some(super::core::Action::Send(message)) = side.poll_action() {
+                framed.queue(side.ordinal().value(), &message);
+            }
+            let told = time::within(upstream.connect_timeout, framed.flush());
+            tokio::join!(biased; connecting, told).0
+        }
+    };
+    match connected {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            Err((RefuseCode::Timeout, error.to_string()))
+        }
+        Some(Err(error)) => Err((RefuseCode::Unreachable, error.to_string())),
+        None => Err((
+            RefuseCode::Timeout,
+            format!("no answer within {:?}", upstream.connect_timeout),
+        )),
+    }
+}
+
+async fn dial_any(env: &Env, targets: &[String]) -> io::Result<RawStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for target in targets {
+        match dial(env, target).await {
+            Ok(stream) => return Ok(RawStream::new(stream)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

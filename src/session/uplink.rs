@@ -1,0 +1,210 @@
+//! Keeps a client registered at one server: connect, serve, wait for the end, begin again.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use actix::Actor;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{
+    dialler::{Dialler, Phase, UseLink},
+    serve::{Registration, Upstream},
+};
+use crate::{
+    backoff::{self, Backoff},
+    env::{Env, Stop, StopPhase},
+    id::ClientId,
+    link::{
+        self,
+        client::{ClientLink, Close, SayGoAway},
+        connect::{ConnectError, Identity, register},
+        framed::Framed,
+    },
+    time::{self, Duration},
+    wire::handshake::{HandshakeError, Registered},
+};
+
+/// How long a server may take to acknowledge a drain before the client goes on without.
+const DRAIN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client brings to each server.
+pub struct Uplink {
+    /// The world.
+    pub env: Env,
+    /// `host:port` of the server's control port.
+    pub server: String,
+    /// All servers of this client: the only hosts proxy connections may go to.
+    pub servers: Arc<Vec<String>>,
+    /// Who the client is.
+    pub identity: Identity,
+    /// The same name, checked.
+    pub client: ClientId,
+    /// What it serves.
+    pub upstreams: Arc<Vec<Upstream>>,
+    /// Handshakes.
+    pub link_options: link::Options,
+    /// Pauses between attempts.
+    pub backoff: backoff::Options,
+    /// How long a half-closed session may stay without a byte.
+    pub half_closed_timeout: Duration,
+    /// Sessions in flight, over all servers.
+    pub load: Arc<AtomicUsize>,
+}
+
+impl Uplink {
+    /// Runs until the node is told to drain; returns once the server takes note, or cannot.
+    pub async fn run(self) {
+        let mut stop = self.env.stop.clone();
+        let mut rng = self.env.entropy.rng();
+        let mut backoff = Backoff::new(self.backoff);
+        let mut previous = None;
+        let mut complained = false;
+        loop {
+            let attempt = tokio::select! {
+                biased;
+                () = stop.reached(StopPhase::Draining) => return,
+                attempt = register(&self.env, &self.server, &self.identity, previous.as_ref(), &self.link_options) => attempt,
+            };
+            let wait = match attempt {
+                Ok((framed, registered)) => {
+                    complained = false;
+                    previous = Some(registered.key.clone());
+                    let since = time::now();
+                    match self.serve(framed, registered).await {
+                        ControlFlow::Break(()) => return,
+                        ControlFlow::Continue(retry_after) => {
+                            backoff.handle_lived(since, time::now());
+                            retry_after.unwrap_or_default() + backoff.next_wait(&mut rng)
+                        }
+                    }
+                }
+                Err(error) => self.complain(&error, &mut complained, &mut backoff, &mut rng),
+            };
+            tokio::select! {
+                biased;
+                () = stop.reached(StopPhase::Draining) => return,
+                () = time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Says once why there is no registration, and how long to wait.
+    fn complain(
+        &self,
+        error: &ConnectError,
+        complained: &mut bool,
+        backoff: &mut Backoff,
+        rng: &mut ChaCha8Rng,
+    ) -> Duration {
+        if !std::mem::replace(complained, true) {
+            warn!(server = %self.server, reason = %error, "not registered; will keep trying");
+        }
+        match error {
+            ConnectError::Handshake(HandshakeError::Denied {
+                retry_after: Some(retry_after),
+                ..
+            }) => *retry_after,
+            _ => backoff.next_wait(rng),
+        }
+    }
+
+    /// One registration, from admission to its end. Breaks when the node drains.
+    async fn serve(&self, framed: Framed, registered: Registered) -> ControlFlow<(), Option<Duration>> {
+        let (ended_sender, ended) = watch::channel(false);
+        let (phase_sender, mut phase) = watch::channel(Phase::Up);
+        let epoch = registered.epoch;
+        let heartbeat = Duration::from_millis(registered.granted.heartbeat_ms.max(1).into());
+        let registration = Arc::new(Registration {
+            env: self.env.clone(),
+            client: self.client.clone(),
+            epoch,
+            key: registered.key,
+            proxy: self.proxy_address(&registered.granted.proxy_address, registered.granted.proxy_port),
+            upstreams: Arc::clone(&self.upstreams),
+            handshake_timeout: self.link_options.handshake_timeout,
+            half_closed_timeout: self.half_closed_timeout,
+            load: Arc::clone(&self.load),
+            ended,
+        });
+        let dialler = Dialler::new(registration, phase_sender, ended_sender).start();
+        let options = link::Options {
+            heartbeat,
+            ..self.link_options
+        };
+        let events = dialler.clone().recipient();
+        let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
+        dialler.do_send(UseLink(link.clone()));
+        info!(server = %self.server, client = %self.client, %epoch, "registered");
+
+        let mut stop = self.env.stop.clone();
+        let mut retry_after = None;
+        loop {
+            tokio::select! {
+                biased;
+                changed = phase.changed() => {
+                    let now = phase.borrow_and_update().clone();
+                    match now {
+                        Phase::Lost { reason, .. } => {
+                            warn!(server = %self.server, reason, "link lost; will reconnect");
+                            return ControlFlow::Continue(retry_after);
+                        }
+                        Phase::ServerDraining(after) => {
+                            info!(server = %self.server, "the server is draining");
+                            retry_after = Some(after);
+                        }
+                        Phase::Up | Phase::DrainAcknowledged => {}
+                    }
+                    if changed.is_err() {
+                        return ControlFlow::Continue(retry_after);
+                    }
+                }
+                () = stop.reached(StopPhase::Draining) => break,
+            }
+        }
+        link.do_send(SayGoAway);
+        let settled = phase.wait_for(|phase| matches!(phase, Phase::DrainAcknowledged | Phase::Lost { .. }));
+        // A server that does not answer is not waited for; its sessions still get their time.
+        let _ = time::within(DRAIN_ACK_TIMEOUT, settled).await;
+        self.wait_for_sessions(&mut stop).await;
+        link.do_send(Close);
+        ControlFlow::Break(())
+    }
+
+    async fn wait_for_sessions(&self, stop: &mut Stop) {
+        let idle = async {
+            while self.load.load(Ordering::Relaxed) > 0 {
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.reached(StopPhase::Ending) => {}
+            () = idle => {}
+        }
+    }
+
+    /// The host used for control with the granted port, unless the server advertises another address that
+    /// is one of this client's servers' hosts.
+    fn proxy_address(&self, advertised: &str, port: u16) -> String {
+        let trusted = self.servers.iter().any(|server| host(server) == host(advertised));
+        if !advertised.is_empty() && trusted {
+            return advertised.to_owned();
+        }
+        if !advertised.is_empty() {
+            warn!(server = %self.server, advertised, "the advertised proxy host is none of this client's servers");
+        }
+        format!("{}:{port}", host(&self.server))
+    }
+}
+
+/// The host of `host:port`.
+fn host(authority: &str) -> &str {
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}

@@ -1,0 +1,424 @@
+//! The server's side of one session on one stream.
+//!
+//! ```text
+//!            Accepted          Started                 both FINs, Finished
+//! Starting ----------> Working -------> Open --------------------------------> ended, stream reusable
+//!    |  \________________|_______________^  |  reset, break, violation
+//!    |          Started  |                  +--------------------------------> ended, stream dead
+//!    |  Refused          | Refused
+//!    +-------------------+-----------> Refused --- Finished -----------------> ended, stream reusable
+//!    |                   |  (the visitor is released at once, for another try)
+//!    +-------------------+-----------> ended, stream dead   (break, silence: released too)
+//! ```
+
+use std::collections::VecDeque;
+
+use super::{
+    Options,
+    core::{Action, Core, Fate, Flow},
+    first_bytes::FirstBytes,
+};
+use crate::{
+    id::Ordinal,
+    time::{Duration, Instant},
+    wire::message::{RefuseCode, Reset, ResetCode, Start, ToClient, ToServer},
+};
+
+/// How long a refused stream may take to agree that it is free again. Longer holds descriptors.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a try did not reach `Started`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The client said so: nothing reached an upstream.
+    Refused(RefuseCode),
+    /// The stream broke.
+    Broken,
+    /// No answer within the deadline.
+    Silent,
+}
+
+/// How the session ended for the visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every byte arrived in both directions, and both directions ended.
+    Completed,
+    /// Not started; the visitor may be tried elsewhere. `ambiguous`: its bytes may have reached an upstream.
+    NotStarted {
+        /// Why.
+        cause: Cause,
+        /// Whether visitor bytes had been sent.
+        ambiguous: bool,
+    },
+    /// The visitor reset or vanished.
+    VisitorGone,
+    /// The client reset the session.
+    Reset(ResetCode),
+    /// The stream broke after `Started`.
+    Broken,
+    /// Half-closed for too long without a byte.
+    HalfClosed,
+    /// Ended by the server itself.
+    Aborted(ResetCode),
+}
+
+impl Outcome {
+    /// A short name for logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::NotStarted {
+                cause: Cause::Refused(code),
+                ..
+            } => code.label(),
+            Self::NotStarted {
+                cause: Cause::Broken, ..
+            } => "not_started_broken",
+            Self::NotStarted {
+                cause: Cause::Silent, ..
+            } => "not_started_silent",
+            Self::VisitorGone => "visitor_gone",
+            Self::Reset(code) | Self::Aborted(code) => code.label(),
+            Self::Broken => "broken",
+            Self::HalfClosed => "half_closed_timeout",
+        }
+    }
+}
+
+/// The deadlines of one try.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For `Accepted` or `Started`: max(300 ms, 4 x RTT).
+    pub answer: Duration,
+    /// For the upstream's connect, after `Accepted`.
+    pub connect: Duration,
+    /// For the whole session to start.
+    pub start_deadline: Instant,
+    /// For a half-closed session without a byte.
+    pub half_closed: Duration,
+}
+
+impl Patience {
+    /// What `options` grant on a link with this round trip.
+    pub fn new(options: &Options, rtt: Duration, start_deadline: Instant) -> Self {
+        Self {
+            answer: options.answer_timeout.max(rtt * 4),
+            connect: options.connect_timeout,
+            start_deadline,
+            half_closed: options.half_closed_timeout,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Starting(Instant),
+    Working(Instant),
+    Open,
+    Refused(Instant),
+    Ended(Fate),
+}
+
+/// Inputs: `handle_*`. Outputs: [`Core::poll_action`], [`outcome`](Self::outcome), [`Core::fate`].
+#[derive(Debug)]
+pub struct VisitorSide {
+    ordinal: Ordinal,
+    patience: Patience,
+    state: State,
+    flow: Flow,
+    first: FirstBytes,
+    /// A visitor byte has gone out behind this `Start`.
+    sent: bool,
+    finished: bool,
+    outcome: Option<Outcome>,
+    actions: VecDeque<Action<ToClient>>,
+}
+
+impl VisitorSide {
+    /// Begins a try: `Start`, then whatever the visitor has said so far.
+    pub fn new(now: Instant, ordinal: Ordinal, start: Start, patience: Patience, first: FirstBytes) -> Self {
+        let deadline = (now + patience.answer).min(patience.start_deadline);
+        let mut side = Self {
+            ordinal,
+            patience,
+            state: State::Starting(deadline),
+            flow: Flow::new(now),
+            sent: !first.bytes().is_empty(),
+            first,
+            finished: false,
+            outcome: None,
+            actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
+        };
+        if side.sent {
+            side.actions
+                .push_back(Action::SendKept(side.first.bytes().to_vec()));
+        }
+        side.flow.raw_in = side.first.bytes().len() as u64;
+        if side.first.fin() {
+            side.send_fin();
+        }
+        side.check();
+        side
+    }
+
+    /// How the session ended for the visitor; may be known before the stream's fate is.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Bytes from and to the visitor on this try.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.flow.raw_in, self.flow.raw_out)
+    }
+
+    /// Whether a client serves the visitor, or did.
+    pub fn has_started(&self) -> bool {
+        !matches!(self.outcome, Some(Outcome::NotStarted { .. }))
+            && !matches!(self.state, State::Starting(_) | State::Working(_))
+    }
+
+    /// The kept bytes, for the next try.
+    pub fn take_first_bytes(&mut self) -> FirstBytes {
+        let empty = FirstBytes::new(super::first_bytes::ReplayBudget::new(0));
+        std::mem::replace(&mut self.first, empty)
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting(_) | State::Working(_))
+    }
+
+    fn send_fin(&mut self) {
+        if !self.flow.fin_sent {
+            self.flow.fin_sent = true;
+            self.actions.push_back(Action::Send(ToClient::Fin));
+        }
+    }
+
+    fn send_reset(&mut self, code: ResetCode) {
+        self.actions
+            .push_back(Action::Send(ToClient::Reset(Reset { code: code.code() })));
+    }
+
+    /// Ends this try without a start; the visitor goes back.
+    fn release(&mut self, cause: Cause) {
+        self.outcome = Some(Outcome::NotStarted {
+            cause,
+            ambiguous: self.sent,
+        });
+        self.actions.push_back(Action::ReleaseRaw);
+    }
+
+    /// Ends the session in a way that must not look like an end.
+    fn break_off(&mut self, outcome: Outcome) {
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+            self.actions.push_back(Action::ResetRaw);
+        }
+        self.state = State::Ended(Fate::Dead);
+    }
+
+    /// The stream is of no use any more, whatever state it was in.
+    fn lose_stream(&mut self, cause: Cause) {
+        match self.state {
+            State::Starting(_) | State::Working(_) => {
+                self.release(cause);
+                self.state = State::Ended(Fate::Dead);
+            }
+            State::Open => self.break_off(Outcome::Broken),
+            State::Refused(_) => self.state = State::Ended(Fate::Dead),
+            State::Ended(_) => {}
+        }
+    }
+
+    fn settle(&mut self) {
+        let flow = &self.flow;
+        if self.state == State::Open && flow.fin_sent && flow.shut_down && self.finished {
+            self.outcome = Some(Outcome::Completed);
+            self.state = State::Ended(Fate::Reusable);
+            self.actions.push_back(Action::CloseRaw);
+        }
+    }
+
+    fn handle_open(&mut self, now: Instant, message: ToServer) {
+        match message {
+            ToServer::Data if !self.flow.fin_received => {}
+            ToServer::Fin if !self.flow.fin_received => {
+                self.flow.fin_received = true;
+                self.flow.touch(now);
+                self.actions.push_back(Action::ShutDownRaw);
+            }
+            ToServer::Finished(_) if self.flow.fin_sent && self.flow.fin_received && !self.finished => {
+                self.finished = true;
+            }
+            ToServer::Reset(reset) => self.break_off(Outcome::Reset(ResetCode::from(reset.code))),
+            _ => self.handle_violation(),
+        }
+    }
+
+    fn handle_violation(&mut self) {
+        self.send_reset(ResetCode::Protocol);
+        self.lose_stream(Cause::Broken);
+    }
+
+    /// The sentences this core believes at every moment.
+    fn check(&self) {
+        self.flow.check();
+        assert!(
+            !self.finished || (self.flow.fin_sent && self.flow.fin_received),
+            "Finished counts only after both FINs"
+        );
+        assert!(
+            self.state != State::Ended(Fate::Reusable) || self.outcome.is_some(),
+            "a stream is free again only when the visitor's fate is known"
+        );
+        assert!(
+            self.outcome != Some(Outcome::Completed) || (self.flow.shut_down && self.finished),
+            "a session is complete only when the visitor has everything and the client says it is finished"
+        );
+    }
+}
+
+impl Core for VisitorSide {
+    type In = ToServer;
+    type Out = ToClient;
+
+    fn ordinal(&self) -> Ordinal {
+        self.ordinal
+    }
+
+    fn raw_room(&mut self) -> usize {
+        match self.state {
+            State::Starting(_) | State::Working(_) => self.first.room(),
+            State::Open if !self.flow.fin_sent => usize::MAX,
+            _ => 0,
+        }
+    }
+
+    fn handle_raw_bytes(&mut self, now: Instant, bytes: &[u8]) {
+        self.flow.count_in(now, bytes.len());
+        if self.is_starting() {
+            self.first.push(bytes);
+            self.sent = true;
+        }
+        self.check();
+    }
+
+    fn handle_raw_fin(&mut self, now: Instant) {
+        if self.is_starting() {
+            self.first.push_fin();
+        }
+        if self.is_starting() || self.state == State::Open {
+            self.flow.touch(now);
+            self.send_fin();
+            self.settle();
+        }
+        self.check();
+    }
+
+    fn handle_raw_broken(&mut self, _now: Instant) {
+        if self.is_starting() || self.state == State::Open {
+            self.send_reset(ResetCode::VisitorGone);
+            self.break_off(Outcome::VisitorGone);
+        }
+        self.check();
+    }
+
+    fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToServer, _body_len: u32) {
+        if stream_id != self.ordinal.value() {
+            self.handle_violation();
+            self.check();
+            return;
+        }
+        match (self.state, message) {
+            (State::Starting(_), ToServer::Accepted) => {
+                let deadline = now + self.patience.connect + self.patience.answer;
+                self.state = State::Working(deadline.min(self.patience.start_deadline));
+            }
+            (State::Starting(_) | State::Working(_), ToServer::Started) => {
+                self.state = State::Open;
+                self.first.clear();
+            }
+            (State::Starting(_) | State::Working(_), ToServer::Refused(refused)) => {
+                self.release(Cause::Refused(RefuseCode::from(refused.code)));
+                // The client discards what it was sent up to this FIN; then the stream is free again.
+                self.send_fin();
+                self.state = State::Refused(now + REFUSED_TIMEOUT);
+            }
+            (State::Starting(_) | State::Working(_), ToServer::Reset(_)) => self.lose_stream(Cause::Broken),
+            (State::Open, message) => self.handle_open(now, message),
+            (State::Refused(_), ToServer::Finished(_)) => self.state = State::Ended(Fate::Reusable),
+            (State::Ended(_), _) => {}
+            _ => self.handle_violation(),
+        }
+        self.settle();
+        self.check();
+    }
+
+    fn handle_delivered(&mut self, now: Instant, bytes: usize) {
+        self.flow.count_out(now, bytes);
+    }
+
+    fn handle_raw_shut_down(&mut self, now: Instant) {
+        self.flow.touch(now);
+        self.flow.shut_down = true;
+        self.settle();
+        self.check();
+    }
+
+    fn handle_stream_broken(&mut self, _now: Instant) {
+        self.lose_stream(Cause::Broken);
+        self.check();
+    }
+
+    fn handle_abort(&mut self, _now: Instant, code: ResetCode) {
+        if matches!(self.state, State::Ended(_)) {
+            return;
+        }
+        self.send_reset(code);
+        if self.is_starting() && code == ResetCode::LinkSilent {
+            // Not started yet: another client may still serve this visitor.
+            self.lose_stream(Cause::Silent);
+        } else {
+            self.break_off(Outcome::Aborted(code));
+        }
+        self.check();
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        match self.state {
+            State::Starting(_) | State::Working(_) => {
+                self.send_reset(ResetCode::Timeout);
+                self.lose_stream(Cause::Silent);
+            }
+            State::Open => {
+                self.send_reset(ResetCode::Timeout);
+                self.break_off(Outcome::HalfClosed);
+            }
+            State::Refused(_) => self.state = State::Ended(Fate::Dead),
+            State::Ended(_) => {}
+        }
+        self.check();
+    }
+
+    fn poll_action(&mut self) -> Option<Action<ToClient>> {
+        self.actions.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Starting(due) | State::Working(due) | State::Refused(due) => Some(due),
+            State::Open => self.flow.half_closed_deadline(self.patience.half_closed),
+            State::Ended(_) => None,
+        }
+    }
+
+    fn fate(&self) -> Option<Fate> {
+        match self.state {
+            State::Ended(fate) => Some(fate),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A tunnel on real sockets, inside one test: server, clients and upstreams on ports that the system picks.
+
+#![allow(dead_code, reason = "each test file uses the part it needs")]
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use adit::{
+    backoff,
+    config::{ClientConfig, Drain, GroupConfig, Limits, ServerConfig, UpstreamConfig},
+    entry,
+    env::{Env, Stop, Stopper},
+    id::{ClientId, EntryName, GroupName, UpstreamName},
+    link,
+    metrics::Metrics,
+    registry::{self, auth::Auth},
+    role::{
+        client,
+        server::{Addresses, Server},
+    },
+    session,
+    time::{self, Duration},
+    wire::proof::Token,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, LocalSet},
+};
+
+/// The secret of every test.
+pub const TOKEN: &str = "a token that is long enough";
+
+/// Runs a test the way `main` runs a role: control on this thread, bytes on two workers. A test that hangs
+/// fails after a minute.
+pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = LocalSet::new();
+    let done = local.run_until(async { time::within(Duration::from_secs(60), test()).await });
+    runtime.block_on(done).expect("the test ends within a minute");
+}
+
+pub fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+pub fn group(name: &str) -> GroupName {
+    GroupName::new(name).unwrap()
+}
+
+/// A server's configuration: any ports, one entry `public` for the group `default`.
+pub fn server_config() -> ServerConfig {
+    ServerConfig {
+        control: any_port(),
+        proxy: any_port(),
+        proxy_advertise: None,
+        entries: vec![entry::Options {
+            name: EntryName::new("public").unwrap(),
+            listen: any_port(),
+            group: group("default"),
+            session: session::Options::default(),
+        }],
+        auth: Auth::single(Token::new(TOKEN).unwrap()),
+        groups: BTreeMap::<GroupName, GroupConfig>::new(),
+        registry: registry::Options::default(),
+        link: link::Options::default(),
+        limits: Limits::default(),
+        drain: Drain::default(),
+    }
+}
+
+/// A running server; dropping it does not stop it, [`Running::stop`] does.
+pub struct RunningServer {
+    pub addresses: Addresses,
+    pub metrics: Arc<Metrics>,
+    pub stopper: Stopper,
+    pub task: JoinHandle<()>,
+}
+
+impl RunningServer {
+    pub async fn start(config: ServerConfig) -> Self {
+        let (stopper, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let metrics = Arc::clone(&env.metrics);
+        let server = Server::bind(config, env).await.unwrap();
+        let addresses = server.addresses().clone();
+        let task = tokio::task::spawn_local(server.run());
+        Self {
+            addresses,
+            metrics,
+            stopper,
+            task,
+        }
+    }
+
+    /// Where visitors connect.
+    pub fn public(&self) -> SocketAddr {
+        self.addresses.entries[0]
+    }
+
+    /// Waits until exactly `count` clients are registered.
+    pub async fn wait_for_clients(&self, count: i64) {
+        until(|| self.metrics.clients.get() == count).await;
+    }
+
+    /// Starts a client of this server with one upstream `main`.
+    pub fn client(&self, id: &str, target: SocketAddr) -> RunningClient {
+        RunningClient::start(client_config(id, self.addresses.control, target))
+    }
+}
+
+pub fn client_config(id: &str, control: SocketAddr, target: SocketAddr) -> ClientConfig {
+    ClientConfig {
+        client_id: ClientId::new(id).unwrap(),
+        group: group("default"),
+        servers: vec![control.to_string()],
+        token: Token::new(TOKEN).unwrap(),
+        upstreams: vec![UpstreamConfig {
+            name: UpstreamName::new("main").unwrap(),
+            group: group("default"),
+            targets: vec![target.to_string()],
+            connect_timeout: Duration::from_secs(1),
+        }],
+        link: link::Options::default(),
+        backoff: backoff::Options::default(),
+        drain: Drain::default(),
+    }
+}
+
+/// A running client.
+pub struct RunningClient {
+    pub metrics: Arc<Metrics>,
+    pub stopper: Stopper,
+    pub task: JoinHandle<()>,
+}
+
+impl RunningClient {
+    pub fn start(config: ClientConfig) -> Self {
+        let (stopper, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let metrics = Arc::clone(&env.metrics);
+        let task = tokio::task::spawn_local(client::run(config, env));
+        Self {
+            metrics,
+            stopper,
+            task,
+        }
+    }
+}
+
+/// Polls a condition that other tasks bring about; the test's own deadline ends a wait in vain.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Starts an upstream that serves each connection with `serve`.
+pub async fn upstream<F, Fut>(serve: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(any_port()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::task::spawn_local(serve(stream));
+        }
+    });
+    address
+}
+
+/// An upstream that sends back what it gets, until the end.
+pub async fn echo() -> SocketAddr {
+    upstream(|mut stream| async move {
+        let (mut read, mut write) = stream.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
+    })
+    .await
+}
+
+/// An upstream that says its name once and closes.
+pub async fn named(name: &'static str) -> SocketAddr {
+    upstream(move |mut stream| async move {
+        let _ = stream.write_all(name.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let _ = stream.read(&mut [0; 64]).await;
+    })
+    .await
+}
+
+/// One visitor: sends `request`, ends its direction, returns the whole answer.
+pub async fn visit(public: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(public).await?;
+    stream.write_all(request).await?;
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
