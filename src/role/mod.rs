@@ -1,6 +1,7 @@
 //! The roles of the one binary: each assembles actors from configuration, knows everyone, decides nothing.
 
 pub mod client;
+pub mod demo;
 
 pub mod server;
 
