@@ -17,6 +17,9 @@ use crate::{
     time::{self, Instant},
 };
 
+/// Causes of a connection's end that are its peer's breach of the protocol.
+const VIOLATIONS: [&str; 4] = ["violation", "left_over", "unexpected", "malformed"];
+
 /// The pool of one server.
 pub struct Pool {
     env: Env,
@@ -186,6 +189,9 @@ impl Handler<Reported> for Pool {
             Report::Parked(id) => self.shelf.handle_parked(time::now(), id),
             Report::Gone(id, cause) => {
                 self.env.metrics.pool_discarded.inc(cause);
+                if VIOLATIONS.contains(&cause) {
+                    self.env.metrics.violations.inc();
+                }
                 self.lenders.remove(&id);
                 if let Some(task) = self.tasks.remove(&id) {
                     task.detach();

@@ -34,10 +34,10 @@ impl Conn {
 
 /// Something to do with a connection: carry one session.
 pub trait Job: Send {
-    /// Uses the connection; gives it back if, and only if, it may carry the next session.
+    /// Uses the connection; gives it back if, and only if, it may carry the next session, or says why not.
     ///
     /// A job that is dropped without being run must make that known to whoever waits for it.
-    fn run(self: Box<Self>, conn: Conn) -> BoxFuture<'static, Option<Conn>>;
+    fn run(self: Box<Self>, conn: Conn) -> BoxFuture<'static, Result<Conn, &'static str>>;
 }
 
 /// Lends the connection behind it to one job at a time.
@@ -66,8 +66,8 @@ pub async fn keep(
             Err(error) => break error.label(),
         };
         match job.run(conn).await {
-            Some(back) => conn = back,
-            None => break "used_up",
+            Ok(back) => conn = back,
+            Err(cause) => break cause,
         }
         report(Report::Parked(id));
     };

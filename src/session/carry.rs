@@ -6,7 +6,7 @@ use actix::{Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::{
-    core::Fate,
+    core::{Core, Fate},
     first_bytes::FirstBytes,
     raw::RawStream,
     relay::{Relay, Stopped},
@@ -82,19 +82,23 @@ impl Drop for Carry {
 }
 
 impl Job for Carry {
-    fn run(mut self: Box<Self>, mut conn: Conn) -> BoxFuture<'static, Option<Conn>> {
+    fn run(mut self: Box<Self>, mut conn: Conn) -> BoxFuture<'static, Result<Conn, &'static str>> {
         Box::pin(async move {
             // Out of ordinals: the connection is closed, and dropping `self` hands the visitor back.
-            let ordinal = conn.last.next()?;
-            let load = self.load.take()?;
+            let ordinal = conn.last.next().ok_or("out_of_ordinals")?;
+            let load = self.load.take().ok_or("no_load")?;
             conn.last = ordinal;
-            let fate = carry(&mut conn, load, &self.report).await;
-            (fate == Fate::Reusable && conn.framed.is_clean()).then_some(conn)
+            match carry(&mut conn, load, &self.report).await {
+                Ok(()) if conn.framed.is_clean() => Ok(conn),
+                Ok(()) => Err("left_over"),
+                Err(cause) => Err(cause),
+            }
         })
     }
 }
 
-async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Fate {
+/// Carries the visitor; on success the stream may carry the next one.
+async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Result<(), &'static str> {
     let Load {
         visitor,
         first,
@@ -129,7 +133,7 @@ async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Fate
             visitor,
         });
     };
-    match stopped {
+    let fate = match stopped {
         Stopped::Ended(fate) => {
             tell(&side, None);
             fate
@@ -145,5 +149,10 @@ async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Fate
             })
             .await
         }
+    };
+    match fate {
+        Fate::Reusable => Ok(()),
+        Fate::Dead if side.is_violated() => Err("violation"),
+        Fate::Dead => Err(side.outcome().unwrap_or(Outcome::Broken).label()),
     }
 }

@@ -39,6 +39,10 @@ pub trait Core: Send {
     fn handle_raw_shut_down(&mut self, now: Instant);
     /// The stream closed, failed, fell silent, or carried something that is no frame.
     fn handle_stream_broken(&mut self, now: Instant);
+    /// The peer said something that has no place here: nothing on this stream can be trusted any more.
+    fn handle_violation(&mut self, now: Instant);
+    /// Whether that happened.
+    fn is_violated(&self) -> bool;
     /// Someone with authority ends the session.
     fn handle_abort(&mut self, now: Instant, code: ResetCode);
     /// A deadline may have come.

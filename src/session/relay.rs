@@ -236,8 +236,12 @@ impl<'a, C: Core> Relay<'a, C> {
                 // Answers to PING may have been queued.
                 self.poll_flush(cx, now)
             }
-            Poll::Ready(Err(_)) => {
-                self.core.handle_stream_broken(now);
+            Poll::Ready(Err(error)) => {
+                if error.is_violation() {
+                    self.core.handle_violation(now);
+                } else {
+                    self.core.handle_stream_broken(now);
+                }
                 true
             }
             Poll::Ready(Ok(Input::Head(head))) => {
@@ -248,7 +252,7 @@ impl<'a, C: Core> Relay<'a, C> {
                             .handle_message(now, prefix.stream_id, message, prefix.body_len);
                     }
                     Ok(None) => {}
-                    Err(_) => self.core.handle_stream_broken(now),
+                    Err(_) => self.core.handle_violation(now),
                 }
                 true
             }

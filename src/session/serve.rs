@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    core::{Core, Fate},
+    core::{Action, Core, Fate},
     raw::RawStream,
     relay::{Relay, Stopped},
-    upstream_side::UpstreamSide,
+    upstream_side::{Outcome, UpstreamSide},
 };
 use crate::{
     env::Env,
@@ -202,10 +202,11 @@ async fn carry(
         Poll::Pending => Poll::Pending,
     })
     .await;
-    let outcome = side
-        .outcome()
-        .map_or("broken", super::upstream_side::Outcome::label);
+    let outcome = side.outcome().map_or("broken", Outcome::label);
     registration.env.metrics.session_outcomes.inc(outcome);
+    if side.is_violated() {
+        registration.env.metrics.violations.inc();
+    }
     let (up, down) = side.bytes();
     let (session, visitor) = (start.session_id, &start.visitor);
     debug!(session, %visitor, upstream = %start.upstream, outcome, up, down, took = ?(time::now() - began), "session ended");
@@ -239,7 +240,7 @@ async fn connect(
         connected = &mut connecting => connected,
         () = time::sleep(WORKING_AFTER) => {
             side.handle_working();
-            while let Some(super::core::Action::Send(message)) = side.poll_action() {
+            while let Some(Action::Send(message)) = side.poll_action() {
                 framed.queue(side.ordinal().value(), &message);
             }
             let told = time::within(upstream.connect_timeout, framed.flush());

@@ -70,6 +70,7 @@ pub struct UpstreamSide {
     half_closed: Duration,
     state: State,
     flow: Flow,
+    violated: bool,
     outcome: Option<Outcome>,
     actions: VecDeque<Action<ToServer>>,
 }
@@ -82,6 +83,7 @@ impl UpstreamSide {
             half_closed,
             state: State::Connecting,
             flow: Flow::new(now),
+            violated: false,
             outcome: None,
             actions: VecDeque::new(),
         }
@@ -160,11 +162,6 @@ impl UpstreamSide {
         }
     }
 
-    fn handle_violation(&mut self) {
-        self.send_reset(ResetCode::Protocol);
-        self.break_off(Outcome::Broken);
-    }
-
     /// The sentences this core believes at every moment.
     fn check(&self) {
         self.flow.check();
@@ -219,8 +216,7 @@ impl Core for UpstreamSide {
 
     fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToClient, body_len: u32) {
         if stream_id != self.ordinal.value() {
-            self.handle_violation();
-            self.check();
+            self.handle_violation(now);
             return;
         }
         match (self.state, message) {
@@ -239,7 +235,7 @@ impl Core for UpstreamSide {
                 };
             }
             (State::Discarding { .. }, ToClient::Fin) => self.finish(),
-            _ => self.handle_violation(),
+            _ => self.handle_violation(now),
         }
         self.check();
     }
@@ -260,6 +256,17 @@ impl Core for UpstreamSide {
             self.break_off(Outcome::Broken);
         }
         self.check();
+    }
+
+    fn handle_violation(&mut self, _now: Instant) {
+        self.violated = true;
+        self.send_reset(ResetCode::Protocol);
+        self.break_off(Outcome::Broken);
+        self.check();
+    }
+
+    fn is_violated(&self) -> bool {
+        self.violated
     }
 
     fn handle_abort(&mut self, _now: Instant, code: ResetCode) {

@@ -130,6 +130,7 @@ pub struct VisitorSide {
     /// A visitor byte has gone out behind this `Start`.
     sent: bool,
     finished: bool,
+    violated: bool,
     outcome: Option<Outcome>,
     actions: VecDeque<Action<ToClient>>,
 }
@@ -146,6 +147,7 @@ impl VisitorSide {
             sent: !first.bytes().is_empty(),
             first,
             finished: false,
+            violated: false,
             outcome: None,
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
         };
@@ -251,13 +253,8 @@ impl VisitorSide {
                 self.finished = true;
             }
             ToServer::Reset(reset) => self.break_off(Outcome::Reset(ResetCode::from(reset.code))),
-            _ => self.handle_violation(),
+            _ => self.handle_violation(now),
         }
-    }
-
-    fn handle_violation(&mut self) {
-        self.send_reset(ResetCode::Protocol);
-        self.lose_stream(Cause::Broken);
     }
 
     /// The sentences this core believes at every moment.
@@ -325,8 +322,7 @@ impl Core for VisitorSide {
 
     fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToServer, _body_len: u32) {
         if stream_id != self.ordinal.value() {
-            self.handle_violation();
-            self.check();
+            self.handle_violation(now);
             return;
         }
         match (self.state, message) {
@@ -348,7 +344,7 @@ impl Core for VisitorSide {
             (State::Open, message) => self.handle_open(now, message),
             (State::Refused(_), ToServer::Finished(_)) => self.state = State::Ended(Fate::Reusable),
             (State::Ended(_), _) => {}
-            _ => self.handle_violation(),
+            _ => self.handle_violation(now),
         }
         self.settle();
         self.check();
@@ -368,6 +364,17 @@ impl Core for VisitorSide {
     fn handle_stream_broken(&mut self, _now: Instant) {
         self.lose_stream(Cause::Broken);
         self.check();
+    }
+
+    fn handle_violation(&mut self, _now: Instant) {
+        self.violated = true;
+        self.send_reset(ResetCode::Protocol);
+        self.lose_stream(Cause::Broken);
+        self.check();
+    }
+
+    fn is_violated(&self) -> bool {
+        self.violated
     }
 
     fn handle_abort(&mut self, _now: Instant, code: ResetCode) {
