@@ -2,6 +2,7 @@
 //!
 //! `docs/protocol.md` is the reference; `tests/golden.rs` pins the bytes.
 
+pub mod code;
 pub mod codec;
 pub mod frame;
 pub mod handshake;
