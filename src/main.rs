@@ -1,16 +1,184 @@
-//! The `adit` binary.
+//! The `adit` command: parses the command line, loads and checks the configuration, runs a role.
+
+use std::{env, future::Future, process::ExitCode};
+
 use adit::{
-    env::{Env, Stop},
-    role::demo,
+    config::{self, Checked, ClientConfig, Logging, Role, ServerConfig, Source, TOKEN_VARIABLE},
+    env::{Env, Stop, Stopper},
+    role,
+    time::Duration,
 };
-fn main() -> anyhow::Result<()> {
-    let once = std::env::args().any(|a| a == "--once");
-    let rt = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
-    let (_s, stop) = Stop::channel();
-    let ok = local.block_on(
-        &rt,
-        demo::run(demo::Options { once, port: 8080 }, Env::production(stop)),
-    )?;
-    std::process::exit(i32::from(!ok));
+use anyhow::Context;
+use clap::Parser;
+use tokio::{
+    runtime::Builder,
+    signal::unix::{Signal, SignalKind, signal},
+    task::LocalSet,
+};
+
+mod cli;
+mod log;
+
+/// How long the workers may take to let go of what they carry.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How a command ends that could not begin: wrong usage, wrong configuration.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match prepare(cli) {
+        Ok(run) => match run() {
+            Ok(code) => code,
+            Err(error) => fail(&error, 1),
+        },
+        Err(error) => fail(&error, EXIT_USAGE),
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("adit: {error:#}");
+    ExitCode::from(code)
+}
+
+/// What is left to do once everything that can be checked is checked.
+type Run = Box<dyn FnOnce() -> anyhow::Result<ExitCode>>;
+
+fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
+    let readable = env::var_os(TOKEN_VARIABLE).is_none_or(|value| value.to_str().is_some());
+    anyhow::ensure!(readable, "environment variable {TOKEN_VARIABLE}: it is not UTF-8");
+    let logging = cli.logging;
+    match cli.command {
+        cli::Command::Server(args) => {
+            let file = args.config.clone();
+            let checked = config::load_server(file.as_deref(), &args.flags(logging), &lookup)?;
+            start_logging(&checked.config.logging, &checked.warnings)?;
+            Ok(Box::new(move || run_server(checked.config)))
+        }
+        cli::Command::Client(args) => {
+            let file = args.config.clone();
+            let checked = config::load_client(file.as_deref(), &args.flags(logging), &lookup)?;
+            start_logging(&checked.config.logging, &checked.warnings)?;
+            Ok(Box::new(move || run_client(checked.config)))
+        }
+        cli::Command::Check(args) => {
+            check(&args)?;
+            Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
+        }
+        cli::Command::Demo(args) => {
+            start_logging(&Logging::from_flags(logging.into()), &[])?;
+            let options = role::demo::Options {
+                once: args.once,
+                port: args.port,
+            };
+            Ok(Box::new(move || run_demo(options)))
+        }
+    }
+}
+
+fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
+    let source = Source::open(Some(&args.config))?;
+    let role = match args.role {
+        Some(role) => role,
+        None => source.role()?,
+    };
+    let warnings = match role {
+        Role::Server => warnings(config::build_server(&source, &Default::default(), &lookup)?),
+        Role::Client => warnings(config::build_client(&source, &Default::default(), &lookup)?),
+    };
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    println!("{}: ok ({})", args.config.display(), role.word());
+    Ok(())
+}
+
+fn warnings<T>(checked: Checked<T>) -> Vec<String> {
+    checked.warnings
+}
+
+fn lookup(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn start_logging(logging: &Logging, warnings: &[String]) -> anyhow::Result<()> {
+    log::init(logging)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+fn run_server(config: ServerConfig) -> anyhow::Result<ExitCode> {
+    run(|env| async { Ok(role::server::run(config, env).await?) }).map(|()| ExitCode::SUCCESS)
+}
+
+fn run_client(config: ClientConfig) -> anyhow::Result<ExitCode> {
+    run(|env| async {
+        role::client::run(config, env).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn run_demo(options: role::demo::Options) -> anyhow::Result<ExitCode> {
+    let good = run(|env| async { Ok(role::demo::run(options, env).await?) })?;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs a role to its end: actors on this thread, bytes on the workers.
+fn run<T, F>(role: impl FnOnce(Env) -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    raise_descriptor_limit();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, async {
+        let (stopper, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let _signals = env.spawn(obey(stopper, terminate, interrupt));
+        role(env).await
+    });
+    drop(local);
+    // Workers get a moment to drop what they carry, which resets it; a name that is still being resolved
+    // must not hold the process.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result
+}
+
+/// The first signal drains, the second ends at once.
+async fn obey(stopper: Stopper, mut terminate: Signal, mut interrupt: Signal) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        }
+        stopper.advance();
+    }
+}
+
+/// Raises the soft limit on descriptors to the hard one: each session takes several.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
 }

@@ -1,4 +1,7 @@
 //! Configuration: composes every concept's options, parses once, checks once.
+//!
+//! A file becomes a tree with lines (`parse`, `tree`), the tree becomes the file types (`read`, `file`, `value`), and
+//! these become, with flags and environment, the checked types below (`server`, `client`). Nobody checks again.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -11,6 +14,46 @@ use crate::{
     time::Duration,
     wire::proof::Token,
 };
+
+mod address;
+mod client;
+mod error;
+mod expand;
+pub mod file;
+mod load;
+mod logging;
+mod parse;
+mod ports;
+mod read;
+mod secret;
+mod server;
+pub mod size;
+mod tree;
+pub mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientFlags, DEFAULT_SERVER, LOCAL_UPSTREAM, build_client, load_client};
+pub use error::ConfigError;
+pub use expand::Lookup;
+pub use load::{Role, Source};
+pub use logging::{Logging, LoggingFlags, Output};
+pub use secret::TOKEN_VARIABLE;
+pub use server::{CONTROL_PORT, PROXY_PORT, PUBLIC_PORT, ServerFlags, build_server, load_server};
+pub use tree::Format;
+
+/// The group of entries and clients that name none.
+pub const DEFAULT_GROUP: &str = "default";
+
+/// A configuration that can run, and what a human should still look at.
+#[derive(Clone, Debug)]
+pub struct Checked<T> {
+    /// The configuration.
+    pub config: T,
+    /// Sentences about what is legal but hardly meant.
+    pub warnings: Vec<String>,
+}
 
 /// Everything a server needs to run. Checked: no later code checks it again.
 #[derive(Clone, Debug)]
@@ -35,6 +78,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How it ends.
     pub drain: Drain,
+    /// What it writes, and where.
+    pub logging: Logging,
 }
 
 /// How one group chooses and keeps warm.
@@ -110,6 +155,8 @@ pub struct ClientConfig {
     pub backoff: backoff::Options,
     /// How it ends.
     pub drain: Drain,
+    /// What it writes, and where.
+    pub logging: Logging,
 }
 
 /// One service behind a client.

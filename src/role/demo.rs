@@ -10,7 +10,7 @@ use tokio::{
 use super::{StartError, client, server::Server};
 use crate::{
     backoff,
-    config::{ClientConfig, Drain, Limits, ServerConfig, UpstreamConfig},
+    config::{ClientConfig, Drain, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Env, Stop, StopPhase},
     id::{ClientId, EntryName, GroupName, UpstreamName},
@@ -133,6 +133,7 @@ fn server_config(public_port: u16) -> ServerConfig {
         link: link::Options::default(),
         limits: Limits::default(),
         drain: Drain::default(),
+        logging: Logging::default(),
     }
 }
 
@@ -152,6 +153,7 @@ fn client_config(name: &str, control: SocketAddr, upstream: SocketAddr) -> Clien
         link: link::Options::default(),
         backoff: backoff::Options::default(),
         drain: Drain::default(),
+        logging: Logging::default(),
     }
 }
 

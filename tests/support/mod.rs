@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use adit::{
     backoff,
-    config::{ClientConfig, Drain, GroupConfig, Limits, ServerConfig, UpstreamConfig},
+    config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Env, Stop, Stopper},
     id::{ClientId, EntryName, GroupName, UpstreamName},
@@ -69,6 +69,7 @@ pub fn server_config() -> ServerConfig {
         link: link::Options::default(),
         limits: Limits::default(),
         drain: Drain::default(),
+        logging: Logging::default(),
     }
 }
 
@@ -127,6 +128,7 @@ pub fn client_config(id: &str, control: SocketAddr, target: SocketAddr) -> Clien
         link: link::Options::default(),
         backoff: backoff::Options::default(),
         drain: Drain::default(),
+        logging: Logging::default(),
     }
 }
 

@@ -1,0 +1,249 @@
+//! File, flags and environment become a checked [`ClientConfig`].
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Checked, ClientConfig, ConfigError, Logging, LoggingFlags, UpstreamConfig, address,
+    expand::Lookup,
+    file::{BackoffKeys, ClientFile, UpstreamKeys},
+    load::{Role, Source},
+    secret,
+    server::{CONTROL_PORT, drain, group_name},
+    tree::KeyPath,
+};
+use crate::{
+    backoff,
+    id::{ClientId, GroupName, UpstreamName},
+    link, session,
+    time::Duration,
+};
+
+/// The server of a client that names none.
+pub const DEFAULT_SERVER: &str = "127.0.0.1:7000";
+/// The name of the upstream that `--local` makes.
+pub const LOCAL_UPSTREAM: &str = "main";
+/// The most upstreams; more do not fit a `Register`.
+const UPSTREAMS_MAX: usize = 256;
+/// The shortest timeout. A shorter one fails on every machine that is busy.
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+/// The flags of `adit client`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFlags {
+    /// `--client-id`.
+    pub client_id: Option<String>,
+    /// `--group`.
+    pub group: Option<String>,
+    /// `--server`, each.
+    pub servers: Vec<String>,
+    /// `--local`.
+    pub local: Option<String>,
+    /// `--token-file`.
+    pub token_file: Option<PathBuf>,
+    /// `--log-level` and `--log-format`.
+    pub logging: LoggingFlags,
+}
+
+/// Loads and checks what a client needs. Flags win over the file, the file over defaults.
+///
+/// # Errors
+/// The first thing that is wrong, with its file, line and key, or its flag.
+pub fn load_client(
+    path: Option<&Path>,
+    flags: &ClientFlags,
+    env: Lookup<'_>,
+) -> Result<Checked<ClientConfig>, ConfigError> {
+    build_client(&Source::open(path)?, flags, env)
+}
+
+/// The same for a source that is already parsed.
+///
+/// # Errors
+/// The first thing that is wrong, with its file, line and key, or its flag.
+pub fn build_client(
+    source: &Source,
+    flags: &ClientFlags,
+    env: Lookup<'_>,
+) -> Result<Checked<ClientConfig>, ConfigError> {
+    let file: ClientFile = source.read(Role::Client, env)?;
+    let mut warnings = Vec::new();
+    let client_id = client_id(file.client_id, flags, source)?;
+    let group = match &flags.group {
+        Some(name) => GroupName::new(name).map_err(|error| flag_error("--group", error))?,
+        None => group_name(file.group.as_deref(), &KeyPath::new("group"), source)?,
+    };
+    let servers = servers(file.servers, flags, source)?;
+    let token = secret::client_token(
+        file.token,
+        flags.token_file.as_deref(),
+        source,
+        env,
+        &mut warnings,
+    )?;
+    if token.is_anonymous() {
+        for server in servers.iter().filter(|server| !address::is_loopback(server)) {
+            warnings.push(format!(
+                "no secret: {server} takes this client only if it asks for none"
+            ));
+        }
+    }
+    let upstreams = match &flags.local {
+        Some(local) => vec![UpstreamConfig {
+            name: UpstreamName::new(LOCAL_UPSTREAM).expect("the name of the local upstream is legal"),
+            group: group.clone(),
+            targets: vec![address::target(local).map_err(|message| flag_error("--local", message))?],
+            connect_timeout: session::Options::default().connect_timeout,
+        }],
+        None => upstreams(file.upstreams.unwrap_or_default(), &group, source)?,
+    };
+    let link = link::Options::default();
+    let handshake = file.link.unwrap_or_default().handshake_timeout;
+    let config = ClientConfig {
+        client_id,
+        group,
+        servers,
+        token,
+        upstreams,
+        link: link::Options {
+            handshake_timeout: source.duration(
+                &KeyPath::new("link").key("handshake_timeout"),
+                handshake,
+                TIMEOUT_MIN,
+                link.handshake_timeout,
+            )?,
+            ..link
+        },
+        backoff: backoff_options(file.backoff.unwrap_or_default(), source)?,
+        drain: drain(file.drain.unwrap_or_default(), source)?,
+        logging: Logging::build(file.logging.unwrap_or_default(), flags.logging, source)?,
+    };
+    Ok(Checked::new(config, warnings))
+}
+
+fn client_id(file: Option<String>, flags: &ClientFlags, source: &Source) -> Result<ClientId, ConfigError> {
+    match (&flags.client_id, file) {
+        (Some(id), _) => ClientId::new(id).map_err(|error| flag_error("--client-id", error)),
+        (None, Some(id)) => ClientId::new(&id)
+            .map_err(|error| source.key_error(&KeyPath::new("client_id"), error.to_string())),
+        (None, None) => Err(ConfigError::Whole(
+            source.missing("a client needs a name: give --client-id ID, or the key `client_id`"),
+        )),
+    }
+}
+
+fn servers(
+    file: Option<Vec<String>>,
+    flags: &ClientFlags,
+    source: &Source,
+) -> Result<Vec<String>, ConfigError> {
+    let at = KeyPath::new("servers");
+    let from_flags = !flags.servers.is_empty();
+    let texts = match file {
+        _ if from_flags => flags.servers.clone(),
+        Some(texts) if texts.is_empty() => {
+            return Err(source.key_error(&at, "the list is empty: a client needs a server"));
+        }
+        Some(texts) => texts,
+        None => vec![DEFAULT_SERVER.to_owned()],
+    };
+    let mut servers = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let error = |message: String| {
+            if from_flags {
+                flag_error("--server", message)
+            } else {
+                source.key_error(&at.index(index), message)
+            }
+        };
+        let server = address::authority(text, Some(CONTROL_PORT)).map_err(error)?;
+        if servers.contains(&server) {
+            return Err(error(format!("{server} is named twice")));
+        }
+        servers.push(server);
+    }
+    Ok(servers)
+}
+
+fn upstreams(
+    keys: Vec<UpstreamKeys>,
+    client_group: &GroupName,
+    source: &Source,
+) -> Result<Vec<UpstreamConfig>, ConfigError> {
+    let all = KeyPath::new("upstreams");
+    if keys.is_empty() {
+        return Err(ConfigError::Whole(source.missing(
+            "a client needs something to serve: give --local ADDR, or the key `upstreams`",
+        )));
+    }
+    if keys.len() > UPSTREAMS_MAX {
+        let message = format!("expected at most {UPSTREAMS_MAX}, found {}", keys.len());
+        return Err(source.key_error(&all, message));
+    }
+    let mut built: Vec<UpstreamConfig> = Vec::new();
+    for (index, keys) in keys.into_iter().enumerate() {
+        let at = all.index(index);
+        let name = keys
+            .name
+            .ok_or_else(|| source.key_error(&at.key("name"), "missing: every upstream needs one"))?;
+        let name =
+            UpstreamName::new(&name).map_err(|error| source.key_error(&at.key("name"), error.to_string()))?;
+        if built.iter().any(|earlier| earlier.name == name) {
+            return Err(source.key_error(&at.key("name"), format!("there is an upstream `{name}` already")));
+        }
+        let group = match keys.group {
+            Some(group) => group_name(Some(&group), &at.key("group"), source)?,
+            None => client_group.clone(),
+        };
+        let at_targets = at.key("targets");
+        let texts = keys.targets.unwrap_or_default();
+        if texts.is_empty() {
+            return Err(source.key_error(&at_targets, "missing: an upstream needs an address"));
+        }
+        let read = |(index, text): (usize, &String)| {
+            address::target(text).map_err(|message| source.key_error(&at_targets.index(index), message))
+        };
+        let targets = texts.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let connect_timeout = source.duration(
+            &at.key("connect_timeout"),
+            keys.connect_timeout,
+            TIMEOUT_MIN,
+            session::Options::default().connect_timeout,
+        )?;
+        built.push(UpstreamConfig {
+            name,
+            group,
+            targets,
+            connect_timeout,
+        });
+    }
+    Ok(built)
+}
+
+fn backoff_options(keys: BackoffKeys, source: &Source) -> Result<backoff::Options, ConfigError> {
+    let defaults = backoff::Options::default();
+    let at = |key: &str| KeyPath::new("backoff").key(key);
+    let options = backoff::Options {
+        base: source.duration(&at("base"), keys.base, TIMEOUT_MIN, defaults.base)?,
+        cap: source.duration(&at("cap"), keys.cap, TIMEOUT_MIN, defaults.cap)?,
+        stable_after: source.duration(
+            &at("stable_after"),
+            keys.stable_after,
+            Duration::ZERO,
+            defaults.stable_after,
+        )?,
+    };
+    if options.base > options.cap {
+        return Err(source.key_error(
+            &at("base"),
+            "the first ceiling is above the last one, `backoff.cap`",
+        ));
+    }
+    Ok(options)
+}
+
+fn flag_error(flag: &'static str, message: impl ToString) -> ConfigError {
+    ConfigError::Flag {
+        flag,
+        message: message.to_string(),
+    }
+}

@@ -1,0 +1,282 @@
+//! What stands in the files, key by key. Plain structs, every key optional; `server.rs` and `client.rs` turn
+//! them into the checked types. `docs/configuration.md` describes every key and its default.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+
+use super::value::{Balance, Carry, Kind, Later, Level, LogFormat, LogOutput, Replay, Size, Span};
+
+/// Declares the struct of one mapping: keys of this version, then keys of later versions.
+macro_rules! keys {
+    (
+        $(#[$doc:meta])*
+        $type:ident {
+            $($(#[$key_doc:meta])* $key:ident: $value:ty,)*
+        } later { $($later:ident),* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $type {
+            $($(#[$key_doc])* pub $key: Option<$value>,)*
+            $(#[doc = "Not in this version."] pub $later: Later,)*
+        }
+    };
+}
+
+keys! {
+    /// The file of `adit server`.
+    ServerFile {
+        /// The address every port is opened on.
+        bind: String,
+        /// Where clients connect.
+        control: ControlKeys,
+        /// Where proxy connections come in.
+        proxy: ProxyKeys,
+        /// The one TCP entry of a server without `entries`.
+        public: PublicKeys,
+        /// Who may register.
+        auth: AuthKeys,
+        /// Where visitors come in.
+        entries: Vec<EntryKeys>,
+        /// How groups behave, by name.
+        groups: BTreeMap<String, GroupKeys>,
+        /// What strangers, clients and visitors may take.
+        limits: LimitKeys,
+        /// Heartbeats and handshakes.
+        link: LinkKeys,
+        /// Deadlines of sessions.
+        session: SessionKeys,
+        /// How the server ends.
+        drain: DrainKeys,
+        /// What is written where.
+        logging: LoggingKeys,
+    } later { tls, admin, metrics, rules, upstreams, probing, scoring, selector }
+}
+
+keys! {
+    /// `control` of a server.
+    ControlKeys {
+        /// The port.
+        port: u16,
+    } later {}
+}
+
+keys! {
+    /// `proxy` of a server.
+    ProxyKeys {
+        /// The port.
+        port: u16,
+        /// `host:port` that clients use instead.
+        advertise: String,
+    } later {}
+}
+
+keys! {
+    /// `public` of a server.
+    PublicKeys {
+        /// The port.
+        port: u16,
+        /// The group its visitors go to.
+        group: String,
+    } later {}
+}
+
+keys! {
+    /// `auth` of a server.
+    AuthKeys {
+        /// One rule per client id.
+        clients: Vec<AuthRuleKeys>,
+    } later {}
+}
+
+keys! {
+    /// One element of `auth.clients`.
+    AuthRuleKeys {
+        /// The id, or `*`.
+        id: String,
+        /// The groups it may serve.
+        groups: Vec<String>,
+        /// Its secret.
+        token: TokenKeys,
+    } later {}
+}
+
+keys! {
+    /// Where a secret is kept: never in the configuration itself.
+    TokenKeys {
+        /// The file that holds it.
+        file: PathBuf,
+    } later {}
+}
+
+keys! {
+    /// One element of `entries` of a server.
+    EntryKeys {
+        /// Its name.
+        name: String,
+        /// What it speaks.
+        kind: Kind,
+        /// Its address.
+        listen: String,
+        /// The group its visitors go to.
+        group: String,
+        /// What carries its sessions.
+        carry: Carry,
+        /// What may be sent again.
+        replay: Replay,
+    } later { overflow, tls }
+}
+
+keys! {
+    /// One value of `groups`.
+    GroupKeys {
+        /// How targets are chosen.
+        balance: Balance,
+        /// What carries its sessions.
+        carry: Carry,
+        /// What may be sent again.
+        replay: Replay,
+        /// How many connections are kept ready.
+        pools: PoolKeys,
+    } later { overflow, probing, scoring, selector }
+}
+
+keys! {
+    /// `pools` of a group.
+    PoolKeys {
+        /// Parked per client.
+        min: u32,
+        /// Parked and busy per client.
+        max: u32,
+    } later { mode, max_age, scaling }
+}
+
+keys! {
+    /// `limits` of a server.
+    LimitKeys {
+        /// Unproven connections.
+        unproven: u32,
+        /// Unproven connections from one address.
+        unproven_per_address: u32,
+        /// Registered clients.
+        clients: u32,
+        /// Upstreams of one client.
+        upstreams_per_client: u32,
+        /// Sessions.
+        sessions: u32,
+        /// First bytes kept for replay, all sessions together.
+        replay_memory: Size,
+        /// Visitors waiting for a target.
+        waiting: u32,
+    } later {}
+}
+
+keys! {
+    /// `link` of a server.
+    LinkKeys {
+        /// Between two heartbeats.
+        heartbeat: Span,
+        /// Silent intervals until a link is dead.
+        missed_max: u32,
+        /// From accept to a proven peer.
+        handshake_timeout: Span,
+    } later {}
+}
+
+keys! {
+    /// `session` of a server.
+    SessionKeys {
+        /// The least time for an answer to `Start`.
+        answer_timeout: Span,
+        /// How long a client may take to connect its upstream.
+        connect_timeout: Span,
+        /// From accept to `Started`.
+        start_timeout: Span,
+        /// Half-closed and without a byte.
+        half_closed_timeout: Span,
+    } later {}
+}
+
+keys! {
+    /// `drain` of either role.
+    DrainKeys {
+        /// From the signal to the end of accepting.
+        delay: Span,
+        /// How long sessions may take.
+        timeout: Span,
+    } later {}
+}
+
+keys! {
+    /// `logging` of either role.
+    LoggingKeys {
+        /// The least important messages that are logged.
+        level: Level,
+        /// How lines look.
+        format: LogFormat,
+        /// Where lines go.
+        output: LogOutput,
+        /// The file for `output: file`.
+        file: PathBuf,
+    } later {}
+}
+
+keys! {
+    /// The file of `adit client`.
+    ClientFile {
+        /// Its name.
+        client_id: String,
+        /// The group of upstreams that name none.
+        group: String,
+        /// Each server's control address.
+        servers: Vec<String>,
+        /// Its secret.
+        token: TokenKeys,
+        /// What it serves.
+        upstreams: Vec<UpstreamKeys>,
+        /// Handshakes.
+        link: ClientLinkKeys,
+        /// Pauses between connection attempts.
+        backoff: BackoffKeys,
+        /// How the client ends.
+        drain: DrainKeys,
+        /// What is written where.
+        logging: LoggingKeys,
+    } later { tls, admin, metrics, allow, entries }
+}
+
+keys! {
+    /// One element of `upstreams` of a client.
+    UpstreamKeys {
+        /// Its name.
+        name: String,
+        /// The group it serves.
+        group: String,
+        /// `host:port` of each address.
+        targets: Vec<String>,
+        /// How long connecting may take.
+        connect_timeout: Span,
+    } later { balance, carry, overflow, replay, probing, scoring, selector, pools }
+}
+
+keys! {
+    /// `link` of a client.
+    ClientLinkKeys {
+        /// From connect to a proven peer.
+        handshake_timeout: Span,
+    } later {}
+}
+
+keys! {
+    /// `backoff` of a client.
+    BackoffKeys {
+        /// The ceiling of the first pause.
+        base: Span,
+        /// The ceiling of every pause.
+        cap: Span,
+        /// A connection this old forgives all failures.
+        stable_after: Span,
+    } later {}
+}

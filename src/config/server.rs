@@ -1,0 +1,361 @@
+//! File, flags and environment become a checked [`ServerConfig`].
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Checked, ConfigError, DEFAULT_GROUP, Drain, GroupConfig, Limits, Logging, LoggingFlags, ServerConfig,
+    address,
+    expand::Lookup,
+    file::{DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys},
+    load::{Role, Source},
+    ports::Ports,
+    secret,
+    tree::KeyPath,
+    value::{Balance, Replay},
+};
+use crate::{
+    entry,
+    id::{EntryName, GroupName},
+    link, pool, registry,
+    selector::Strategy,
+    session,
+    time::Duration,
+};
+
+/// Where control connections come in, unless said otherwise.
+pub const CONTROL_PORT: u16 = 7000;
+/// Where proxy connections come in, unless said otherwise.
+pub const PROXY_PORT: u16 = 7001;
+/// Where visitors come in, unless said otherwise.
+pub const PUBLIC_PORT: u16 = 8080;
+/// The most upstreams of a client; more do not fit a `Register`.
+const UPSTREAMS_MAX: usize = 256;
+/// The shortest timeout. A shorter one fails on every machine that is busy.
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+/// The flags of `adit server`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFlags {
+    /// `--bind`.
+    pub bind: Option<String>,
+    /// `--control-port`.
+    pub control_port: Option<u16>,
+    /// `--proxy-port`.
+    pub proxy_port: Option<u16>,
+    /// `--public-port`.
+    pub public_port: Option<u16>,
+    /// `--token-file`.
+    pub token_file: Option<PathBuf>,
+    /// `--insecure`.
+    pub insecure: bool,
+    /// `--log-level` and `--log-format`.
+    pub logging: LoggingFlags,
+}
+
+/// Loads and checks what a server needs. Flags win over the file, the file over defaults.
+///
+/// # Errors
+/// The first thing that is wrong, with its file, line and key, or its flag.
+pub fn load_server(
+    path: Option<&Path>,
+    flags: &ServerFlags,
+    env: Lookup<'_>,
+) -> Result<Checked<ServerConfig>, ConfigError> {
+    build_server(&Source::open(path)?, flags, env)
+}
+
+/// The same for a source that is already parsed.
+///
+/// # Errors
+/// The first thing that is wrong, with its file, line and key, or its flag.
+pub fn build_server(
+    source: &Source,
+    flags: &ServerFlags,
+    env: Lookup<'_>,
+) -> Result<Checked<ServerConfig>, ConfigError> {
+    let file: ServerFile = source.read(Role::Server, env)?;
+    let mut warnings = Vec::new();
+    let rules = file.auth.and_then(|auth| auth.clients);
+    let auth = secret::server_auth(rules, flags.token_file.as_deref(), source, env, &mut warnings)?;
+    let mut ports = Ports::new(file.bind, flags, source, &auth)?;
+
+    let control_port = file.control.and_then(|keys| keys.port);
+    let control = ports.open(
+        flags.control_port,
+        "--control-port",
+        control_port,
+        "control",
+        CONTROL_PORT,
+    )?;
+    let proxy_keys = file.proxy.unwrap_or_default();
+    let proxy = ports.open(
+        flags.proxy_port,
+        "--proxy-port",
+        proxy_keys.port,
+        "proxy",
+        PROXY_PORT,
+    )?;
+    let advertise = proxy_keys.advertise.map(|text| {
+        let at = KeyPath::new("proxy").key("advertise");
+        address::authority(&text, None).map_err(|message| source.key_error(&at, message))
+    });
+
+    let groups = Groups::new(file.groups.unwrap_or_default(), source)?;
+    let session = session_options(file.session.unwrap_or_default(), source)?;
+    let entries = match file.entries {
+        Some(keys) => {
+            if let Some(flag) = flags.public_port.map(|_| "--public-port") {
+                let message = format!("has no effect beside {}", source.place(&KeyPath::new("entries")));
+                return Err(ConfigError::Flag { flag, message });
+            }
+            if file.public.is_some() {
+                let public = source.place(&KeyPath::new("public"));
+                warnings.push(format!("{public} has no effect beside `entries`"));
+            }
+            entries(keys, &mut ports, &groups, session, source)?
+        }
+        None => vec![public(
+            file.public.unwrap_or_default(),
+            flags,
+            &mut ports,
+            &groups,
+            session,
+            source,
+        )?],
+    };
+    if entries.is_empty() {
+        warnings.push(format!(
+            "{} is empty: no visitor can come in",
+            source.place(&KeyPath::new("entries"))
+        ));
+    }
+    groups.warn_of_unused(&entries, source, &mut warnings);
+    ports.warn_of_openness(&mut warnings);
+
+    let (limits, registry) = limits(file.limits.unwrap_or_default(), source)?;
+    let config = ServerConfig {
+        control,
+        proxy,
+        proxy_advertise: advertise.transpose()?,
+        entries,
+        auth,
+        groups: groups.built,
+        registry,
+        link: link_options(file.link.unwrap_or_default(), source)?,
+        limits,
+        drain: drain(file.drain.unwrap_or_default(), source)?,
+        logging: Logging::build(file.logging.unwrap_or_default(), flags.logging, source)?,
+    };
+    Ok(Checked::new(config, warnings))
+}
+
+/// The configured groups, and what they say about entries.
+struct Groups {
+    built: BTreeMap<GroupName, GroupConfig>,
+    replay: BTreeMap<GroupName, Replay>,
+}
+
+impl Groups {
+    fn new(keys: BTreeMap<String, GroupKeys>, source: &Source) -> Result<Self, ConfigError> {
+        let mut groups = Self {
+            built: BTreeMap::new(),
+            replay: BTreeMap::new(),
+        };
+        for (name, keys) in keys {
+            let at = KeyPath::new("groups").key(&name);
+            let group = GroupName::new(&name).map_err(|error| source.key_error(&at, error.to_string()))?;
+            let defaults = pool::Options::default();
+            let pools = keys.pools.unwrap_or_default();
+            let pool = pool::Options {
+                min: pools.min.map_or(defaults.min, |min| min as usize),
+                max: source.count(&at.key("pools").key("max"), pools.max, defaults.max)?,
+            };
+            if pool.min > pool.max {
+                let message = format!("min ({}) is above max ({})", pool.min, pool.max);
+                return Err(source.key_error(&at.key("pools"), message));
+            }
+            let balance = match keys.balance.unwrap_or_default() {
+                Balance::Random => Strategy::Random,
+            };
+            groups.built.insert(group.clone(), GroupConfig { balance, pool });
+            if let Some(replay) = keys.replay {
+                groups.replay.insert(group, replay);
+            }
+        }
+        Ok(groups)
+    }
+
+    fn replay(&self, entry: Option<Replay>, group: &GroupName) -> session::Replay {
+        match entry
+            .or_else(|| self.replay.get(group).copied())
+            .unwrap_or_default()
+        {
+            Replay::Unacknowledged => session::Replay::Unacknowledged,
+            Replay::RefusedOnly => session::Replay::RefusedOnly,
+        }
+    }
+
+    fn warn_of_unused(&self, entries: &[entry::Options], source: &Source, warnings: &mut Vec<String>) {
+        for group in self.built.keys() {
+            if !entries.iter().any(|entry| entry.group == *group) {
+                let at = KeyPath::new("groups").key(group.as_str());
+                warnings.push(format!("{}: no entry leads to this group", source.place(&at)));
+            }
+        }
+    }
+}
+
+fn entries(
+    keys: Vec<EntryKeys>,
+    ports: &mut Ports<'_>,
+    groups: &Groups,
+    session: session::Options,
+    source: &Source,
+) -> Result<Vec<entry::Options>, ConfigError> {
+    let mut built: Vec<entry::Options> = Vec::new();
+    for (index, keys) in keys.into_iter().enumerate() {
+        let at = KeyPath::new("entries").index(index);
+        let missing = |key: &str| source.key_error(&at.key(key), "missing: every entry needs one");
+        let name = keys.name.ok_or_else(|| missing("name"))?;
+        let name =
+            EntryName::new(&name).map_err(|error| source.key_error(&at.key("name"), error.to_string()))?;
+        if built.iter().any(|earlier| earlier.name == name) {
+            return Err(source.key_error(&at.key("name"), format!("there is an entry `{name}` already")));
+        }
+        let listen = keys.listen.ok_or_else(|| missing("listen"))?;
+        let listen = ports.entry(&listen, &at.key("listen"), &name)?;
+        let group = group_name(keys.group.as_deref(), &at.key("group"), source)?;
+        let session = session::Options {
+            replay: groups.replay(keys.replay, &group),
+            ..session
+        };
+        built.push(entry::Options {
+            name,
+            listen,
+            group,
+            session,
+        });
+    }
+    Ok(built)
+}
+
+fn public(
+    keys: PublicKeys,
+    flags: &ServerFlags,
+    ports: &mut Ports<'_>,
+    groups: &Groups,
+    session: session::Options,
+    source: &Source,
+) -> Result<entry::Options, ConfigError> {
+    let listen = ports.open(
+        flags.public_port,
+        "--public-port",
+        keys.port,
+        "public",
+        PUBLIC_PORT,
+    )?;
+    let group = group_name(
+        keys.group.as_deref(),
+        &KeyPath::new("public").key("group"),
+        source,
+    )?;
+    let session = session::Options {
+        replay: groups.replay(None, &group),
+        ..session
+    };
+    let name = EntryName::new("public").expect("the name of the public entry is legal");
+    Ok(entry::Options {
+        name,
+        listen,
+        group,
+        session,
+    })
+}
+
+/// A group as named in the file, or the default group.
+pub(super) fn group_name(
+    text: Option<&str>,
+    at: &KeyPath,
+    source: &Source,
+) -> Result<GroupName, ConfigError> {
+    GroupName::new(text.unwrap_or(DEFAULT_GROUP)).map_err(|error| source.key_error(at, error.to_string()))
+}
+
+fn session_options(keys: SessionKeys, source: &Source) -> Result<session::Options, ConfigError> {
+    let defaults = session::Options::default();
+    let at = |key: &str| KeyPath::new("session").key(key);
+    let read = |key: &str, value, default| source.duration(&at(key), value, TIMEOUT_MIN, default);
+    Ok(session::Options {
+        replay: defaults.replay,
+        answer_timeout: read("answer_timeout", keys.answer_timeout, defaults.answer_timeout)?,
+        connect_timeout: read("connect_timeout", keys.connect_timeout, defaults.connect_timeout)?,
+        start_timeout: read("start_timeout", keys.start_timeout, defaults.start_timeout)?,
+        half_closed_timeout: read(
+            "half_closed_timeout",
+            keys.half_closed_timeout,
+            defaults.half_closed_timeout,
+        )?,
+    })
+}
+
+fn link_options(keys: LinkKeys, source: &Source) -> Result<link::Options, ConfigError> {
+    let defaults = link::Options::default();
+    let at = |key: &str| KeyPath::new("link").key(key);
+    let missed_max = source.count(&at("missed_max"), keys.missed_max, defaults.missed_max as usize)?;
+    Ok(link::Options {
+        heartbeat: source.duration(&at("heartbeat"), keys.heartbeat, TIMEOUT_MIN, defaults.heartbeat)?,
+        missed_max: u32::try_from(missed_max).unwrap_or(u32::MAX),
+        handshake_timeout: source.duration(
+            &at("handshake_timeout"),
+            keys.handshake_timeout,
+            TIMEOUT_MIN,
+            defaults.handshake_timeout,
+        )?,
+    })
+}
+
+fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options), ConfigError> {
+    let (limits, registry) = (Limits::default(), registry::Options::default());
+    let at = |key: &str| KeyPath::new("limits").key(key);
+    let count = |key: &str, value, default| source.count(&at(key), value, default);
+    let upstreams_max = count(
+        "upstreams_per_client",
+        keys.upstreams_per_client,
+        registry.upstreams_max,
+    )?;
+    if upstreams_max > UPSTREAMS_MAX {
+        let message = format!("expected at most {UPSTREAMS_MAX}, found {upstreams_max}");
+        return Err(source.key_error(&at("upstreams_per_client"), message));
+    }
+    let registry = registry::Options {
+        clients_max: count("clients", keys.clients, registry.clients_max)?,
+        upstreams_max,
+    };
+    let limits = Limits {
+        unproven: count("unproven", keys.unproven, limits.unproven)?,
+        unproven_per_address: count(
+            "unproven_per_address",
+            keys.unproven_per_address,
+            limits.unproven_per_address,
+        )?,
+        sessions: count("sessions", keys.sessions, limits.sessions)?,
+        replay_bytes: keys.replay_memory.map_or(limits.replay_bytes, |size| size.0),
+        waiting: count("waiting", keys.waiting, limits.waiting)?,
+    };
+    Ok((limits, registry))
+}
+
+/// How a node of either role ends.
+pub(super) fn drain(keys: DrainKeys, source: &Source) -> Result<Drain, ConfigError> {
+    let defaults = Drain::default();
+    let read = |key: &str, value, default| {
+        source.duration(&KeyPath::new("drain").key(key), value, Duration::ZERO, default)
+    };
+    Ok(Drain {
+        delay: read("delay", keys.delay, defaults.delay)?,
+        timeout: read("timeout", keys.timeout, defaults.timeout)?,
+    })
+}

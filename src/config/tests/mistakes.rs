@@ -1,0 +1,217 @@
+//! The message for each mistake: file, line, key, and what to write instead.
+
+use super::*;
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    says(
+        yaml_server("public:\n  port: 80\n  groop: a\n"),
+        "f.yaml:3: unknown key `public.groop`, did you mean `group`?",
+    );
+    says(
+        toml_server("[[entries]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\ngroop = \"a\"\n"),
+        "f.toml:4: unknown key `entries[0].groop`, did you mean `group`?",
+    );
+    says(
+        yaml_server("contrl: { port: 1 }\n"),
+        "f.yaml:1: unknown key `contrl`, did you mean `control`?",
+    );
+    says(
+        yaml_server("drain: { zebra: 1 }\n"),
+        "f.yaml:1: unknown key `drain.zebra`, known here: delay, timeout",
+    );
+}
+
+#[test]
+fn a_wrong_type_names_what_is_expected() {
+    says(
+        yaml_server("bind: 127.0.0.1\ncontrol:\n  port: abc\n"),
+        "f.yaml:3: key `control.port`: expected a whole number from 0 to 65535, found \"abc\"",
+    );
+    says(
+        toml_server("[control]\nport = \"7000\"\n"),
+        "f.toml:2: key `control.port`: expected a whole number from 0 to 65535, found \"7000\"",
+    );
+    says(
+        yaml_server("control: { port: 70000 }\n"),
+        "f.yaml:1: key `control.port`: expected a whole number from 0 to 65535, found the number 70000",
+    );
+    says(
+        yaml_server("control: 7000\n"),
+        "f.yaml:1: key `control`: expected a mapping with the keys port, found a number",
+    );
+    says(
+        yaml_client("client_id: 7\n"),
+        "f.yaml:1: key `client_id`: expected text, found the number 7 (put it in quotes)",
+    );
+    says(
+        yaml_client("servers: example.com\n"),
+        "f.yaml:1: key `servers`: expected a list, found \"example.com\"",
+    );
+    says(
+        yaml_client("client_id: a\ntoken: 0123456789abcdef0\n"),
+        "f.yaml:2: key `token`: expected a mapping with the keys file, found text",
+    );
+    says(
+        yaml_server("- a\n"),
+        "f.yaml:1: expected a mapping with the keys bind, control, proxy, public, auth, entries, groups, \
+         limits, link, session, drain, logging, tls, admin, metrics, rules, upstreams, probing, scoring, \
+         selector, found a list",
+    );
+}
+
+#[test]
+fn words_durations_and_sizes_show_their_form() {
+    says(
+        yaml_server("groups:\n  a:\n    balance: randon\n"),
+        "f.yaml:3: key `groups.a.balance`: expected random, found \"randon\": did you mean `random`?",
+    );
+    says(
+        yaml_server("logging: { level: loud }\n"),
+        "f.yaml:1: key `logging.level`: expected one of error, warn, info, debug, trace, found \"loud\"",
+    );
+    says(
+        yaml_server("drain: { timeout: soon }\n"),
+        "f.yaml:1: key `drain.timeout`: expected a duration like `300ms` or `10s`, found \"soon\"",
+    );
+    says(
+        yaml_server("drain: { timeout: 30 }\n"),
+        "f.yaml:1: key `drain.timeout`: expected a duration like `300ms` or `10s`, found the number 30 \
+         without a unit",
+    );
+    says(
+        yaml_server("link:\n  heartbeat: 0s\n"),
+        "f.yaml:2: key `link.heartbeat`: expected 10ms to 1day, found 0s",
+    );
+    says(
+        yaml_server("limits: { replay_memory: lots }\n"),
+        "f.yaml:1: key `limits.replay_memory`: expected a size like `64KiB` or `64MiB`, found \"lots\"",
+    );
+    says(
+        yaml_server("limits:\n  sessions: 0\n"),
+        "f.yaml:2: key `limits.sessions`: expected at least 1, found 0",
+    );
+}
+
+#[test]
+fn what_comes_later_is_not_a_typo() {
+    let later = "is not supported in this version yet";
+    for text in [
+        "tls: { key: a }",
+        "admin:",
+        "rules: []",
+        "upstreams: []",
+        "metrics: { listen: a }",
+    ] {
+        let key = text.split(':').next().unwrap();
+        says(yaml_server(text), &format!("f.yaml:1: `{key}` {later}"));
+    }
+    says(
+        yaml_server("entries:\n  - name: a\n    kind: http\n"),
+        &format!("f.yaml:3: key `entries[0].kind`: `http` {later}"),
+    );
+    says(
+        yaml_server("groups: { a: { carry: mux } }"),
+        &format!("f.yaml:1: key `groups.a.carry`: `mux` {later}"),
+    );
+    says(
+        yaml_client("client_id: a\nupstreams: [{ name: a, pools: { min: 1 } }]"),
+        &format!("f.yaml:2: `upstreams[0].pools` {later}"),
+    );
+}
+
+#[test]
+fn a_client_needs_a_name_and_a_service() {
+    says(
+        flags_client(ClientFlags::default()),
+        "a client needs a name: give --client-id ID, or the key `client_id`",
+    );
+    says(
+        yaml_client("group: a\n"),
+        "f.yaml: a client needs a name: give --client-id ID, or the key `client_id`",
+    );
+    says(
+        yaml_client("client_id: a\n"),
+        "f.yaml: a client needs something to serve: give --local ADDR, or the key `upstreams`",
+    );
+    says(
+        yaml_client("client_id: a b\n"),
+        "f.yaml:1: key `client_id`: a name is 1 to 128 letters, digits, '.', '_' or '-', not \"a b\"",
+    );
+}
+
+#[test]
+fn names_and_ports_are_taken_once() {
+    let entries = |a: &str, b: &str| {
+        yaml_server(&format!(
+            "entries:\n  - {{ name: a, listen: \"{a}\" }}\n  - {{ name: b, listen: \"{b}\" }}\n"
+        ))
+    };
+    assert!(entries("127.0.0.1:80", "127.0.0.2:80").is_ok());
+    assert!(entries(":0", ":0").is_ok());
+    says(
+        entries(":80", "127.0.0.1:80"),
+        "f.yaml:3: key `entries[1].listen`: 127.0.0.1:80 is taken by the entry `a` (127.0.0.1:80)",
+    );
+    says(
+        entries(":7001", ":80"),
+        "f.yaml:2: key `entries[0].listen`: 127.0.0.1:7001 is taken by the proxy port (127.0.0.1:7001)",
+    );
+    says(
+        yaml_server("entries:\n  - { name: a, listen: \":1\" }\n  - { name: a, listen: \":2\" }\n"),
+        "f.yaml:3: key `entries[1].name`: there is an entry `a` already",
+    );
+    says(
+        yaml_server("entries: [{ name: a }]"),
+        "f.yaml:1: key `entries[0].listen`: missing: every entry needs one",
+    );
+    assert!(
+        yaml_server("control: { port: 7000 }\nproxy: { port: 7000 }").is_ok(),
+        "one port serves both"
+    );
+    says(
+        yaml_server("public: { port: 7000 }"),
+        "f.yaml:1: key `public.port`: 127.0.0.1:7000 is taken by the control port (127.0.0.1:7000)",
+    );
+    says(
+        yaml_server("control:\n  port: 8080\n"),
+        "the public port (default 8080): 127.0.0.1:8080 is taken by the control port (127.0.0.1:8080)",
+    );
+}
+
+#[test]
+fn the_role_is_inferred() {
+    let role = |text: &str| {
+        source(text, Format::Yaml)
+            .unwrap()
+            .role()
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(role("public: { port: 1 }"), Ok(Role::Server));
+    assert_eq!(role("client_id: a"), Ok(Role::Client));
+    assert!(role("logging: {}").unwrap_err().contains("--role"));
+    assert!(role("client_id: a\nbind: b").unwrap_err().contains("--role"));
+    assert!(
+        role("candidates: {}")
+            .unwrap_err()
+            .contains("not supported in this version yet")
+    );
+    says(
+        yaml_server("client_id: a\nservers: [b]\n"),
+        "f.yaml: this is the configuration of a client, not of a server",
+    );
+}
+
+#[test]
+fn files_are_known_by_their_ending() {
+    let load = |name: &str| {
+        load_server(Some(Path::new(name)), &ServerFlags::default(), &env)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        load("/x.json"),
+        "/x.json: a configuration file ends in .yaml, .yml or .toml"
+    );
+    assert!(load("/does/not/exist.yaml").starts_with("cannot read /does/not/exist.yaml: "));
+}
