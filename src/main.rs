@@ -3,7 +3,10 @@
 use std::{env, future::Future, process::ExitCode};
 
 use adit::{
-    config::{self, Checked, ClientConfig, Logging, Role, ServerConfig, Source, TOKEN_VARIABLE},
+    config::{
+        self, Checked, ClientConfig, Logging, LoggingFlags, Role, ServerConfig, Source, TOKEN_VARIABLE,
+        value::Level,
+    },
     env::{Env, Stop, Stopper},
     role,
     time::Duration,
@@ -66,7 +69,10 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
             Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
         }
         cli::Command::Demo(args) => {
-            start_logging(&Logging::from_flags(logging.into()), &[])?;
+            // The demo speaks for itself; the log of its parts is there for who asks.
+            let mut flags = LoggingFlags::from(logging);
+            flags.level.get_or_insert(Level::Warn);
+            start_logging(&Logging::from_flags(flags), &[])?;
             let options = role::demo::Options {
                 once: args.once,
                 port: args.port,
