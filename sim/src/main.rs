@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         } => {
             let report = runner::smoke(seed, trace);
             println!("{report}");
-            match report.failure.map(|(violation, _)| violation.class) {
+            match report.failure.map(|failure| failure.violation.class) {
                 None => ExitCode::SUCCESS,
                 Some(Class::Correctness) => ExitCode::from(2),
                 Some(Class::Liveness) => ExitCode::from(3),

@@ -118,6 +118,8 @@ struct Books {
     sessions: BTreeMap<u64, Session>,
     served: BTreeMap<u64, Served>,
     violations: Vec<Violation>,
+    /// Open streams when the first invariant broke.
+    streams: Vec<String>,
     bytes: u64,
 }
 
@@ -135,6 +137,7 @@ impl Oracle {
             sessions: BTreeMap::new(),
             served: BTreeMap::new(),
             violations: Vec::new(),
+            streams: Vec::new(),
             bytes: 0,
         })))
     }
@@ -146,6 +149,9 @@ impl Oracle {
         books
             .recorder
             .event("oracle", format_args!("invariant {invariant} broken: {what}"));
+        if books.violations.is_empty() {
+            books.streams = books.recorder.open_streams();
+        }
         books.violations.push(Violation {
             invariant,
             class,
@@ -156,6 +162,11 @@ impl Oracle {
     /// The first broken invariant.
     pub fn verdict(&self) -> Option<Violation> {
         self.0.borrow().violations.first().cloned()
+    }
+
+    /// The streams of the system under test that were open when the first invariant broke.
+    pub fn streams_at_verdict(&self) -> Vec<String> {
+        self.0.borrow().streams.clone()
     }
 
     /// The world as it stands now; called at every step.

@@ -19,6 +19,9 @@ use crate::{
 /// Proxy connections that a server keeps parked per client, unless told otherwise.
 const PARKED_MIN: i64 = 4;
 
+/// How long after the end all books may take to agree at one moment.
+const REST_MAX: Duration = Duration::from_secs(2);
+
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -32,8 +35,19 @@ pub struct Report {
     pub tally: Tally,
     /// When every client was registered again after the last fault, counted from its end.
     pub healed_after: Option<Duration>,
-    /// What went wrong, and the last events before it.
-    pub failure: Option<(Violation, Vec<String>)>,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+}
+
+/// A run that did not hold, and what helps to see why.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The first broken invariant.
+    pub violation: Violation,
+    /// The last events before it.
+    pub events: Vec<String>,
+    /// The streams of the system under test that were open then.
+    pub streams: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -54,13 +68,22 @@ impl fmt::Display for Report {
             self.entries,
             self.healed_after.unwrap_or_default()
         )?;
-        let Some((violation, events)) = &self.failure else {
+        let Some(Failure {
+            violation,
+            events,
+            streams,
+        }) = &self.failure
+        else {
             return Ok(());
         };
         writeln!(f, "\nFAILED: seed {}: {violation}", self.seed)?;
         writeln!(f, "the last {} events:", events.len())?;
         for event in events {
             writeln!(f, "  {event}")?;
+        }
+        writeln!(f, "open streams:")?;
+        for stream in streams {
+            writeln!(f, "  {stream}")?;
         }
         write!(
             f,
@@ -116,13 +139,18 @@ pub fn smoke(seed: u64, print: bool) -> Report {
     };
     let violation = panicked.or(error).map(crash).or_else(|| oracle.verdict());
     let (hash, entries) = recorder.digest();
+    let streams = oracle.streams_at_verdict();
     Report {
         seed,
         hash,
         entries,
         tally: oracle.tally(),
         healed_after,
-        failure: violation.map(|violation| (violation, recorder.last())),
+        failure: violation.map(|violation| Failure {
+            violation,
+            events: recorder.last(),
+            streams,
+        }),
     }
 }
 
@@ -156,54 +184,62 @@ fn run(plan: Plan, recorder: &Recorder, oracle: &Oracle) -> turmoil::Result<Opti
         if oracle.verdict().is_some() {
             return Ok(healed_after);
         }
-        if now >= DURATION {
-            judge_rest(&world, oracle);
+        if now < DURATION {
+            continue;
+        }
+        // A parked connection may be retired at any moment; rest is when all books agree at one of them.
+        let unrest = unrest(&world, oracle);
+        if unrest.is_empty() || now >= DURATION + REST_MAX {
+            for (invariant, class, what) in unrest {
+                oracle.violate(invariant, class, what);
+            }
+            let boots = world.server().boots();
+            oracle.handle_rest(
+                boots
+                    .iter()
+                    .map(|boot| boot.metrics.replays_ambiguous.get())
+                    .sum(),
+            );
             return Ok(healed_after);
         }
     }
 }
 
-/// What must hold when everybody has gone home.
-fn judge_rest(world: &World, oracle: &Oracle) {
-    let liveness = |invariant, what: String| oracle.violate(invariant, Class::Liveness, what);
-    if oracle.open() > 0 || world.visitors_done() < VISITORS {
-        return liveness(28, format!("{} sessions have not ended", oracle.open()));
-    }
+/// What does not hold although everybody has gone home.
+fn unrest(world: &World, oracle: &Oracle) -> Vec<(u8, Class, String)> {
+    let mut problems = Vec::new();
+    let mut check = |holds: bool, invariant, class, what: String| {
+        if !holds {
+            problems.push((invariant, class, what));
+        }
+    };
+    let open = oracle.open();
+    let done = world.visitors_done() == VISITORS;
+    check(
+        open == 0 && done,
+        28,
+        Class::Liveness,
+        format!("{open} sessions have not ended"),
+    );
+    let registered = world.registered();
+    let what = format!("{registered} of {CLIENTS} clients registered at the end");
+    check(registered == CLIENTS, 25, Class::Liveness, what);
     let Boot { metrics, net, .. } = world.server().boot();
-    if world.registered() != CLIENTS {
-        liveness(
-            25,
-            format!(
-                "{} of {CLIENTS} clients registered at the end",
-                world.registered()
-            ),
-        );
-    }
-    let parked = metrics.pool_parked.get();
-    let clients = CLIENTS as i64;
-    if parked < PARKED_MIN * clients {
-        liveness(
-            26,
-            format!(
-                "{parked} proxy connections parked, {} wanted",
-                PARKED_MIN * clients
-            ),
-        );
-    }
+    let (parked, clients) = (metrics.pool_parked.get(), CLIENTS as i64);
+    let wanted = PARKED_MIN * clients;
+    let what = format!("{parked} proxy connections parked, {wanted} wanted");
+    check(parked >= wanted, 26, Class::Liveness, what);
+    let at_clients = world
+        .clients()
+        .iter()
+        .map(|client| client.boot().net.open())
+        .sum();
     let baseline = [
         ("sessions", metrics.sessions.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
         ("streams at the server", net.open(), clients + parked),
-        (
-            "streams at the clients",
-            world
-                .clients()
-                .iter()
-                .map(|client| client.boot().net.open())
-                .sum(),
-            clients + parked,
-        ),
+        ("streams at the clients", at_clients, clients + parked),
         (
             "connections at the upstreams",
             world.open_at_upstreams() as i64,
@@ -211,26 +247,13 @@ fn judge_rest(world: &World, oracle: &Oracle) {
         ),
     ];
     for (what, is, expected) in baseline {
-        if is != expected {
-            oracle.violate(
-                23,
-                Class::Correctness,
-                format!("{is} {what} at rest, expected {expected}"),
-            );
-        }
+        let what = format!("{is} {what} at rest, expected {expected}");
+        check(is == expected, 23, Class::Correctness, what);
     }
     let (visitors, outcomes) = (metrics.visitors.get(), outcomes(&metrics));
-    if visitors != outcomes {
-        let what = format!("{visitors} visitors were accepted, {outcomes} sessions have an outcome");
-        oracle.violate(24, Class::Correctness, what);
-    }
-    let replays = world
-        .server()
-        .boots()
-        .iter()
-        .map(|boot| boot.metrics.replays_ambiguous.get())
-        .sum();
-    oracle.handle_rest(replays);
+    let what = format!("{visitors} visitors were accepted, {outcomes} sessions have an outcome");
+    check(visitors == outcomes, 24, Class::Correctness, what);
+    problems
 }
 
 /// The sum over all outcomes that a node counted.

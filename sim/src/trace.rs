@@ -1,6 +1,12 @@
 //! What happened, as a hash over everything and the last events in words.
 
-use std::{collections::VecDeque, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Display,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Events kept for a failure report. More buries the cause; fewer may miss it.
 const LAST_MAX: usize = 50;
@@ -39,6 +45,8 @@ struct Trace {
     entries: u64,
     now: Duration,
     last: VecDeque<String>,
+    /// Streams of the system under test that are open, and what each did last.
+    open: BTreeMap<(u64, u16, SocketAddr), (Duration, Move)>,
     print: bool,
 }
 
@@ -116,12 +124,32 @@ impl Recorder {
             trace.mix((address << 32) | (u64::from(local) << 16) | u64::from(peer.port()));
             trace.mix(bytes as u64);
             trace.entries += 1;
+            let stream = (host, local, peer);
+            if what == Move::Closed {
+                trace.open.remove(&stream);
+            } else {
+                trace.open.insert(stream, (trace.now, what));
+            }
         });
     }
 
     /// The hash over everything so far, and over how many entries it runs.
     pub fn digest(&self) -> (u64, u64) {
         self.with(|trace| (trace.hash, trace.entries))
+    }
+
+    /// The streams of the system under test that are open, in words.
+    pub fn open_streams(&self) -> Vec<String> {
+        self.with(|trace| {
+            let open = trace.open.iter();
+            open.map(|((host, local, peer), (at, what))| {
+                format!(
+                    "host {host} port {local} to {peer}: last {what:?} at {:.3}s",
+                    at.as_secs_f64()
+                )
+            })
+            .collect()
+        })
     }
 
     /// The last events, oldest first.

@@ -18,6 +18,11 @@ use crate::{
     visitor::Visitor,
 };
 
+/// Segments in flight per direction, and connections a listener keeps waiting. The engine loses a FIN for good
+/// when it arrives at a receiver that holds this many unread segments, so it must be more than any session's
+/// burst; a session here is at most 400 kB, in pieces of 16 KiB or more with at most as many short ones between.
+const SEGMENTS_MAX: usize = 512;
+
 /// The hosts of one run.
 pub struct World {
     sim: Sim<'static>,
@@ -48,6 +53,7 @@ impl World {
             .epoch(SystemTime::UNIX_EPOCH)
             .tick_duration(plan.tick)
             .simulation_duration(DURATION * 2)
+            .tcp_capacity(SEGMENTS_MAX)
             .min_message_latency(least)
             .max_message_latency(most)
             .enable_random_order()
