@@ -69,6 +69,8 @@ pub struct Relay<'a, C: Core> {
     timer: &'a mut Timer,
     abort: Option<oneshot::Receiver<ResetCode>>,
     shutting_down: bool,
+    /// The stream broke; what is still queued on it will never go out.
+    lost: bool,
 }
 
 impl<'a, C: Core> Relay<'a, C> {
@@ -88,6 +90,7 @@ impl<'a, C: Core> Relay<'a, C> {
             timer,
             abort,
             shutting_down: false,
+            lost: false,
         }
     }
 
@@ -105,10 +108,12 @@ impl<'a, C: Core> Relay<'a, C> {
                 return Poll::Ready(Stopped::Released(released));
             }
             moved |= self.poll_flush(cx, now);
-            if let Some(fate) = self.core.fate()
-                && (fate == Fate::Dead || self.framed.is_flushed())
-            {
-                return Poll::Ready(Stopped::Ended(fate));
+            match self.core.fate() {
+                Some(fate) if fate == Fate::Dead || self.framed.is_flushed() => {
+                    return Poll::Ready(Stopped::Ended(fate));
+                }
+                Some(_) if self.lost => return Poll::Ready(Stopped::Ended(Fate::Dead)),
+                _ => {}
             }
             moved |= self.poll_shut_down(cx, now);
             moved |= self.poll_raw(cx, now);
@@ -159,12 +164,18 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// Reports whether the stream turned out to be broken.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        match self.framed.poll_flush(cx) {
-            Poll::Ready(Err(_)) if self.core.fate().is_none() => {
-                self.core.handle_stream_broken(now);
-                true
-            }
-            _ => false,
+        let broken = !self.lost && matches!(self.framed.poll_flush(cx), Poll::Ready(Err(_)));
+        if broken {
+            self.lose_stream(now);
+        }
+        broken
+    }
+
+    /// The stream is broken; a core that is through with its session no longer cares, the relay does.
+    fn lose_stream(&mut self, now: Instant) {
+        self.lost = true;
+        if self.core.fate().is_none() {
+            self.core.handle_stream_broken(now);
         }
     }
 
@@ -299,7 +310,7 @@ impl<'a, C: Core> Relay<'a, C> {
         }
         self.core.handle_timeout(now);
         if self.framed.handle_timeout(now).is_err() {
-            self.core.handle_stream_broken(now);
+            self.lose_stream(now);
         }
         true
     }
