@@ -7,8 +7,9 @@ use std::{fmt, sync::Arc};
 #[error("a name is 1 to {NAME_LEN_MAX} letters, digits, '.', '_' or '-', not {0:?}")]
 pub struct NameError(pub String);
 
-/// The longest name. Larger lets a stranger fill logs and metrics; smaller forbids long host names.
-pub const NAME_LEN_MAX: usize = 128;
+/// The longest name. Larger, and the names of 64 upstreams no longer fit one `Register`; smaller forbids
+/// ordinary host names.
+pub const NAME_LEN_MAX: usize = 64;
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::A
 
 use adit::{
     backoff,
-    config::{ClientConfig, Drain, Limits, ServerConfig, UpstreamConfig},
+    config::{ClientConfig, Drain, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Entropy, Env, Stop, Stopper},
     id::{ClientId, EntryName, GroupName, UpstreamName},
@@ -169,6 +169,7 @@ fn server_config() -> anyhow::Result<ServerConfig> {
             timeout: DRAIN_TIMEOUT,
             ..Drain::default()
         },
+        logging: Logging::default(),
     })
 }
 
@@ -187,6 +188,7 @@ fn client_config(name: &str, upstream: &str) -> anyhow::Result<ClientConfig> {
         link: link::Options::default(),
         backoff: backoff::Options::default(),
         drain: Drain::default(),
+        logging: Logging::default(),
     })
 }
 

@@ -37,6 +37,7 @@ pub async fn run<In, Out>(
     In: message::Message + 'static,
     Out: message::Message,
 {
+    framed.expect_prompt_reader();
     framed.deliver_pongs();
     let cause = loop {
         // One message at a time is under way to the actor: a peer that talks too fast waits in its socket.

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -105,6 +106,16 @@ impl Framed {
             keepalive: Keepalive::new(time::now()),
             deliver_pongs: false,
         }
+    }
+
+    /// The other end's address, as far as known.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// See [`Stream::expect_prompt_reader`]: control connections only.
+    pub fn expect_prompt_reader(&self) {
+        self.stream.expect_prompt_reader();
     }
 
     /// From now on PONG is input like any other: its receiver waits for it.

@@ -142,28 +142,23 @@ impl Table {
 
     /// A client has proved who it is and wants in.
     pub fn handle_join(&mut self, now: Instant, candidate: Candidate) {
-        let deny = |join, code, message| Action::Deny(join, code, message, Some(CONTEST_RETRY));
         let join = candidate.join;
         if self.closed {
-            self.actions
-                .push_back(deny(join, DenyCode::Overload, "the server is draining"));
+            self.deny_draining(join);
             return;
         }
         let full = self.clients.len() >= self.options.clients_max;
         match self.clients.get_mut(&candidate.client) {
-            None if full => self
-                .actions
-                .push_back(deny(join, DenyCode::Overload, "too many clients")),
+            None if full => self.deny(join, DenyCode::Overload, "too many clients"),
             None => self.admit(candidate),
             Some(holder) if candidate.proven.resumes(&holder.key) => {
                 let epoch = holder.epoch;
-                self.evict(epoch, false, "replaced");
+                if let Some(contender) = self.evict(epoch, false, "replaced") {
+                    self.deny_duplicate(contender.join, "another live client holds this id");
+                }
                 self.admit(candidate);
             }
-            Some(Client { contest: Some(_), .. }) => {
-                self.actions
-                    .push_back(deny(join, DenyCode::DuplicateId, "the id is contested already"));
-            }
+            Some(Client { contest: Some(_), .. }) => self.deny_duplicate(join, "the id is contested already"),
             Some(holder) => {
                 self.actions.push_back(Action::Probe(holder.epoch));
                 holder.contest = Some((candidate, now + CONTEST_TIMEOUT));
@@ -174,25 +169,19 @@ impl Table {
 
     /// The holder of a contested id answered.
     pub fn handle_answered(&mut self, epoch: Epoch) {
-        if let Some(client) = self.client_mut(epoch)
-            && let Some((candidate, _)) = client.contest.take()
-        {
-            let message = "another live client holds this id";
-            let retry = Some(CONTEST_RETRY);
-            self.actions.push_back(Action::Deny(
-                candidate.join,
-                DenyCode::DuplicateId,
-                message,
-                retry,
-            ));
+        let contest = self.client_mut(epoch).and_then(|client| client.contest.take());
+        if let Some((candidate, _)) = contest {
+            self.deny_duplicate(candidate.join, "another live client holds this id");
         }
         self.check();
     }
 
     /// A link has ended.
     pub fn handle_lost(&mut self, epoch: Epoch, silent: bool, reason: &'static str) {
-        if let Some(candidate) = self.evict(epoch, silent, reason) {
-            self.admit(candidate);
+        match self.evict(epoch, silent, reason) {
+            Some(candidate) if self.closed => self.deny_draining(candidate.join),
+            Some(candidate) => self.admit(candidate),
+            None => {}
         }
         self.check();
     }
@@ -262,6 +251,14 @@ impl Table {
 
     /// A deadline may have come: who did not answer loses its id.
     pub fn handle_timeout(&mut self, now: Instant) {
+        for client in self.clients.values_mut() {
+            // A timer this late means that this process slept: the answer may lie in the mailbox.
+            if let Some((_, due)) = &mut client.contest
+                && now > *due + CONTEST_TIMEOUT
+            {
+                *due = now + CONTEST_TIMEOUT;
+            }
+        }
         let due = |client: &&Client| client.contest.as_ref().is_some_and(|(_, due)| *due <= now);
         let silent: Vec<_> = self
             .clients
@@ -294,6 +291,19 @@ impl Table {
 
     fn client_mut(&mut self, epoch: Epoch) -> Option<&mut Client> {
         self.clients.get_mut(self.epochs.get(&epoch)?)
+    }
+
+    fn deny(&mut self, join: JoinId, code: DenyCode, message: &'static str) {
+        self.actions
+            .push_back(Action::Deny(join, code, message, Some(CONTEST_RETRY)));
+    }
+
+    fn deny_duplicate(&mut self, join: JoinId, message: &'static str) {
+        self.deny(join, DenyCode::DuplicateId, message);
+    }
+
+    fn deny_draining(&mut self, join: JoinId) {
+        self.deny(join, DenyCode::Overload, "the server is draining");
     }
 
     fn admit(&mut self, candidate: Candidate) {

@@ -107,7 +107,10 @@ impl<'a, C: Core> Relay<'a, C> {
             if let Some(released) = self.perform() {
                 return Poll::Ready(Stopped::Released(released));
             }
-            moved |= self.poll_flush(cx, now);
+            if self.poll_flush(cx, now) {
+                // The core has an opinion on a stream that just broke: it may want the raw side back.
+                continue;
+            }
             match self.core.fate() {
                 Some(fate) if fate == Fate::Dead || self.framed.is_flushed() => {
                     return Poll::Ready(Stopped::Ended(fate));

@@ -191,7 +191,7 @@ async fn carry(
             Some(stream)
         }
         Err((code, message)) => {
-            side.handle_not_connected(time::now(), code, message);
+            side.handle_not_connected(time::now(), code, &message);
             None
         }
     };

@@ -22,6 +22,9 @@ use crate::{
 const DISCARD_MAX: u64 = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The longest explanation of a refusal, in characters.
+const REFUSAL_LEN_MAX: usize = 200;
+
 /// How the session ended for the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -116,8 +119,10 @@ impl UpstreamSide {
     }
 
     /// The upstream could not be connected.
-    pub fn handle_not_connected(&mut self, now: Instant, code: RefuseCode, message: String) {
+    pub fn handle_not_connected(&mut self, now: Instant, code: RefuseCode, message: &str) {
         if self.state == State::Connecting {
+            // It may quote what the peer said, and must fit a frame header whatever that was.
+            let message = message.chars().take(REFUSAL_LEN_MAX).collect();
             self.outcome = Some(Outcome::Refused(code));
             self.state = State::Discarding {
                 deadline: now + DISCARD_TIMEOUT,

@@ -47,6 +47,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The other end's address, as far as known.
     fn peer_addr(&self) -> Option<SocketAddr>;
 
+    /// Declares that the peer always reads, so that bytes which stay unacknowledged mean that it is gone.
+    /// Only for streams of which that is true: a peer that merely stopped reading would be cut off too.
+    fn expect_prompt_reader(&self) {}
+
     /// Ends the stream so that the peer sees a reset, never a clean end.
     fn reset(self: Box<Self>);
 }

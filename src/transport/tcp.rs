@@ -12,7 +12,9 @@ use crate::time::Duration;
 /// go unanswered before the connection is dead: 30 s in all. Longer hides a dead peer; shorter costs packets.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
-/// How long sent bytes may stay unacknowledged. Longer hides a black hole; shorter kills slow mobile paths.
+/// How long bytes sent to a prompt reader may stay unacknowledged. Longer hides a black hole; shorter kills
+/// slow mobile paths. Linux counts the time of a closed window too, so this would end every session whose far
+/// side pauses: it is set where the peer always reads, and PING watches the rest.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connections the kernel completes ahead of `accept`. Smaller drops SYNs in a burst.
@@ -82,13 +84,17 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
             .with_time(idle)
             .with_interval(interval)
             .with_retries(retries),
-    )?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    )
 }
 
 impl Stream for TcpStream {
     fn peer_addr(&self) -> Option<SocketAddr> {
         TcpStream::peer_addr(self).ok()
+    }
+
+    fn expect_prompt_reader(&self) {
+        // Failing means the socket is gone already, which reading it will tell.
+        let _ = SockRef::from(self).set_tcp_user_timeout(Some(USER_TIMEOUT));
     }
 
     fn reset(self: Box<Self>) {
