@@ -185,9 +185,9 @@ pub struct DemoArgs {
     /// Send some requests through the tunnel, say how they went, and end
     #[arg(long)]
     pub once: bool,
-    /// Port where visitors come in; 0 takes any free port
-    #[arg(long, value_name = "PORT", default_value_t = adit::config::PUBLIC_PORT)]
-    pub port: u16,
+    /// Port where visitors come in [default: 8080, with --once any free port]
+    #[arg(long)]
+    pub port: Option<u16>,
 }
 
 fn words<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>

@@ -30,7 +30,7 @@ pub mod wire;
 // The ground.
 pub mod env;
 pub mod metrics;
+pub mod transport;
 pub mod backoff;
 pub mod id;
 pub mod time;
-pub mod transport;

@@ -75,7 +75,9 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
             start_logging(&Logging::from_flags(flags), &[])?;
             let options = role::demo::Options {
                 once: args.once,
-                port: args.port,
+                port: args
+                    .port
+                    .unwrap_or(if args.once { 0 } else { config::PUBLIC_PORT }),
             };
             Ok(Box::new(move || run_demo(options)))
         }

@@ -23,7 +23,7 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:7000";
 /// The name of the upstream that `--local` makes.
 pub const LOCAL_UPSTREAM: &str = "main";
 /// The most upstreams; more do not fit a `Register`.
-const UPSTREAMS_MAX: usize = 256;
+const UPSTREAMS_MAX: usize = 64;
 /// The shortest timeout. A shorter one fails on every machine that is busy.
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 

@@ -32,7 +32,7 @@ pub const PROXY_PORT: u16 = 7001;
 /// Where visitors come in, unless said otherwise.
 pub const PUBLIC_PORT: u16 = 8080;
 /// The most upstreams of a client; more do not fit a `Register`.
-const UPSTREAMS_MAX: usize = 256;
+const UPSTREAMS_MAX: usize = 64;
 /// The shortest timeout. A shorter one fails on every machine that is busy.
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 

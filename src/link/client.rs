@@ -21,6 +21,7 @@ use crate::{
     id::ProxyConnId,
     time::{self, Duration, Instant},
     wire::{
+        handshake::RETRY_AFTER_MAX,
         message::{GoAway, Heartbeat, ProxyConnFailed, ResetCode, ToClient, ToServer},
         preamble::Purpose,
     },
@@ -163,7 +164,7 @@ impl Handler<Came<ToClient>> for ClientLink {
             ToClient::HeartbeatAck(ack) => {
                 let sent = self.began + Duration::from_micros(ack.at);
                 if let Some(rtt) = now.checked_duration_since(sent) {
-                    self.gauges.set_rtt(rtt);
+                    self.gauges.measure_rtt(rtt);
                     self.measured = Some(rtt);
                 }
             }
@@ -179,7 +180,7 @@ impl Handler<Came<ToClient>> for ClientLink {
             ToClient::RequestNewProxyConn(_) | ToClient::Pong => {}
             ToClient::GoAway(away) => {
                 self.say(ctx, ToServer::GoAwayAck);
-                let retry_after = Duration::from_millis(away.retry_after_ms.into());
+                let retry_after = Duration::from_millis(away.retry_after_ms.into()).min(RETRY_AFTER_MAX);
                 self.events.do_send(LinkEvent::ServerDraining(retry_after));
             }
             ToClient::GoAwayAck => self.events.do_send(LinkEvent::DrainAcknowledged),

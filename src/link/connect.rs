@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     env::Env,
-    time,
+    time::{self, Duration},
     transport::Stream,
     wire::{
         handshake::{Greeting, HandshakeError, NONCE_LEN, Registered},
@@ -42,7 +42,7 @@ pub enum ConnectError {
     Io(#[from] io::Error),
     /// The server did not answer in time.
     #[error("no answer within {0:?}")]
-    Timeout(time::Duration),
+    Timeout(Duration),
     /// The connection ended during the handshake.
     #[error("the handshake was cut short: {0}")]
     Framed(#[from] FramedError),
@@ -63,7 +63,7 @@ pub async fn register(
     options: &Options,
 ) -> Result<(Framed, Registered), ConnectError> {
     let attempt = async {
-        let stream = dial(env, server).await?;
+        let stream = dial(env, server, options.handshake_timeout).await?;
         greet(env, Framed::new(stream, 0), identity, previous).await
     };
     let deadline = options.handshake_timeout;
@@ -72,16 +72,20 @@ pub async fn register(
         .unwrap_or(Err(ConnectError::Timeout(deadline)))
 }
 
-/// Connects to the first address of `authority` that answers.
+/// Connects to the first address of `authority` that answers. Each gets its share of `patience`, so that one
+/// that swallows packets does not hide the others.
 ///
 /// # Errors
 /// The last address's error.
-pub async fn dial(env: &Env, authority: &str) -> io::Result<Box<dyn Stream>> {
+pub async fn dial(env: &Env, authority: &str, patience: Duration) -> io::Result<Box<dyn Stream>> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in env.resolve(authority).await? {
-        match env.transport.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+    let addresses = env.resolve(authority).await?;
+    let share = patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    for address in addresses {
+        match time::within(share, env.transport.connect(address)).await {
+            Some(Ok(stream)) => return Ok(stream),
+            Some(Err(error)) => last = error,
+            None => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(last)

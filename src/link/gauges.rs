@@ -10,6 +10,10 @@ use crate::time::Duration;
 /// The round trip assumed before the first measurement.
 const RTT_DEFAULT: Duration = Duration::from_millis(30);
 
+/// The longest round trip that is believed. Longer, and one late heartbeat, or a peer that lies, could claim
+/// a visitor's whole patience for a single try.
+const RTT_MAX: Duration = Duration::from_millis(500);
+
 /// Live figures of one link; shared by its actor, its targets and their sessions.
 #[derive(Debug, Default)]
 pub struct LinkGauges {
@@ -18,7 +22,7 @@ pub struct LinkGauges {
 }
 
 impl LinkGauges {
-    /// The last measured round trip; 30 ms before the first.
+    /// The smoothed round trip; 30 ms before the first measurement.
     pub fn rtt(&self) -> Duration {
         match self.rtt_us.load(Ordering::Relaxed) {
             0 => RTT_DEFAULT,
@@ -26,12 +30,15 @@ impl LinkGauges {
         }
     }
 
-    /// A heartbeat measured the round trip.
-    pub fn set_rtt(&self, rtt: Duration) {
-        self.rtt_us.store(
-            u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1),
-            Ordering::Relaxed,
-        );
+    /// A heartbeat measured the round trip. Smoothed as in RFC 6298: 7/8 of the old, 1/8 of the new.
+    pub fn measure_rtt(&self, rtt: Duration) {
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let new = micros(rtt.min(RTT_MAX)).max(1);
+        let smoothed = match self.rtt_us.load(Ordering::Relaxed) {
+            0 => new,
+            old => (old * 7 + new) / 8,
+        };
+        self.rtt_us.store(smoothed.max(1), Ordering::Relaxed);
     }
 
     /// Sessions that picked this link and have not started yet.

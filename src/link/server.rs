@@ -187,7 +187,7 @@ impl Handler<Came<ToServer>> for ServerLink {
         match message {
             ToServer::Heartbeat(beat) => {
                 if beat.rtt > 0 {
-                    self.gauges.set_rtt(Duration::from_micros(beat.rtt));
+                    self.gauges.measure_rtt(Duration::from_micros(beat.rtt));
                 }
                 self.say(
                     ctx,

@@ -1,6 +1,6 @@
 //! What is parked where, who waits, what is on order. Pure: it is told the time and returns actions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Options,
@@ -52,6 +52,10 @@ struct Slot {
     trim_at: Instant,
     failures: u32,
     order_after: Instant,
+    /// As it stands in [`Shelf::due`].
+    due: Option<Instant>,
+    /// Idle connections as counted in [`Shelf::parked`].
+    counted: usize,
 }
 
 /// Commands: [`add`](Self::add), [`remove`](Self::remove). Inputs: `handle_*`. Outputs: `poll_*`.
@@ -61,6 +65,9 @@ pub struct Shelf {
     slots: BTreeMap<Epoch, Slot>,
     /// Every connection of a present target, parked or busy.
     conns: BTreeMap<ConnId, (Epoch, bool)>,
+    /// When each slot wants to be looked at: the clock of 10,000 clients costs no more than that of one.
+    due: BTreeSet<(Instant, Epoch)>,
+    parked: usize,
     actions: VecDeque<Action>,
 }
 
@@ -75,7 +82,7 @@ impl Shelf {
 
     /// Connections parked right now.
     pub fn parked(&self) -> usize {
-        self.slots.values().map(|slot| slot.idle.len()).sum()
+        self.parked
     }
 
     /// What is there for one target.
@@ -94,6 +101,8 @@ impl Shelf {
             trim_at: now + TRIM_INTERVAL,
             failures: 0,
             order_after: now,
+            due: None,
+            counted: 0,
         });
         self.refill(now, epoch);
         self.check();
@@ -102,6 +111,8 @@ impl Shelf {
     /// A registration has ended, or drains: nothing of it is handed out or parked again.
     pub fn remove(&mut self, epoch: Epoch) {
         if let Some(slot) = self.slots.remove(&epoch) {
+            self.parked -= slot.counted;
+            self.due.retain(|(_, owner)| *owner != epoch);
             self.actions.extend(slot.idle.into_iter().map(Action::Retire));
             self.actions
                 .extend(slot.waiters.into_iter().map(|(ticket, _)| Action::Refuse(ticket)));
@@ -190,7 +201,12 @@ impl Shelf {
 
     /// A deadline may have come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let epochs: Vec<_> = self.slots.keys().copied().collect();
+        let epochs: Vec<_> = self
+            .due
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .map(|(_, epoch)| *epoch)
+            .collect();
         for epoch in epochs {
             if let Some(slot) = self.slots.get_mut(&epoch) {
                 self.actions.extend(slot.expire(now));
@@ -213,10 +229,7 @@ impl Shelf {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.slots
-            .values()
-            .filter_map(|slot| slot.due(&self.options))
-            .min()
+        self.due.first().map(|(due, _)| *due)
     }
 
     fn serve(&mut self, epoch: Epoch) {
@@ -234,23 +247,39 @@ impl Shelf {
         }
     }
 
+    /// Orders what is missing, and notes when this slot wants to be looked at again. Ends every change.
     fn refill(&mut self, now: Instant, epoch: Epoch) {
         let Some(slot) = self.slots.get_mut(&epoch) else {
             return;
         };
-        if now < slot.order_after {
-            return;
-        }
-        let count = to_order(&self.options, slot.stock());
+        let count = if now < slot.order_after {
+            0
+        } else {
+            to_order(&self.options, slot.stock())
+        };
         if count > 0 {
             slot.orders
                 .extend(std::iter::repeat_n(now + ORDER_TIMEOUT, count));
             self.actions.push_back(Action::Order(epoch, count));
         }
+        self.parked = self.parked - slot.counted + slot.idle.len();
+        slot.counted = slot.idle.len();
+        let due = slot.due(&self.options);
+        if slot.due != due {
+            if let Some(old) = std::mem::replace(&mut slot.due, due) {
+                self.due.remove(&(old, epoch));
+            }
+            self.due.extend(due.map(|due| (due, epoch)));
+        }
     }
 
     /// The sentences this core believes at every moment.
     fn check(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let parked: usize = self.slots.values().map(|slot| slot.idle.len()).sum();
+        debug_assert_eq!(parked, self.parked, "the count of parked connections is right");
         for (epoch, slot) in &self.slots {
             let owned = self.conns.values().filter(|(owner, _)| owner == epoch);
             debug_assert_eq!(

@@ -56,7 +56,7 @@ pub struct Registry {
     grant: Grant,
     link_options: link::Options,
     pool: Option<Addr<Pool>>,
-    groups: BTreeMap<GroupName, (Arc<Group>, Addr<Selector>)>,
+    groups: BTreeMap<GroupName, Membership>,
     joining: BTreeMap<JoinId, Join>,
     next_join: JoinId,
     links: BTreeMap<Epoch, Live>,
@@ -67,6 +67,18 @@ struct Live {
     link: Addr<ServerLink>,
     gauges: Arc<LinkGauges>,
     client: ClientId,
+    /// The group of each of its upstreams.
+    groups: Vec<GroupName>,
+}
+
+/// One group, as far as the registry cares.
+struct Membership {
+    group: Arc<Group>,
+    selector: Addr<Selector>,
+    /// Registered upstreams that serve it.
+    members: usize,
+    /// An entry sends visitors here: it stays when it is empty.
+    pinned: bool,
 }
 
 impl Registry {
@@ -169,7 +181,9 @@ impl Handler<FindGroup> for Registry {
     type Result = MessageResult<FindGroup>;
 
     fn handle(&mut self, FindGroup(name): FindGroup, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(Arc::clone(&self.group(&name).0))
+        let membership = self.group(&name);
+        membership.pinned = true;
+        MessageResult(Arc::clone(&membership.group))
     }
 }
 
@@ -208,12 +222,9 @@ impl Handler<SessionDispatched> for Registry {
     type Result = ();
 
     fn handle(&mut self, dispatched: SessionDispatched, _ctx: &mut Self::Context) {
-        if self.links.contains_key(&dispatched.epoch) {
-            self.tunnels
-                .insert(dispatched.session, dispatched.epoch, dispatched.abort);
-        }
-        // Otherwise the registration ended while the session was on its way; dropping `abort` leaves the
-        // session to what its connection says.
+        // Also when the registration has just ended: the session may go on, and the end of a drain reaches it.
+        self.tunnels
+            .insert(dispatched.session, dispatched.epoch, dispatched.abort);
     }
 }
 
@@ -353,12 +364,15 @@ impl Registry {
         let link = ServerLink::open(&self.env, join.framed, first, shared, &self.link_options, events);
         info!(client = %join.client, %epoch, upstreams = join.serves.len(), "client registered");
         self.env.metrics.registrations.inc();
+        let groups = join.serves.iter().map(|(group, _)| group.clone()).collect();
+        let client = join.client.clone();
         self.links.insert(
             epoch,
             Live {
                 link,
                 gauges: Arc::clone(&gauges),
-                client: join.client.clone(),
+                client,
+                groups,
             },
         );
         if let Some(pool) = &self.pool {
@@ -371,7 +385,9 @@ impl Registry {
                 upstream,
                 link: Arc::clone(&gauges),
             };
-            self.group(&group).1.do_send(Joined(Arc::new(target)));
+            let membership = self.group(&group);
+            membership.members += 1;
+            membership.selector.do_send(Joined(Arc::new(target)));
         }
     }
 
@@ -399,22 +415,35 @@ impl Registry {
         info!(client = %live.client, %epoch, reason, sessions, "client left");
         self.env.metrics.links_lost.inc(reason);
         live.link.do_send(Close);
-        self.withdraw(epoch);
-        for abort in self.tunnels.remove_epoch(epoch) {
-            // Only a silent link's sessions are reset; those of a closed one go on until they end.
-            if silent {
+        self.withdraw(epoch, &live.groups);
+        if silent {
+            // The sessions of a link that merely closed go on until they end.
+            for abort in self.tunnels.remove_epoch(epoch) {
                 let _ = abort.send(ResetCode::LinkSilent);
             }
         }
+        self.leave_groups(&live.groups);
     }
 
     /// Takes a registration out of every active set and out of the pool.
-    fn withdraw(&self, epoch: Epoch) {
-        for (_, selector) in self.groups.values() {
-            selector.do_send(Left(epoch));
+    fn withdraw(&self, epoch: Epoch, groups: &[GroupName]) {
+        for membership in groups.iter().filter_map(|group| self.groups.get(group)) {
+            membership.selector.do_send(Left(epoch));
         }
         if let Some(pool) = &self.pool {
             pool.do_send(Remove(epoch));
+        }
+    }
+
+    /// Forgets groups that nobody serves and no entry names: a client may name any group, for a while.
+    fn leave_groups(&mut self, groups: &[GroupName]) {
+        for name in groups {
+            if let Some(membership) = self.groups.get_mut(name) {
+                membership.members -= 1;
+                if membership.members == 0 && !membership.pinned {
+                    self.groups.remove(name);
+                }
+            }
         }
     }
 
@@ -422,7 +451,7 @@ impl Registry {
         if let Some(live) = self.links.get(&epoch) {
             info!(client = %live.client, "client drains");
             self.table.handle_draining(epoch);
-            self.withdraw(epoch);
+            self.withdraw(epoch, &live.groups);
             self.acknowledge(ctx, epoch);
         }
     }
@@ -439,11 +468,16 @@ impl Registry {
         }
     }
 
-    fn group(&mut self, name: &GroupName) -> &(Arc<Group>, Addr<Selector>) {
+    fn group(&mut self, name: &GroupName) -> &mut Membership {
         self.groups.entry(name.clone()).or_insert_with(|| {
             let group = Group::new(name.clone());
             let selector = Selector::new(Arc::clone(&group)).start();
-            (group, selector)
+            Membership {
+                group,
+                selector,
+                members: 0,
+                pinned: false,
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ pub mod tunnels;
 pub struct Options {
     /// Registered clients. Default 10,000.
     pub clients_max: usize,
-    /// Upstreams per client. Default 64; at most 256 fit a `Register`.
+    /// Upstreams per client. Default 64; at most 64 fit a `Register`.
     pub upstreams_max: usize,
 }
 

@@ -9,6 +9,9 @@ use super::{
     active_set::{ActiveSet, Target},
 };
 
+/// Draws before the allowed targets are counted out.
+const DRAWS_MAX: usize = 4;
+
 /// Picks a target among those that `allowed` lets through.
 pub fn pick(
     strategy: Strategy,
@@ -18,10 +21,18 @@ pub fn pick(
 ) -> Option<Arc<Target>> {
     match strategy {
         Strategy::Random => {
-            let candidates = || set.targets().iter().filter(|target| allowed(target));
-            let count = candidates().count();
-            let chosen = (count > 0).then(|| rng.random_range(0..count))?;
-            candidates().nth(chosen).cloned()
+            let targets = set.targets();
+            // Usually everyone is allowed: a draw that is not is simply drawn again, which keeps the choice
+            // even and its cost independent of the number of targets.
+            for _ in 0..DRAWS_MAX.min(targets.len()) {
+                let drawn = &targets[rng.random_range(0..targets.len())];
+                if allowed(drawn) {
+                    return Some(Arc::clone(drawn));
+                }
+            }
+            let candidates: Vec<_> = targets.iter().filter(|target| allowed(target)).collect();
+            let chosen = (!candidates.is_empty()).then(|| rng.random_range(0..candidates.len()))?;
+            candidates.get(chosen).map(|target| Arc::clone(target))
         }
     }
 }

@@ -236,6 +236,8 @@ impl Session {
     /// Ends the session. A visitor that is still here is reset: it must not look served.
     fn finish(&mut self, ctx: &mut Context<Self>, outcome: &'static str, (up, down): (u64, u64)) {
         self.visitor = None;
+        let kept = i64::try_from(self.desk.budget.used()).unwrap_or(i64::MAX);
+        self.desk.env.metrics.replay_bytes.set(kept);
         if self.dispatched {
             self.desk.registry.do_send(SessionEnded(self.id));
         }

@@ -99,7 +99,12 @@ pub enum OpenError {
 pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Framed, OpenError> {
     let opening = async {
         let (epoch, key) = (registration.epoch, &registration.key);
-        let stream = dial(&registration.env, &registration.proxy).await?;
+        let stream = dial(
+            &registration.env,
+            &registration.proxy,
+            registration.handshake_timeout,
+        )
+        .await?;
         let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
         framed.queue_raw(&Purpose::Proxy.preamble());
         framed.queue(
@@ -232,7 +237,7 @@ async fn connect(
     };
     let connecting = time::within(
         upstream.connect_timeout,
-        dial_any(&registration.env, &upstream.targets),
+        dial_any(&registration.env, &upstream.targets, upstream.connect_timeout),
     );
     let mut connecting = std::pin::pin!(connecting);
     let connected = tokio::select! {
@@ -260,10 +265,11 @@ async fn connect(
     }
 }
 
-async fn dial_any(env: &Env, targets: &[String]) -> io::Result<RawStream> {
+async fn dial_any(env: &Env, targets: &[String], patience: Duration) -> io::Result<RawStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
+    let share = patience / u32::try_from(targets.len()).unwrap_or(u32::MAX).max(1);
     for target in targets {
-        match dial(env, target).await {
+        match dial(env, target, share).await {
             Ok(stream) => return Ok(RawStream::new(stream)),
             Err(error) => last = error,
         }

@@ -1,6 +1,7 @@
 //! Keeps a client registered at one server: connect, serve, wait for the end, begin again.
 
 use std::{
+    net::SocketAddr,
     ops::ControlFlow,
     sync::{
         Arc,
@@ -28,7 +29,10 @@ use crate::{
         framed::Framed,
     },
     time::{self, Duration},
-    wire::handshake::{HandshakeError, Registered},
+    wire::{
+        handshake::{HandshakeError, Registered},
+        message::Granted,
+    },
 };
 
 /// How long a server may take to acknowledge a drain before the client goes on without.
@@ -62,6 +66,12 @@ impl Uplink {
     /// Runs until the node is told to drain; returns once the server takes note, or cannot.
     pub async fn run(self) {
         let mut stop = self.env.stop.clone();
+        self.stay_registered(&mut stop).await;
+        // Also those that were carried for a server whose link is gone.
+        self.wait_for_sessions(&mut stop).await;
+    }
+
+    async fn stay_registered(&self, stop: &mut Stop) {
         let mut rng = self.env.entropy.rng();
         let mut backoff = Backoff::new(self.backoff);
         let mut previous = None;
@@ -120,13 +130,17 @@ impl Uplink {
         let (ended_sender, ended) = watch::channel(false);
         let (phase_sender, mut phase) = watch::channel(Phase::Up);
         let epoch = registered.epoch;
-        let heartbeat = Duration::from_millis(registered.granted.heartbeat_ms.max(1).into());
+        let heartbeat = match registered.granted.heartbeat_ms {
+            0 => self.link_options.heartbeat,
+            ms => Duration::from_millis(ms.into()),
+        };
+        let control = framed.peer_addr();
         let registration = Arc::new(Registration {
             env: self.env.clone(),
             client: self.client.clone(),
             epoch,
             key: registered.key,
-            proxy: self.proxy_address(&registered.granted.proxy_address, registered.granted.proxy_port),
+            proxy: self.proxy_address(&registered.granted, control),
             upstreams: Arc::clone(&self.upstreams),
             handshake_timeout: self.link_options.handshake_timeout,
             half_closed_timeout: self.half_closed_timeout,
@@ -190,17 +204,20 @@ impl Uplink {
         }
     }
 
-    /// The host used for control with the granted port, unless the server advertises another address that
-    /// is one of this client's servers' hosts.
-    fn proxy_address(&self, advertised: &str, port: u16) -> String {
-        let trusted = self.servers.iter().any(|server| host(server) == host(advertised));
-        if !advertised.is_empty() && trusted {
+    /// The very address used for control, with the granted port; or what the server advertises, when that
+    /// is one of this client's own servers.
+    fn proxy_address(&self, granted: &Granted, control: Option<SocketAddr>) -> String {
+        let advertised = granted.proxy_address.as_str();
+        if self.servers.iter().any(|server| host(server) == host(advertised)) {
             return advertised.to_owned();
         }
         if !advertised.is_empty() {
             warn!(server = %self.server, advertised, "the advertised proxy host is none of this client's servers");
         }
-        format!("{}:{port}", host(&self.server))
+        match control {
+            Some(control) => SocketAddr::new(control.ip(), granted.proxy_port).to_string(),
+            None => format!("{}:{}", host(&self.server), granted.proxy_port),
+        }
     }
 }
 

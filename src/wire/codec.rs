@@ -1,7 +1,7 @@
 //! Frames to bytes and back, incrementally, within limits, without ever holding a body.
 
 use super::{
-    frame::{HEADER_LEN_MAX, IGNORABLE, PREFIX_LEN, Prefix, kind},
+    frame::{HEADER_LEN_MAX, IGNORABLE, PREFIX_LEN, Prefix, SKIPPED_BODY_LEN_MAX, is_known, kind},
     message::{DecodeError, Message},
 };
 
@@ -123,6 +123,9 @@ impl Decoder {
             self.partial.clear();
             self.body_left = prefix.body_len;
             self.skipping = prefix.kind != kind::DATA;
+            if is_skippable(prefix) {
+                continue;
+            }
             return Ok(Piece::Head(Head { prefix, header }));
         }
     }
@@ -152,18 +155,29 @@ impl Decoder {
         if prefix.header_len > HEADER_LEN_MAX {
             return Err(FrameError::HeaderTooLong(prefix.header_len));
         }
-        if prefix.body_len > self.body_len_max {
-            return Err(FrameError::BodyTooLong(prefix.body_len, self.body_len_max));
+        let skippable = is_skippable(prefix);
+        let body_len_max = if skippable {
+            SKIPPED_BODY_LEN_MAX
+        } else {
+            self.body_len_max
+        };
+        if prefix.body_len > body_len_max {
+            return Err(FrameError::BodyTooLong(prefix.body_len, body_len_max));
         }
         let bare = matches!(prefix.kind, kind::DATA | kind::FIN | kind::PING | kind::PONG);
         if bare && prefix.header_len > 0 {
             return Err(FrameError::UnexpectedHeader(prefix.kind));
         }
-        if prefix.body_len > 0 && prefix.kind != kind::DATA && prefix.flags & IGNORABLE == 0 {
+        if prefix.body_len > 0 && prefix.kind != kind::DATA && !skippable {
             return Err(FrameError::UnexpectedBody(prefix.kind));
         }
         Ok(())
     }
+}
+
+/// A frame of a newer peer that says of itself that it may be skipped.
+fn is_skippable(prefix: Prefix) -> bool {
+    prefix.flags & IGNORABLE != 0 && !is_known(prefix.kind)
 }
 
 /// Appends the frame of `message` on `stream_id` to `out`.

@@ -46,6 +46,20 @@ pub mod kind {
     pub const GO_AWAY_ACK: u8 = 54;
 }
 
+/// Whether this build knows the kind, in some direction.
+pub fn is_known(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::REGISTER..=kind::PROXY_CONN_FAILED
+            | kind::START..=kind::FINISHED
+            | kind::DATA..=kind::WINDOW
+            | kind::HEARTBEAT..=kind::GO_AWAY_ACK
+    )
+}
+
+/// The longest body of a frame that is skipped because its kind is unknown.
+pub const SKIPPED_BODY_LEN_MAX: u32 = 64 * 1024;
+
 /// The fixed part of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {

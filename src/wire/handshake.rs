@@ -26,7 +26,7 @@ use crate::{id::Epoch, time::Duration};
 pub const NONCE_LEN: usize = 32;
 
 /// The longest wait a server may impose before the next try. Longer would let a stranger park a client.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Why a handshake ended without a proven peer.
 #[derive(Debug, thiserror::Error)]
