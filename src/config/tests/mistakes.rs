@@ -136,7 +136,7 @@ fn a_client_needs_a_name_and_a_service() {
     );
     says(
         yaml_client("client_id: a b\n"),
-        "f.yaml:1: key `client_id`: a name is 1 to 128 letters, digits, '.', '_' or '-', not \"a b\"",
+        "f.yaml:1: key `client_id`: a name is 1 to 64 letters, digits, '.', '_' or '-', not \"a b\"",
     );
 }
 
