@@ -111,7 +111,11 @@ fn a_refused_visitor_is_tried_on_another_client() {
         }
         let refused = server.metrics.tries_failed.count("unreachable");
         assert!(refused > 0, "500 random choices meet both of two");
-        assert_eq!(server.metrics.replays_ambiguous.get(), 0, "a refusal is not ambiguous");
+        assert_eq!(
+            server.metrics.replays_ambiguous.get(),
+            0,
+            "a refusal is not ambiguous"
+        );
         until(|| server.metrics.session_outcomes.count("completed") == 500).await;
     });
 }
