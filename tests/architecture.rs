@@ -326,6 +326,9 @@ fn every_message_stands_in_the_protocol_reference() {
     let reference = fs::read_to_string(root().join("docs/protocol.md")).expect("docs/protocol.md is there");
     for (number, name) in messages {
         let row = format!("| {number} | {name} |");
-        assert!(reference.contains(&row), "docs/protocol.md has no row that begins with {row:?}");
+        assert!(
+            reference.contains(&row),
+            "docs/protocol.md has no row that begins with {row:?}"
+        );
     }
 }

@@ -121,8 +121,7 @@ impl Try {
             }
             Step::Refuse if std::mem::take(&mut self.connecting) => self.with_upstream(|side| {
                 side.raw.gone = true;
-                side.core
-                    .handle_not_connected(now, RefuseCode::Unreachable, String::new());
+                side.core.handle_not_connected(now, RefuseCode::Unreachable, "");
             }),
             Step::Working | Step::Connect | Step::Refuse => {}
             Step::Wait(ms) => self.advance(now + Duration::from_millis(ms)),
