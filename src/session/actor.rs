@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use rand_chacha::ChaCha8Rng;
 use std::net::SocketAddr;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -110,20 +110,6 @@ impl Actor for Session {
     }
 }
 
-impl Handler<Carried> for Session {
-    type Result = ();
-
-    fn handle(&mut self, carried: Carried, ctx: &mut Self::Context) {
-        match carried.visitor {
-            Some(visitor) => {
-                self.visitor = Some(visitor);
-                self.fail(ctx, carried.outcome);
-            }
-            None => self.finish(ctx, carried.outcome.label(), carried.bytes),
-        }
-    }
-}
-
 impl Session {
     fn drive(&mut self, ctx: &mut Context<Self>) {
         let active = self.desk.group.active();
@@ -201,8 +187,32 @@ impl Session {
         };
         self.desk.registry.do_send(dispatched);
         self.dispatched = true;
+        let (report, carried) = oneshot::channel();
         // A connection that died in this very moment drops the job, and the job hands the visitor back.
-        let _ = lender.try_send(Box::new(Carry::new(load, ctx.address().recipient())));
+        let _ = lender.try_send(Box::new(Carry::new(load, report)));
+        // Waiting for the report keeps this actor alive. A message could not: an actor without an address ends
+        // as soon as it is idle, even when a message came in since it last looked.
+        ctx.spawn(
+            carried
+                .into_actor(self)
+                .map(|carried, session, ctx| session.handle_carried(ctx, carried.ok())),
+        );
+    }
+
+    /// `None` when the try was torn down: its connection's task was aborted, and the visitor was reset.
+    fn handle_carried(&mut self, ctx: &mut Context<Self>, carried: Option<Carried>) {
+        match carried {
+            Some(Carried {
+                outcome,
+                visitor: Some(visitor),
+                ..
+            }) => {
+                self.visitor = Some(visitor);
+                self.fail(ctx, outcome);
+            }
+            Some(Carried { outcome, bytes, .. }) => self.finish(ctx, outcome.label(), bytes),
+            None => self.finish(ctx, Outcome::Broken.label(), (0, 0)),
+        }
     }
 
     fn fail(&mut self, ctx: &mut Context<Self>, outcome: Outcome) {

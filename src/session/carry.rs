@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use actix::{Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::{
@@ -20,9 +19,7 @@ use crate::{
     wire::message::{ResetCode, Start},
 };
 
-/// Event: a try is over.
-#[derive(Message)]
-#[rtype(result = "()")]
+/// What becomes of a try; said once. A try that is torn down half-way says nothing: its sender is dropped.
 pub struct Carried {
     /// How it ended for the visitor.
     pub outcome: Outcome,
@@ -35,7 +32,7 @@ pub struct Carried {
 /// The job of carrying one visitor. Dropped without being run, it hands the visitor back.
 pub struct Carry {
     load: Option<Load>,
-    report: Recipient<Carried>,
+    report: Option<oneshot::Sender<Carried>>,
 }
 
 /// What a try is made of.
@@ -56,23 +53,24 @@ pub struct Load {
 
 impl Carry {
     /// A try that reports its end to `report`.
-    pub fn new(load: Load, report: Recipient<Carried>) -> Self {
+    pub fn new(load: Load, report: oneshot::Sender<Carried>) -> Self {
         Self {
             load: Some(load),
-            report,
+            report: Some(report),
         }
     }
 }
 
 impl Drop for Carry {
     fn drop(&mut self) {
-        if let Some(load) = self.load.take() {
+        if let (Some(load), Some(report)) = (self.load.take(), self.report.take()) {
             let outcome = Outcome::NotStarted {
                 cause: Cause::Broken,
                 ambiguous: false,
             };
             let visitor = Some((load.visitor, load.first));
-            self.report.do_send(Carried {
+            // A session that is no more has no use for its visitor.
+            let _ = report.send(Carried {
                 outcome,
                 bytes: (0, 0),
                 visitor,
@@ -87,8 +85,9 @@ impl Job for Carry {
             // Out of ordinals: the connection is closed, and dropping `self` hands the visitor back.
             let ordinal = conn.last.next().ok_or("out_of_ordinals")?;
             let load = self.load.take().ok_or("no_load")?;
+            let report = self.report.take().ok_or("no_report")?;
             conn.last = ordinal;
-            match carry(&mut conn, load, &self.report).await {
+            match carry(&mut conn, load, report).await {
                 Ok(()) if conn.framed.is_clean() => Ok(conn),
                 Ok(()) => Err("left_over"),
                 Err(cause) => Err(cause),
@@ -98,7 +97,7 @@ impl Job for Carry {
 }
 
 /// Carries the visitor; on success the stream may carry the next one.
-async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Result<(), &'static str> {
+async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) -> Result<(), &'static str> {
     let Load {
         visitor,
         first,
@@ -127,7 +126,8 @@ async fn carry(conn: &mut Conn, load: Load, report: &Recipient<Carried>) -> Resu
     drop(starting);
     let tell = |side: &VisitorSide, visitor| {
         let outcome = side.outcome().unwrap_or(Outcome::Broken);
-        report.do_send(Carried {
+        // A session that is no more has no use for its visitor.
+        let _ = report.send(Carried {
             outcome,
             bytes: side.bytes(),
             visitor,

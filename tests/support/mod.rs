@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+mod mortal;
+mod speech;
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use adit::{
     backoff,
@@ -12,15 +15,20 @@ use adit::{
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
+    pool,
     registry::{self, auth::Auth},
     role::{
         client,
         server::{Addresses, Server},
     },
-    session,
+    selector, session,
     time::{self, Duration},
     wire::proof::Token,
 };
+#[allow(unused_imports, reason = "each test file uses the part it needs")]
+pub use mortal::Mortal;
+#[allow(unused_imports, reason = "each test file uses the part it needs")]
+pub use speech::Speech;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -61,7 +69,7 @@ pub fn server_config() -> ServerConfig {
             name: EntryName::new("public").unwrap(),
             listen: any_port(),
             group: group("default"),
-            session: session::Options::default(),
+            session: patient(),
         }],
         auth: Auth::single(Token::new(TOKEN).unwrap()),
         groups: BTreeMap::<GroupName, GroupConfig>::new(),
@@ -73,7 +81,26 @@ pub fn server_config() -> ServerConfig {
     }
 }
 
-/// A running server; dropping it does not stop it, [`Running::stop`] does.
+/// The default, but a busy test machine is not taken for a dead client.
+pub fn patient() -> session::Options {
+    session::Options {
+        answer_timeout: Duration::from_secs(10),
+        start_timeout: Duration::from_secs(30),
+        ..session::Options::default()
+    }
+}
+
+/// Keeps between `min` and `max` proxy connections per client in the group `default`.
+pub fn with_pool(mut config: ServerConfig, min: usize, max: usize) -> ServerConfig {
+    let pool = pool::Options { min, max };
+    let balance = selector::Strategy::default();
+    config
+        .groups
+        .insert(group("default"), GroupConfig { balance, pool });
+    config
+}
+
+/// A running server; dropping it does not stop it, its `stopper` does.
 pub struct RunningServer {
     pub addresses: Addresses,
     pub metrics: Arc<Metrics>,
@@ -197,11 +224,42 @@ pub async fn named(name: &'static str) -> SocketAddr {
 }
 
 /// One visitor: sends `request`, ends its direction, returns the whole answer.
-pub async fn visit(public: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+pub async fn visit(public: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(public).await?;
     stream.write_all(request).await?;
     stream.shutdown().await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(answer)
+}
+
+/// Whether this is the end of a stream that was reset.
+pub fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
+}
+
+/// Ends `stream` so that its peer sees a reset.
+pub fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
+/// Reads until the stream breaks.
+///
+/// # Panics
+/// When it ends cleanly.
+pub async fn read_until_broken(stream: &mut TcpStream) -> io::Error {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => panic!("a broken session must not look finished"),
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// An address where nobody listens.
+pub async fn nowhere() -> SocketAddr {
+    TcpListener::bind(any_port()).await.unwrap().local_addr().unwrap()
 }
