@@ -202,7 +202,13 @@ impl Session {
         self.desk.registry.do_send(dispatched);
         self.dispatched = true;
         // A connection that died in this very moment drops the job, and the job hands the visitor back.
-        let _ = lender.try_send(Box::new(Carry::new(load, ctx.address().recipient())));
+        let job = Box::new(Carry::new(load, ctx.address().recipient()));
+        if lender.try_send(job).is_err() {
+            // That message now lies in this actor's mailbox, and the job held the mailbox's last address:
+            // an actor without one, and with nothing else to do, is stopped before it reads.
+            let me = ctx.address();
+            ctx.run_later(Duration::ZERO, move |_, _| drop(me));
+        }
     }
 
     fn fail(&mut self, ctx: &mut Context<Self>, outcome: Outcome) {
