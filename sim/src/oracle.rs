@@ -90,6 +90,7 @@ enum End {
 #[derive(Debug)]
 struct Served {
     upstream: usize,
+    accepted: Duration,
     connection: Option<u64>,
     got: u64,
     clean_end: bool,
@@ -283,9 +284,16 @@ impl Oracle {
             .seen_by
             .iter()
             .chain(session.greeting.iter().map(|greeting| &greeting.serial));
-        let excused = started_on
+        let started_on_troubled = started_on
             .filter_map(|serial| books.served.get(serial))
             .any(|served| session.troubled[served.upstream]);
+        // An upstream that was connected for it and cut off before the header came cannot name it.
+        let perhaps_started = books.served.values().any(|served| {
+            served.connection.is_none()
+                && served.accepted >= session.opened
+                && session.troubled[served.upstream]
+        });
+        let excused = started_on_troubled || perhaps_started;
         (!excused).then_some("a sound client was registered throughout and no troubled one had started it")
     }
 
@@ -295,9 +303,10 @@ impl Oracle {
     }
 
     /// An upstream accepted a connection.
-    pub fn handle_accepted(&self, serial: u64, upstream: usize) {
+    pub fn handle_accepted(&self, accepted: Duration, serial: u64, upstream: usize) {
         let served = Served {
             upstream,
+            accepted,
             connection: None,
             got: 0,
             clean_end: false,
@@ -312,11 +321,14 @@ impl Oracle {
             if let Some(served) = books.served.get_mut(&serial) {
                 served.connection = Some(request.connection);
             }
+            let since_trouble = books.since_trouble;
             match books.sessions.get_mut(&request.connection) {
                 None => Some((3, format!("an upstream got a request nobody sent: {request:?}"))),
                 Some(session) => {
                     session.seen_by.push(serial);
-                    session.judge_header(&request)
+                    // Its bytes may arrive, held up, long after it ended.
+                    let excused = since_trouble >= session.opened || session.was_troubled();
+                    session.judge_header(&request, excused)
                 }
             }
         };
@@ -427,7 +439,7 @@ impl Session {
         self.server_troubled || self.sound_min == 0 || self.troubled.contains(&true)
     }
 
-    fn judge_header(&self, request: &Request) -> Option<(u8, String)> {
+    fn judge_header(&self, request: &Request, excused: bool) -> Option<(u8, String)> {
         if request.len != self.visit.len || request.reply_len != self.visit.reply_len {
             return Some((1, format!("an upstream got {request:?}, sent was {self:?}")));
         }
@@ -440,7 +452,7 @@ impl Session {
                 ),
             ));
         }
-        if self.seen_by.len() > 1 && !self.was_troubled() {
+        if self.seen_by.len() > 1 && !excused {
             return Some((
                 4,
                 format!("a visitor's bytes were repeated although nothing was troubled: {self:?}"),

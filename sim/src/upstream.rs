@@ -58,7 +58,8 @@ impl Upstream {
             let (stream, _) = listener.accept().await?;
             serial += 1;
             let (upstream, open) = (self.clone(), Open::count(&self.open));
-            self.oracle.handle_accepted(serial, self.index);
+            self.oracle
+                .handle_accepted(self.recorder.now(), serial, self.index);
             tokio::task::spawn_local(async move {
                 let result = upstream.serve(stream, serial).await;
                 let note = result.map_or_else(|error| error.kind().to_string(), |done| done.to_owned());
