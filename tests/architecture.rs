@@ -1,5 +1,7 @@
 //! The shape of the house, checked: floors, file lengths, purity, documentation. See `docs/architecture.md`.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

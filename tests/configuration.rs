@@ -1,5 +1,7 @@
 //! Holds `docs/configuration.md` against the code: its keys, its defaults, its examples.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet, fmt::Display, fs, path::Path};
 
 use adit::config::{

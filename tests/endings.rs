@@ -1,5 +1,7 @@
 //! How sessions end: cleanly, or in a way that cannot be mistaken for it.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 mod support;
 
 use std::{cell::Cell, rc::Rc};

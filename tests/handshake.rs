@@ -1,5 +1,7 @@
 //! Handshakes, exchanged in memory and tampered with.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use adit::{
     id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
     registry::{

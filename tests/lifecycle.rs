@@ -1,5 +1,7 @@
 //! Clients that come, go, compete and come back; servers that stop and start again.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 mod support;
 
 use std::{collections::BTreeMap, net::SocketAddr};

@@ -1,5 +1,7 @@
 //! The two cores of a session against each other, over a stream that breaks wherever it likes.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 mod model;
 
 use adit::{

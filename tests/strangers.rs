@@ -1,5 +1,7 @@
 //! Those who knock at the server's ports without being clients: closed in time, counted by reason.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 mod support;
 
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! The tunnel on real sockets: what a visitor sees when all is well.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Hostile bytes cost bounded memory. A binary with a single test: its allocator counts for the whole process.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use adit::wire::{
     codec::{Decoder, Piece},
     frame::{PROXY_BODY_LEN_MAX, Prefix},

@@ -1,5 +1,7 @@
 //! The wire under arbitrary input: round trips, hostile bytes, forged handshakes.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
 use std::fmt::Debug;
 
 use adit::wire::{
@@ -135,10 +137,12 @@ fn round_trip<M: Message + PartialEq + Debug>(message: &M, stream_id: u32) {
     assert_eq!(head.message::<M>().unwrap().as_ref(), Some(message));
 }
 
+type Frames = Vec<(Head, Vec<u8>)>;
+
 /// Everything a decoder says about `input` cut into `chunks`: heads, bodies put together, how it ended.
-fn decode(input: &[u8], chunks: &[usize]) -> (Vec<(Head, Vec<u8>)>, Option<String>, bool) {
+fn decode(input: &[u8], chunks: &[usize]) -> (Frames, Option<String>, bool) {
     let mut decoder = Decoder::new(PROXY_BODY_LEN_MAX);
-    let mut frames: Vec<(Head, Vec<u8>)> = Vec::new();
+    let mut frames = Frames::new();
     let mut left = input;
     let mut sizes = chunks.iter().copied().chain(std::iter::repeat(usize::MAX));
     while !left.is_empty() {
