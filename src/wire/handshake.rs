@@ -12,7 +12,7 @@
 use serde_bytes::ByteBuf;
 
 use super::{
-    codec::{Decoder, Head, Piece, encode},
+    codec::{Head, encode},
     message::{
         Challenge, DecodeError, Denied, DenyCode, Granted, Proof, Register, RegisterResult, ToClient,
         ToServer, Verdict, decode_map, encode_map,
@@ -320,15 +320,6 @@ pub fn deny_stranger(code: DenyCode, message: &str) -> ToClient {
         verdict: ByteBuf::from(raw),
         mac: ByteBuf::new(),
     })
-}
-
-/// Reads the first whole head out of `bytes`: what a handshake test needs, without a connection.
-pub fn first_head(bytes: &[u8]) -> Option<Head> {
-    let mut input = bytes;
-    match Decoder::new(0).next(&mut input) {
-        Ok(Piece::Head(head)) => Some(head),
-        _ => None,
-    }
 }
 
 fn denied(code: DenyCode, message: &str, retry_after: Option<Duration>) -> Verdict {

@@ -1,0 +1,126 @@
+//! The relay over streams that fail in ways a real socket rarely shows on demand.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use adit::{
+    id::Ordinal,
+    link::framed::Framed,
+    session::{
+        Options,
+        core::Fate,
+        first_bytes::{FirstBytes, ReplayBudget},
+        raw::RawStream,
+        relay::{Relay, Stopped},
+        visitor_side::{Cause, Outcome, Patience, VisitorSide},
+    },
+    time::{self, Duration, Timer},
+    transport::Stream,
+    wire::{frame::PROXY_BODY_LEN_MAX, message::Start},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Says `says`, then nothing; takes `takes` bytes, then fails.
+struct Scripted {
+    says: Vec<u8>,
+    takes: usize,
+}
+
+impl AsyncRead for Scripted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n = self.says.len().min(buf.remaining());
+        if n == 0 {
+            return Poll::Pending;
+        }
+        buf.put_slice(&self.says.drain(..n).collect::<Vec<_>>());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Scripted {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let n = self.takes.min(buf.len());
+        self.takes -= n;
+        if n == 0 {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        } else {
+            Poll::Ready(Ok(n))
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Scripted {
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn reset(self: Box<Self>) {}
+}
+
+fn scripted(says: &[u8], takes: usize) -> Box<dyn Stream> {
+    Box::new(Scripted {
+        says: says.to_vec(),
+        takes,
+    })
+}
+
+/// A client that dies while the first bytes are being written to it: the visitor comes back unharmed, whether
+/// the connection takes nothing at all, the `Start` alone, or a part of the bytes.
+#[tokio::test]
+async fn a_write_that_fails_before_started_hands_the_visitor_back() {
+    for takes in [0, 5, 60, 200, 1000] {
+        let now = time::now();
+        let patience = Patience::new(
+            &Options::default(),
+            Duration::from_millis(1),
+            now + Duration::from_secs(8),
+        );
+        let first = FirstBytes::new(ReplayBudget::new(1 << 20));
+        let ordinal = Ordinal::CONNECTION.next().unwrap();
+        let mut side = VisitorSide::new(now, ordinal, Start::default(), patience, first);
+        let mut framed = Framed::new(scripted(&[], takes), PROXY_BODY_LEN_MAX);
+        let mut timer = Timer::default();
+        let visitor = RawStream::new(scripted(&[7; 4000], usize::MAX));
+        let mut relay = Relay::new(&mut side, &mut framed, Some(visitor), &mut timer, None);
+        let stopped = poll_fn(|cx| relay.poll(cx)).await;
+        assert!(
+            matches!(stopped, Stopped::Released(_)),
+            "the visitor is lost after {takes} bytes"
+        );
+        let Some(Outcome::NotStarted {
+            cause: Cause::Broken,
+            ambiguous,
+        }) = side.outcome()
+        else {
+            panic!("the try did not start: {:?}", side.outcome())
+        };
+        let kept = side.take_first_bytes();
+        assert_eq!(
+            ambiguous,
+            !kept.bytes().is_empty(),
+            "bytes that were sent may have arrived"
+        );
+        let mut rest = Relay::new(&mut side, &mut framed, None, &mut timer, None);
+        let ended = poll_fn(|cx| rest.poll(cx)).await;
+        assert!(matches!(ended, Stopped::Ended(Fate::Dead)));
+    }
+}
