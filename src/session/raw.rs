@@ -23,6 +23,11 @@ impl RawStream {
         Pin::new(&mut **stream)
     }
 
+    /// See [`Stream::is_broken`].
+    pub fn is_broken(&self) -> bool {
+        self.0.as_ref().is_some_and(|stream| stream.is_broken())
+    }
+
     /// Closes it: both directions have ended as they should.
     pub fn close(mut self) {
         self.0 = None;

@@ -19,7 +19,7 @@ use crate::{
         buffer::{Buffer, CHUNK_LEN},
         framed::{Framed, Input},
     },
-    time::{self, Instant, Timer},
+    time::{self, Duration, Instant, Timer},
     wire::{
         frame::{PREFIX_LEN, Prefix},
         message::ResetCode,
@@ -28,6 +28,10 @@ use crate::{
 
 /// Chunks moved before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
 const TURNS_MAX: usize = 32;
+
+/// Between two looks at a raw side that is not read. Longer notices its reset later; shorter costs a system
+/// call each time the stream is full.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a relay returned.
 pub enum Stopped {
@@ -69,6 +73,8 @@ pub struct Relay<'a, C: Core> {
     timer: &'a mut Timer,
     abort: Option<oneshot::Receiver<ResetCode>>,
     shutting_down: bool,
+    /// When a raw side that is not read is looked at again.
+    look_at: Instant,
     /// The stream broke; what is still queued on it will never go out.
     lost: bool,
 }
@@ -90,6 +96,7 @@ impl<'a, C: Core> Relay<'a, C> {
             timer,
             abort,
             shutting_down: false,
+            look_at: time::now() + LOOK_INTERVAL,
             lost: false,
         }
     }
@@ -209,7 +216,7 @@ impl<'a, C: Core> Relay<'a, C> {
     /// raw -> stream. Reads only when the stream has taken everything before.
     fn poll_raw(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if !self.framed.is_flushed() {
-            return false;
+            return self.look_at_raw(now);
         }
         let room = self.core.raw_room().min(CHUNK_LEN);
         let Some(stream) = self.raw.stream().filter(|_| room > 0) else {
@@ -237,6 +244,20 @@ impl<'a, C: Core> Relay<'a, C> {
         }
         buffer.give();
         true
+    }
+
+    /// While the stream takes nothing, nothing is read from the raw side either, so a reset there would go
+    /// unnoticed for as long as that lasts. The peer's signs of life wake this task often enough to look.
+    fn look_at_raw(&mut self, now: Instant) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK_INTERVAL;
+        let broken = matches!(&self.raw, Raw::Whole(stream) if stream.is_broken());
+        if broken {
+            self.core.handle_raw_broken(now);
+        }
+        broken
     }
 
     /// stream -> raw. Reads only when the raw side has taken everything before.

@@ -51,6 +51,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Only for streams of which that is true: a peer that merely stopped reading would be cut off too.
     fn expect_prompt_reader(&self) {}
 
+    /// Whether the stream is known to have failed, without reading from it. `false` where that cannot be told.
+    fn is_broken(&self) -> bool {
+        false
+    }
+
     /// Ends the stream so that the peer sees a reset, never a clean end.
     fn reset(self: Box<Self>);
 }

@@ -97,6 +97,10 @@ impl Stream for TcpStream {
         let _ = SockRef::from(self).set_tcp_user_timeout(Some(USER_TIMEOUT));
     }
 
+    fn is_broken(&self) -> bool {
+        !matches!(self.take_error(), Ok(None))
+    }
+
     fn reset(self: Box<Self>) {
         // Zero linger makes the close that follows send RST instead of FIN. Failing means the socket is
         // already gone, and then there is nobody to tell.

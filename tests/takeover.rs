@@ -1,0 +1,100 @@
+//! The binary itself, stopped and continued by signals, and a session that nobody reads.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+mod support;
+
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use adit::time::{self, Duration};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{RunningServer, TOKEN, named, reset, run, server_config, until, upstream, visit};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+/// An `adit client` in a process of its own.
+struct Process(Child);
+
+impl Process {
+    fn client(id: &str, control: SocketAddr, target: SocketAddr) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_adit"))
+            .args([
+                "client",
+                "--client-id",
+                id,
+                "--server",
+                &control.to_string(),
+                "--local",
+                &target.to_string(),
+            ])
+            .env("ADIT_TOKEN", TOKEN)
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A stopped process keeps its connections, but answers nothing: its id goes to who asks for it. When it wakes,
+/// it finds the id taken and is refused.
+#[test]
+fn a_stopped_client_loses_its_id_and_does_not_get_it_back() {
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let first = Process::client("a", server.addresses.control, named("first").await);
+        server.wait_for_clients(1).await;
+        assert_eq!(visit(server.public(), b"").await.unwrap(), b"first");
+
+        first.signal(Signal::STOP);
+        let second = named("second").await;
+        let _second = server.client("a", second);
+        until(|| server.metrics.links_lost.count("taken_over") == 1).await;
+        assert_eq!(visit(server.public(), b"").await.unwrap(), b"second");
+
+        first.signal(Signal::CONT);
+        until(|| server.metrics.registrations_denied.count("duplicate_id") >= 1).await;
+        assert_eq!(server.metrics.clients.get(), 1);
+        assert_eq!(visit(server.public(), b"").await.unwrap(), b"second");
+    });
+}
+
+/// An upstream that never reads blocks the visitor; when the visitor gives up, the session ends all the same.
+#[test]
+fn a_blocked_visitor_that_resets_is_noticed() {
+    run(|| async {
+        let target = upstream(|stream| async move {
+            time::sleep(Duration::from_secs(3600)).await;
+            drop(stream);
+        })
+        .await;
+        let server = RunningServer::start(server_config()).await;
+        let _client = server.client("a", target);
+        server.wait_for_clients(1).await;
+        let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+        let block = vec![7; 1 << 20];
+        while time::within(Duration::from_secs(1), visitor.write(&block))
+            .await
+            .is_some()
+        {}
+        assert_eq!(
+            visitor.try_write(&block).unwrap_err().kind(),
+            ErrorKind::WouldBlock
+        );
+        reset(visitor);
+        until(|| server.metrics.session_outcomes.count("visitor_gone") == 1).await;
+        until(|| server.metrics.sessions.get() == 0).await;
+    });
+}
