@@ -18,8 +18,12 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     metrics::Metrics,
-    transport::{BoxFuture, Transport, tcp::Tcp},
+    time::{self, Duration},
+    transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
 };
+
+/// The pause after a failed accept: long enough for some descriptors to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The world as one node sees it. Cheap to clone.
 #[derive(Clone)]
@@ -54,6 +58,20 @@ impl Env {
     /// Spawns a task that is aborted when the returned handle is dropped.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
         self.spawner.spawn(Box::pin(future))
+    }
+
+    /// Accepts the next stream; waits where accepting fails for now, as it does when descriptors run out.
+    pub async fn accept(&self, listener: &mut dyn Listener, what: &str) -> (Box<dyn Stream>, SocketAddr) {
+        loop {
+            match listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    self.metrics.accept_pauses.inc();
+                    tracing::warn!(%error, what, "accepting paused");
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// Resolves `host:port` to addresses, in the resolver's order.

@@ -4,7 +4,6 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use actix::Actor;
 use tokio::sync::Semaphore;
-use tracing::warn;
 
 use crate::{
     id::SessionId,
@@ -12,12 +11,8 @@ use crate::{
         actor::{Desk, Session},
         raw::RawStream,
     },
-    time::{self, Duration},
     transport::Listener,
 };
-
-/// The pause after a failed accept (descriptors ran out): long enough for some to come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What all entries of a server share.
 #[derive(Clone)]
@@ -32,15 +27,7 @@ pub struct Slots {
 /// handed to a proxy connection.
 pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots) {
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                desk.env.metrics.accept_pauses.inc();
-                warn!(%error, entry = %desk.entry, "accepting paused");
-                time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let (stream, peer) = desk.env.accept(&mut *listener, desk.entry.as_str()).await;
         desk.env.metrics.visitors.inc();
         let visitor = RawStream::new(stream);
         let Ok(slot) = Arc::clone(&slots.sessions).try_acquire_owned() else {

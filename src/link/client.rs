@@ -7,17 +7,16 @@ use std::sync::{
 };
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
-use tokio::sync::mpsc;
 
 use super::{
     Options,
-    control::{self, Came, Closed, OUTBOX_LEN, Outbox},
+    control::{Came, Closed, Line},
     framed::Framed,
     gauges::LinkGauges,
     pulse::{Beat, Pulse},
 };
 use crate::{
-    env::{Env, Task},
+    env::Env,
     id::ProxyConnId,
     time::{self, Duration, Instant},
     wire::{
@@ -33,12 +32,11 @@ pub struct ClientLink {
     gauges: Arc<LinkGauges>,
     /// Sessions in flight, told with each heartbeat.
     load: Arc<AtomicUsize>,
-    outbox: Option<Outbox<ToServer>>,
+    line: Line<ToServer>,
     events: Recipient<LinkEvent>,
     pulse: Pulse,
     seq: u64,
     measured: Option<Duration>,
-    task: Option<Task>,
     lost: bool,
 }
 
@@ -51,22 +49,20 @@ impl ClientLink {
         load: Arc<AtomicUsize>,
         events: Recipient<LinkEvent>,
     ) -> Addr<Self> {
-        let (outbox, rx) = mpsc::channel(OUTBOX_LEN);
         let began = time::now();
         let pulse = Pulse::beating(began, options);
         Self::create(|ctx| {
             let me = ctx.address();
-            let pump = control::run(framed, rx, me.clone().recipient(), me.recipient());
+            let line = Line::open(env, framed, me.clone().recipient(), me.recipient());
             Self {
                 began,
                 gauges: Arc::default(),
                 load,
-                outbox: Some(outbox),
+                line,
                 events,
                 pulse,
                 seq: 0,
                 measured: None,
-                task: Some(env.spawn(pump)),
                 lost: false,
             }
         })
@@ -222,9 +218,7 @@ impl ClientLink {
     }
 
     fn say(&mut self, ctx: &mut Context<Self>, message: ToServer) {
-        if let Some(outbox) = &self.outbox
-            && outbox.try_send(message).is_err()
-        {
+        if !self.line.say(message) {
             self.lose(ctx, "outbox_full", true);
         }
     }
@@ -234,16 +228,13 @@ impl ClientLink {
             self.events.do_send(LinkEvent::Lost { silent, reason });
         }
         if silent {
-            self.task = None;
+            self.line.cut();
         }
         self.end(ctx);
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
-        self.outbox = None;
-        if let Some(task) = self.task.take() {
-            task.detach();
-        }
+        self.line.close();
         ctx.stop();
     }
 }

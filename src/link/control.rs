@@ -9,13 +9,57 @@ use actix::{Message, Recipient};
 use tokio::sync::mpsc;
 
 use super::framed::{Framed, FramedError, Input};
-use crate::wire::message;
+use crate::{
+    env::{Env, Task},
+    wire::message,
+};
 
 /// Frames that may wait to be written. A link that takes none of so many is as good as dead.
-pub const OUTBOX_LEN: usize = 256;
+const OUTBOX_LEN: usize = 256;
 
-/// A frame to write, already typed.
-pub type Outbox<M> = mpsc::Sender<M>;
+/// A control connection as its actor holds it.
+pub struct Line<M> {
+    outbox: Option<mpsc::Sender<M>>,
+    pump: Option<Task>,
+}
+
+impl<M: message::Message + 'static> Line<M> {
+    /// Starts moving frames; what comes in goes to `inbox`, and the end to `closed`.
+    pub fn open<In: message::Message + 'static>(
+        env: &Env,
+        framed: Framed,
+        inbox: Recipient<Came<In>>,
+        closed: Recipient<Closed>,
+    ) -> Self {
+        let (outbox, queued) = mpsc::channel(OUTBOX_LEN);
+        let pump = env.spawn(run(framed, queued, inbox, closed));
+        Self {
+            outbox: Some(outbox),
+            pump: Some(pump),
+        }
+    }
+
+    /// Queues a message. `false`: the peer takes nothing any more.
+    pub fn say(&self, message: M) -> bool {
+        self.outbox
+            .as_ref()
+            .is_none_or(|outbox| outbox.try_send(message).is_ok())
+    }
+
+    /// Ends the connection once what is queued is written.
+    pub fn close(&mut self) {
+        self.outbox = None;
+        if let Some(pump) = self.pump.take() {
+            pump.detach();
+        }
+    }
+
+    /// Ends the connection at once: what is queued would never be taken.
+    pub fn cut(&mut self) {
+        self.outbox = None;
+        self.pump = None;
+    }
+}
 
 /// Event: a message came in.
 #[derive(Debug, Message)]
@@ -27,8 +71,8 @@ pub struct Came<M: Send>(pub M);
 #[rtype(result = "()")]
 pub struct Closed(pub &'static str);
 
-/// Reads and writes until either side ends. Closing the outbox flushes it and ends the connection.
-pub async fn run<In, Out>(
+/// Reads and writes until either side ends.
+async fn run<In, Out>(
     mut framed: Framed,
     mut outbox: mpsc::Receiver<Out>,
     inbox: Recipient<Came<In>>,

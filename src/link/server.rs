@@ -4,17 +4,16 @@
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
-use tokio::sync::mpsc;
 
 use super::{
     Options,
-    control::{self, Came, Closed, OUTBOX_LEN, Outbox},
+    control::{Came, Closed, Line},
     framed::Framed,
     gauges::LinkGauges,
     pulse::{Beat, Pulse},
 };
 use crate::{
-    env::{Env, Task},
+    env::Env,
     id::{Epoch, ProxyConnId},
     time::{self, Duration},
     wire::message::{GoAway, HeartbeatAck, RequestNewProxyConn, ToClient, ToServer},
@@ -25,10 +24,9 @@ use crate::{
 pub struct ServerLink {
     epoch: Epoch,
     gauges: Arc<LinkGauges>,
-    outbox: Option<Outbox<ToClient>>,
+    line: Line<ToClient>,
     events: Recipient<LinkEvent>,
     pulse: Pulse,
-    task: Option<Task>,
     lost: bool,
 }
 
@@ -42,22 +40,17 @@ impl ServerLink {
         options: &Options,
         events: Recipient<LinkEvent>,
     ) -> Addr<Self> {
-        let (outbox, rx) = mpsc::channel(OUTBOX_LEN);
         let pulse = Pulse::listening(time::now(), options);
-        outbox
-            .try_send(first)
-            .expect("an empty outbox takes the first message");
         Self::create(|ctx| {
             let me = ctx.address();
-            let pump = control::run(framed, rx, me.clone().recipient(), me.recipient());
-            let task = Some(env.spawn(pump));
+            let line = Line::open(env, framed, me.clone().recipient(), me.recipient());
+            line.say(first);
             Self {
                 epoch,
                 gauges,
-                outbox: Some(outbox),
+                line,
                 events,
                 pulse,
-                task,
                 lost: false,
             }
         })
@@ -231,9 +224,7 @@ impl ServerLink {
     }
 
     fn say(&mut self, ctx: &mut Context<Self>, message: ToClient) {
-        if let Some(outbox) = &self.outbox
-            && outbox.try_send(message).is_err()
-        {
+        if !self.line.say(message) {
             self.lose(ctx, "outbox_full", true);
         }
     }
@@ -247,18 +238,13 @@ impl ServerLink {
             });
         }
         if silent {
-            // What is still queued would never be taken; the socket goes at once.
-            self.task = None;
+            self.line.cut();
         }
         self.end(ctx);
     }
 
-    /// Closes the outbox: its pump writes what is queued and ends.
     fn end(&mut self, ctx: &mut Context<Self>) {
-        self.outbox = None;
-        if let Some(task) = self.task.take() {
-            task.detach();
-        }
+        self.line.close();
         ctx.stop();
     }
 }

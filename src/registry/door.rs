@@ -34,9 +34,6 @@ use crate::{
     },
 };
 
-/// The pause after a failed accept (descriptors ran out): long enough for some to come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// What the door needs to know.
 pub struct Door {
     /// The world.
@@ -146,15 +143,7 @@ impl Door {
     /// Accepts on `listener` for ever, admitting connections for `purposes`.
     pub async fn serve(self: Arc<Self>, mut listener: Box<dyn Listener>, purposes: &'static [Purpose]) {
         loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    self.env.metrics.accept_pauses.inc();
-                    warn!(%error, port = listener.local_addr().port(), "accepting paused");
-                    time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
+            let (stream, peer) = self.env.accept(&mut *listener, "door").await;
             let place = match self.waiting.take(peer.ip()) {
                 Ok(place) => place,
                 Err(limit) => {
