@@ -12,8 +12,14 @@ use std::{
 
 use adit::time::{self, Duration};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{RunningServer, TOKEN, named, reset, run, server_config, until, upstream, visit};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use support::{
+    RunningServer, TOKEN, echo, is_reset, named, read_until_broken, reset, run, server_config, until,
+    upstream, visit,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// An `adit client` in a process of its own.
 struct Process(Child);
@@ -68,6 +74,27 @@ fn a_stopped_client_loses_its_id_and_does_not_get_it_back() {
         until(|| server.metrics.registrations_denied.count("duplicate_id") >= 1).await;
         assert_eq!(server.metrics.clients.get(), 1);
         assert_eq!(visit(server.public(), b"").await.unwrap(), b"second");
+    });
+}
+
+/// A client that falls silent is declared dead, and what it carries is reset: it must not hang, nor look finished.
+#[test]
+fn the_sessions_of_a_silent_client_are_reset() {
+    run(|| async {
+        let mut config = server_config();
+        config.link.heartbeat = Duration::from_millis(100);
+        let server = RunningServer::start(config).await;
+        let client = Process::client("a", server.addresses.control, echo().await);
+        server.wait_for_clients(1).await;
+        let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+        visitor.write_all(b"hello").await.unwrap();
+        visitor.read_exact(&mut [0; 5]).await.unwrap();
+
+        client.signal(Signal::STOP);
+        let error = read_until_broken(&mut visitor).await;
+        assert!(is_reset(&error), "{error}");
+        assert_eq!(server.metrics.links_lost.count("silent"), 1);
+        until(|| server.metrics.session_outcomes.count("link_silent") == 1).await;
     });
 }
 
