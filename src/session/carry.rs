@@ -1,6 +1,6 @@
 //! One try: a visitor on a proxy connection, carried until it is refused, ends or breaks.
 
-use std::{future::poll_fn, task::Poll};
+use std::future::poll_fn;
 
 use tokio::sync::oneshot;
 
@@ -141,13 +141,8 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         Stopped::Released(visitor) => {
             let first = side.take_first_bytes();
             tell(&side, Some((visitor, first)));
-            let mut relay = Relay::new(&mut side, &mut conn.framed, None, &mut conn.timer, None);
-            poll_fn(|cx| match relay.poll(cx) {
-                Poll::Ready(Stopped::Ended(fate)) => Poll::Ready(fate),
-                Poll::Ready(Stopped::Released(_)) => Poll::Ready(Fate::Dead),
-                Poll::Pending => Poll::Pending,
-            })
-            .await
+            let relay = Relay::new(&mut side, &mut conn.framed, None, &mut conn.timer, None);
+            relay.finish().await
         }
     };
     match fate {

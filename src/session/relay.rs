@@ -4,6 +4,7 @@
 //! blocked half-way; an idle session holds none.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -135,6 +136,17 @@ impl<'a, C: Core> Relay<'a, C> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Moves everything to the end of the session. For a side that hands nothing back.
+    pub async fn finish(mut self) -> Fate {
+        poll_fn(|cx| {
+            self.poll(cx).map(|stopped| match stopped {
+                Stopped::Ended(fate) => fate,
+                Stopped::Released(_) => Fate::Dead,
+            })
+        })
+        .await
     }
 
     /// Does what the core asks; returns the raw side when it is to be handed back.

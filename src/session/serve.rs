@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
 };
 
 use serde_bytes::ByteBuf;
@@ -17,7 +16,7 @@ use tracing::debug;
 use super::{
     core::{Action, Core, Fate},
     raw::RawStream,
-    relay::{Relay, Stopped},
+    relay::Relay,
     upstream_side::{Outcome, UpstreamSide},
 };
 use crate::{
@@ -200,13 +199,8 @@ async fn carry(
             None
         }
     };
-    let mut relay = Relay::new(&mut side, framed, raw, timer, None);
-    let fate = poll_fn(|cx| match relay.poll(cx) {
-        Poll::Ready(Stopped::Ended(fate)) => Poll::Ready(fate),
-        Poll::Ready(Stopped::Released(_)) => Poll::Ready(Fate::Dead),
-        Poll::Pending => Poll::Pending,
-    })
-    .await;
+    let relay = Relay::new(&mut side, framed, raw, timer, None);
+    let fate = relay.finish().await;
     let outcome = side.outcome().map_or("broken", Outcome::label);
     registration.env.metrics.session_outcomes.inc(outcome);
     if side.is_violated() {
