@@ -224,11 +224,6 @@ impl Stop {
         (Stopper(Arc::new(sender)), Self(receiver))
     }
 
-    /// The phase right now.
-    pub fn phase(&self) -> StopPhase {
-        *self.0.borrow()
-    }
-
     /// Waits until the node is told to go at least as far as `phase`.
     pub async fn reached(&mut self, phase: StopPhase) {
         if self.0.wait_for(|now| *now >= phase).await.is_err() {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
 use adit::{
-    id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
+    id::{ClientId, Epoch, ProxyConnId},
     registry::{
         Options,
         table::{Action, Candidate, ClaimError, Table},
@@ -205,10 +205,6 @@ fn table() -> (Table, Epoch, Proven) {
         Candidate {
             join: 0,
             client: ClientId::new("a").unwrap(),
-            serves: vec![(
-                GroupName::new("default").unwrap(),
-                UpstreamName::new("main").unwrap(),
-            )],
             proven: proven.clone(),
         },
     );

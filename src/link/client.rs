@@ -12,7 +12,6 @@ use super::{
     Options,
     control::{Came, Closed, Line},
     framed::Framed,
-    gauges::LinkGauges,
     pulse::{Beat, Pulse},
 };
 use crate::{
@@ -29,7 +28,6 @@ use crate::{
 /// The client's link to one server.
 pub struct ClientLink {
     began: Instant,
-    gauges: Arc<LinkGauges>,
     /// Sessions in flight, told with each heartbeat.
     load: Arc<AtomicUsize>,
     line: Line<ToServer>,
@@ -56,7 +54,6 @@ impl ClientLink {
             let line = Line::open(env, framed, me.clone().recipient(), me.recipient());
             Self {
                 began,
-                gauges: Arc::default(),
                 load,
                 line,
                 events,
@@ -160,7 +157,6 @@ impl Handler<Came<ToClient>> for ClientLink {
             ToClient::HeartbeatAck(ack) => {
                 let sent = self.began + Duration::from_micros(ack.at);
                 if let Some(rtt) = now.checked_duration_since(sent) {
-                    self.gauges.measure_rtt(rtt);
                     self.measured = Some(rtt);
                 }
             }

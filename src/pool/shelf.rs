@@ -85,11 +85,6 @@ impl Shelf {
         self.parked
     }
 
-    /// What is there for one target.
-    pub fn stock(&self, epoch: Epoch) -> Stock {
-        self.slots.get(&epoch).map(Slot::stock).unwrap_or_default()
-    }
-
     /// A client has registered: fill up.
     pub fn add(&mut self, now: Instant, epoch: Epoch) {
         self.slots.entry(epoch).or_insert_with(|| Slot {

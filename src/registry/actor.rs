@@ -196,7 +196,6 @@ impl Handler<Join> for Registry {
         let candidate = Candidate {
             join: id,
             client: join.client.clone(),
-            serves: join.serves.clone(),
             proven: join.proven.clone(),
         };
         self.joining.insert(id, join);

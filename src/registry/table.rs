@@ -39,8 +39,6 @@ pub struct Candidate {
     pub join: JoinId,
     /// The id it wants to hold.
     pub client: ClientId,
-    /// What it serves.
-    pub serves: Serves,
     /// Its proof.
     pub proven: Proven,
 }
@@ -67,7 +65,6 @@ pub enum Action {
 
 struct Client {
     epoch: Epoch,
-    serves: Serves,
     key: LinkKey,
     tickets: BTreeMap<ProxyConnId, Instant>,
     draining: bool,
@@ -121,18 +118,6 @@ impl Table {
     /// Whether nobody is registered.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
-    }
-
-    /// What a registration serves; nothing once it drains.
-    pub fn serves(&self, epoch: Epoch) -> &[(GroupName, UpstreamName)] {
-        self.client(epoch)
-            .filter(|client| !client.draining)
-            .map_or(&[], |client| &client.serves)
-    }
-
-    /// The id that holds `epoch`.
-    pub fn holder(&self, epoch: Epoch) -> Option<&ClientId> {
-        self.epochs.get(&epoch)
     }
 
     /// Admits nobody from now on.
@@ -285,10 +270,6 @@ impl Table {
             .min()
     }
 
-    fn client(&self, epoch: Epoch) -> Option<&Client> {
-        self.clients.get(self.epochs.get(&epoch)?)
-    }
-
     fn client_mut(&mut self, epoch: Epoch) -> Option<&mut Client> {
         self.clients.get_mut(self.epochs.get(&epoch)?)
     }
@@ -313,7 +294,6 @@ impl Table {
         self.epochs.insert(epoch, candidate.client.clone());
         let client = Client {
             epoch,
-            serves: candidate.serves,
             key: candidate.proven.link_key(),
             tickets: BTreeMap::new(),
             draining: false,
@@ -388,14 +368,9 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&mut bytes, 0, &proof);
         let (_, proven) = challenging.handle_proof(&head(&bytes), token()).unwrap();
-        let serves = vec![(
-            GroupName::new("default").unwrap(),
-            UpstreamName::new("main").unwrap(),
-        )];
         Candidate {
             join,
             client: ClientId::new("a").unwrap(),
-            serves,
             proven,
         }
     }
