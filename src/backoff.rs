@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
+use crate::probe::mutant;
+
 /// How a [`Backoff`] grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -44,19 +46,27 @@ impl Backoff {
     pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
+        if mutant!("backoff-without-jitter") {
+            return ceiling;
+        }
         Duration::from_nanos(rng.random_range(0..=u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// Tells that a connection lived from `since` to `now`; a stable one forgives all failures.
     pub fn handle_lived(&mut self, since: Instant, now: Instant) {
-        if now.saturating_duration_since(since) >= self.options.stable_after {
+        let stable = now.saturating_duration_since(since) >= self.options.stable_after;
+        if stable && !mutant!("backoff-never-forgives") {
             self.failures = 0;
         }
     }
 
     fn ceiling(&self) -> Duration {
         let factor = 1u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX);
-        self.options.base.saturating_mul(factor).min(self.options.cap)
+        let grown = self.options.base.saturating_mul(factor);
+        if mutant!("backoff-without-cap") {
+            return grown;
+        }
+        grown.min(self.options.cap)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     metrics::Metrics,
+    probe::sometimes,
     time::{self, Duration},
     transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
 };
@@ -82,7 +83,9 @@ impl Env {
         if let Ok(addr) = authority.parse() {
             return Ok(vec![addr]);
         }
-        let addresses = self.resolver.resolve(authority.to_owned()).await?;
+        let resolved = self.resolver.resolve(authority.to_owned()).await;
+        sometimes!(resolved.is_err(), "name-not-resolved");
+        let addresses = resolved?;
         if addresses.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,

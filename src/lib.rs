@@ -33,4 +33,5 @@ pub mod metrics;
 pub mod transport;
 pub mod backoff;
 pub mod id;
+pub mod probe;
 pub mod time;

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 11] = [
     &["link"],
     &["wire", "rules"],
     &["env", "metrics"],
-    &["backoff", "id", "time", "transport"],
+    &["backoff", "id", "probe", "time", "transport"],
 ];
 
 /// The concept folders. What is in them is pure, but for [`SHELLS`].

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     id::SessionId,
+    probe::{mutant, sometimes},
     session::{
         actor::{Desk, Session},
         raw::RawStream,
@@ -31,7 +32,10 @@ pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots
         desk.env.metrics.visitors.inc();
         let visitor = RawStream::new(stream);
         let Ok(slot) = Arc::clone(&slots.sessions).try_acquire_owned() else {
-            desk.env.metrics.session_outcomes.inc("too_many_sessions");
+            sometimes!("session-limit-reached");
+            if !mutant!("refused-visitor-has-no-outcome") {
+                desk.env.metrics.session_outcomes.inc("too_many_sessions");
+            }
             continue;
         };
         let id = SessionId::new(slots.next.replace(slots.next.get() + 1));

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     env::Env,
+    probe::mutant,
     time::{self, Duration},
     transport::Stream,
     wire::{
@@ -97,10 +98,14 @@ async fn greet(
     identity: &Identity,
     previous: Option<&LinkKey>,
 ) -> Result<(Framed, Registered), ConnectError> {
+    let mut upstreams = identity.upstreams.clone();
+    if previous.is_some() && mutant!("reconnect-forgets-last-upstream") {
+        upstreams.pop();
+    }
     let register = Register {
         client_id: identity.client_id.clone(),
         group: identity.group.clone(),
-        upstreams: identity.upstreams.clone(),
+        upstreams,
         instance: ByteBuf::from(identity.instance),
         features: Vec::new(),
         nonce: ByteBuf::from(env.entropy.bytes::<NONCE_LEN>()),

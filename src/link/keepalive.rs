@@ -4,7 +4,10 @@
 //! the kernel. A side that does not read, because the far socket does not drain, cannot answer: it gives a
 //! sign of life of its own every 5 s instead, and does not judge the peer meanwhile.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{mutant, sometimes},
+    time::{Duration, Instant},
+};
 
 /// How long a connection may be quiet before it is asked. Longer hides a black hole; shorter costs packets.
 const QUIET: Duration = Duration::from_secs(15);
@@ -53,12 +56,16 @@ impl Keepalive {
 
     /// Some bytes came in.
     pub fn handle_input(&mut self, now: Instant) {
+        if mutant!("keepalive-ignores-input") {
+            return;
+        }
         self.state = State::Heard(now);
     }
 
     /// This side does (or does no longer) leave input unread on purpose.
     pub fn handle_stalled(&mut self, now: Instant, stalled: bool) {
         match (stalled, self.state) {
+            (true, State::Heard(_) | State::Asked(_)) if mutant!("stalled-side-gives-no-sign") => {}
             (true, State::Heard(_) | State::Asked(_)) => self.state = State::Stalled(now),
             (false, State::Stalled(_)) => self.state = State::Heard(now),
             _ => {}
@@ -85,11 +92,14 @@ impl Keepalive {
                 self.state = State::Asked(now);
                 Some(Act::Ping)
             }
-            State::Asked(_) if now > due + LATE => {
+            State::Asked(_) if now > due + LATE || mutant!("silent-connection-never-given-up") => {
                 self.state = State::Asked(now);
                 Some(Act::Ping)
             }
-            State::Asked(_) => Some(Act::Dead),
+            State::Asked(_) => {
+                sometimes!("proxy-connection-fell-silent");
+                Some(Act::Dead)
+            }
             State::Stalled(_) => {
                 self.state = State::Stalled(now);
                 Some(Act::Ping)

@@ -1,7 +1,10 @@
 //! The heartbeat of a control connection. Pure: it is told the time.
 
 use super::Options;
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{mutant, sometimes},
+    time::{Duration, Instant},
+};
 
 /// A timer this late means that this process slept; the interval does not count against the peer.
 const LATE: Duration = Duration::from_secs(1);
@@ -37,6 +40,9 @@ impl Pulse {
 
     /// Any frame is a sign of life.
     pub fn handle_input(&mut self, now: Instant) {
+        if mutant!("heartbeat-does-not-restart-silence") {
+            return;
+        }
         self.silent_at = now + self.interval * self.missed_max;
     }
 
@@ -48,10 +54,14 @@ impl Pulse {
 
     /// What the time calls for.
     pub fn handle_timeout(&mut self, now: Instant) -> Beat {
-        if now > self.poll_timeout() + LATE {
+        if now > self.poll_timeout() + LATE
+            || self.beat_at.is_none() && mutant!("server-never-notices-silence")
+            || self.beat_at.is_some() && mutant!("client-never-notices-silence")
+        {
             self.silent_at = self.silent_at.max(now + self.interval);
         }
         if now >= self.silent_at {
+            sometimes!("link-fell-silent");
             return Beat::Silent;
         }
         match self.beat_at {

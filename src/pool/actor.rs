@@ -14,6 +14,7 @@ use crate::{
     env::{Env, Task},
     id::{ConnId, Epoch},
     link::framed::Framed,
+    probe::mutant,
     time::{self, Instant},
 };
 
@@ -208,6 +209,7 @@ impl Pool {
         while let Some(action) = self.shelf.poll_action() {
             match action {
                 Action::Give(ticket, conn) => self.give(ticket, conn),
+                Action::Refuse(_) if mutant!("refused-taker-never-told") => {}
                 Action::Refuse(ticket) => drop(self.takers.remove(&ticket)),
                 Action::Order(epoch, count) => self.orders.do_send(Order { epoch, count }),
                 Action::Retire(conn) => drop(self.lenders.remove(&conn)),

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     id::{ConnId, Epoch},
+    probe::{mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -123,6 +124,7 @@ impl Shelf {
             return false;
         };
         let hit = !slot.idle.is_empty() && slot.waiters.is_empty();
+        sometimes!(!hit, "pool-was-empty");
         if slot.waiters.len() >= WAITERS_MAX {
             self.actions.push_back(Action::Refuse(ticket));
         } else {
@@ -136,6 +138,9 @@ impl Shelf {
 
     /// A new connection has come in for `epoch`. Says whether it is welcome.
     pub fn handle_arrived(&mut self, now: Instant, epoch: Epoch, conn: ConnId) -> bool {
+        let wrong = self.slots.keys().next();
+        let wrong = wrong.filter(|_| mutant!("arrived-connection-shelved-under-wrong-client"));
+        let epoch = wrong.copied().unwrap_or(epoch);
         let Some(slot) = self.slots.get_mut(&epoch) else {
             return false;
         };
@@ -169,6 +174,9 @@ impl Shelf {
 
     /// A connection is no more.
     pub fn handle_gone(&mut self, now: Instant, conn: ConnId) {
+        if matches!(self.conns.get(&conn), Some((_, false))) && mutant!("pool-keeps-dead-connection") {
+            return;
+        }
         let Some((epoch, busy)) = self.conns.remove(&conn) else {
             return;
         };
@@ -176,6 +184,7 @@ impl Shelf {
             if busy {
                 slot.busy -= 1;
             } else {
+                sometimes!("parked-connection-died");
                 slot.idle.retain(|idle| *idle != conn);
                 slot.low_water = slot.low_water.min(slot.idle.len());
             }
@@ -187,6 +196,7 @@ impl Shelf {
     /// The client could not open `count` of the connections it was asked for.
     pub fn handle_order_failed(&mut self, now: Instant, epoch: Epoch, count: usize) {
         if let Some(slot) = self.slots.get_mut(&epoch) {
+            sometimes!("order-failed");
             slot.orders.drain(..count.min(slot.orders.len()));
             slot.fail(now);
         }
@@ -253,8 +263,11 @@ impl Shelf {
             to_order(&self.options, slot.stock())
         };
         if count > 0 {
-            slot.orders
-                .extend(std::iter::repeat_n(now + ORDER_TIMEOUT, count));
+            let mut due = now + ORDER_TIMEOUT;
+            if mutant!("lost-order-never-expires") {
+                due += ORDER_TIMEOUT * 1000;
+            }
+            slot.orders.extend(std::iter::repeat_n(due, count));
             self.actions.push_back(Action::Order(epoch, count));
         }
         self.parked = self.parked - slot.counted + slot.idle.len();
@@ -314,6 +327,7 @@ impl Slot {
         let (late, waiting) = self.waiters.drain(..).partition(|(_, deadline)| *deadline <= now);
         self.waiters = waiting;
         let late: VecDeque<(Ticket, Instant)> = late;
+        sometimes!(!late.is_empty(), "waiter-gave-up");
         late.into_iter()
             .map(|(ticket, _)| Action::Refuse(ticket))
             .collect()
@@ -324,6 +338,7 @@ impl Slot {
             return Vec::new();
         }
         let surplus = to_retire(options, self.low_water.min(self.idle.len()));
+        sometimes!(surplus > 0, "proxy-connection-retired");
         let retired = self.idle.drain(..surplus).map(Action::Retire).collect();
         self.trim_at = now + TRIM_INTERVAL;
         self.low_water = self.idle.len();
@@ -331,7 +346,8 @@ impl Slot {
     }
 
     fn due(&self, options: &Options) -> Option<Instant> {
-        let retry = (self.failures > 0 && to_order(options, self.stock()) > 0).then_some(self.order_after);
+        let wanting = self.failures > 0 && to_order(options, self.stock()) > 0;
+        let retry = (wanting && !mutant!("refill-stops-after-failure")).then_some(self.order_after);
         let order = self.orders.front().copied();
         let waiter = self.waiters.iter().map(|(_, deadline)| *deadline).min();
         let trim = (self.idle.len() > options.min).then_some(self.trim_at);

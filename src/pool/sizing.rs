@@ -1,6 +1,7 @@
 //! How many connections to order. Pure functions of counts.
 
 use super::Options;
+use crate::probe::mutant;
 
 /// Orders that may be under way at once for one client. More lets a burst open needless connections; fewer
 /// makes the burst wait for the next round.
@@ -30,6 +31,9 @@ pub fn to_order(options: &Options, stock: Stock) -> usize {
 
 /// How many idle ones to retire, when never fewer than `low_water` were idle lately: half the surplus.
 pub fn to_retire(options: &Options, low_water: usize) -> usize {
+    if mutant!("surplus-never-retired") {
+        return 0;
+    }
     low_water.saturating_sub(options.min).div_ceil(2)
 }
 

@@ -23,6 +23,7 @@ use crate::{
     id::{ClientId, Epoch, GroupName, NameError, ProxyConnId, UpstreamName},
     link::framed::{Framed, FramedError},
     pool::actor::{Arrived, Pool},
+    probe::{mutant, sometimes},
     time::{self, Duration},
     transport::{Listener, Stream},
     wire::{
@@ -90,6 +91,9 @@ impl Waiting {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if mutant!("door-place-never-freed") {
+            return;
+        }
         let mut counts = self.0.counts.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.1) {
             *count -= 1;
@@ -147,6 +151,7 @@ impl Door {
             let place = match self.waiting.take(peer.ip()) {
                 Ok(place) => place,
                 Err(limit) => {
+                    sometimes!("door-was-full");
                     self.env.metrics.connections_refused.inc(limit);
                     continue;
                 }
@@ -164,7 +169,9 @@ impl Door {
         let result = time::within(self.handshake_timeout, proving)
             .await
             .unwrap_or(Err(Turned::Timeout));
-        self.env.metrics.connections_unproven.dec();
+        if result.is_ok() || !mutant!("failed-handshake-stays-counted") {
+            self.env.metrics.connections_unproven.dec();
+        }
         if let Err(turned) = result {
             self.env.metrics.handshake_failures.inc(turned.label());
             debug!(%peer, reason = %turned, "connection turned away");
@@ -188,7 +195,11 @@ impl Door {
     async fn receive_client(&self, mut framed: Framed) -> Result<(), Turned> {
         let head = framed.read_head().await?;
         let greeted = Greeted::handle_register(&head)?;
-        let (challenging, bytes) = greeted.challenge(self.env.entropy.bytes::<NONCE_LEN>(), &[]);
+        let mut nonce = self.env.entropy.bytes::<NONCE_LEN>();
+        if mutant!("challenge-never-changes") {
+            nonce = [0; NONCE_LEN];
+        }
+        let (challenging, bytes) = greeted.challenge(nonce, &[]);
         framed.queue_raw(&bytes);
         framed.flush().await.map_err(FramedError::from)?;
         let head = framed.read_head().await?;
@@ -239,7 +250,7 @@ impl Door {
         }
         let mut serves = Serves::new();
         for upstream in &register.upstreams {
-            let group = if upstream.group.is_empty() {
+            let group = if upstream.group.is_empty() || mutant!("group-of-upstream-ignored") {
                 &register.group
             } else {
                 &upstream.group

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Options;
 use crate::{
     id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
+    probe::{mutant, sometimes},
     time::{Duration, Instant},
     wire::{
         handshake::Proven,
@@ -136,7 +137,10 @@ impl Table {
         match self.clients.get_mut(&candidate.client) {
             None if full => self.deny(join, DenyCode::Overload, "too many clients"),
             None => self.admit(candidate),
-            Some(holder) if candidate.proven.resumes(&holder.key) => {
+            Some(holder)
+                if candidate.proven.resumes(&holder.key) || mutant!("anybody-may-resume-a-registration") =>
+            {
+                sometimes!("registration-resumed");
                 let epoch = holder.epoch;
                 if let Some(contender) = self.evict(epoch, false, "replaced") {
                     self.deny_duplicate(contender.join, "another live client holds this id");
@@ -156,6 +160,7 @@ impl Table {
     pub fn handle_answered(&mut self, epoch: Epoch) {
         let contest = self.client_mut(epoch).and_then(|client| client.contest.take());
         if let Some((candidate, _)) = contest {
+            sometimes!("contender-turned-away");
             self.deny_duplicate(candidate.join, "another live client holds this id");
         }
         self.check();
@@ -221,16 +226,20 @@ impl Table {
             .get(&epoch)
             .is_none_or(|holder| holder.as_str() != client_id)
         {
+            sometimes!("old-epoch-refused");
             return Err(ClaimError::Epoch);
         }
         let client = self.client_mut(epoch).ok_or(ClaimError::Epoch)?;
         if client.tickets.get(&ticket).is_none_or(|expires| *expires <= now) {
+            sometimes!("void-ticket-refused");
             return Err(ClaimError::Ticket);
         }
         if !matches(&client.key.conn_proof(Purpose::Proxy, epoch, ticket), mac) {
             return Err(ClaimError::Proof);
         }
-        client.tickets.remove(&ticket);
+        if !mutant!("ticket-accepted-twice") {
+            client.tickets.remove(&ticket);
+        }
         Ok(client.key.ready_proof(Purpose::Proxy, epoch, ticket))
     }
 
@@ -252,6 +261,7 @@ impl Table {
             .map(|client| client.epoch)
             .collect();
         for epoch in silent {
+            sometimes!("silent-holder-lost-its-id");
             self.handle_lost(epoch, true, "taken_over");
         }
     }
@@ -284,6 +294,7 @@ impl Table {
     }
 
     fn deny_draining(&mut self, join: JoinId) {
+        sometimes!("client-denied-while-draining");
         self.deny(join, DenyCode::Overload, "the server is draining");
     }
 
@@ -307,11 +318,13 @@ impl Table {
     fn evict(&mut self, epoch: Epoch, silent: bool, reason: &'static str) -> Option<Candidate> {
         let client_id = self.epochs.remove(&epoch)?;
         let client = self.clients.remove(&client_id)?;
-        self.actions.push_back(Action::Evict {
-            epoch,
-            silent,
-            reason,
-        });
+        if reason != "replaced" || !mutant!("replaced-registration-keeps-its-targets") {
+            self.actions.push_back(Action::Evict {
+                epoch,
+                silent,
+                reason,
+            });
+        }
         client.contest.map(|(candidate, _)| candidate)
     }
 

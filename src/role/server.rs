@@ -17,6 +17,7 @@ use crate::{
     entry::tcp::{self, Slots},
     env::{Env, StopPhase},
     pool::{self, actor::Pool},
+    probe::{mutant, sometimes},
     registry::{
         actor::{Drain, EndAll, FindGroup, Grant, Registry, UsePool},
         door::{Door, Waiting},
@@ -118,7 +119,8 @@ impl Server {
             None => doors.push(local(door.serve(control, &[Purpose::Control, Purpose::Proxy]))),
         }
 
-        let sessions = Arc::new(Semaphore::new(config.limits.sessions));
+        let sessions_max = config.limits.sessions + usize::from(mutant!("session-limit-one-too-high"));
+        let sessions = Arc::new(Semaphore::new(sessions_max));
         let slots = Slots {
             sessions,
             next: Rc::new(Cell::new(1)),
@@ -183,9 +185,18 @@ impl Server {
 
     async fn drain(&mut self, delay: Duration, timeout: Duration) {
         time::sleep(delay).await;
-        self.entries.clear();
+        if !mutant!("entries-stay-open-in-drain") {
+            self.entries.clear();
+        }
         self.registry.do_send(Drain);
+        if mutant!("drain-ends-sessions-at-once") {
+            return;
+        }
+        if mutant!("drain-deadline-ignored") {
+            self.idle().await;
+        }
         if time::within(timeout, self.idle()).await.is_none() {
+            sometimes!("drain-deadline-hit");
             let running = self.config.limits.sessions - self.slots.sessions.available_permits();
             warn!(sessions = running, "drain deadline: resetting what still runs");
         }

@@ -9,7 +9,7 @@ use super::{
     active_set::{ActiveSet, Target, TargetKey},
     group::Group,
 };
-use crate::id::Epoch;
+use crate::{id::Epoch, probe::mutant};
 
 /// The selector of one group.
 pub struct Selector {
@@ -61,7 +61,8 @@ impl Handler<Left> for Selector {
 
     fn handle(&mut self, Left(epoch): Left, _ctx: &mut Self::Context) {
         let before = self.members.len();
-        self.members.retain(|(member, _), _| *member != epoch);
+        self.members
+            .retain(|(member, _), _| *member != epoch || mutant!("group-keeps-dead-member"));
         if self.members.len() != before {
             info!(group = %self.group.name(), targets = self.members.len(), "target left");
             self.publish();

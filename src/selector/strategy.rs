@@ -8,6 +8,7 @@ use super::{
     Strategy,
     active_set::{ActiveSet, Target},
 };
+use crate::probe::mutant;
 
 /// Draws before the allowed targets are counted out.
 const DRAWS_MAX: usize = 4;
@@ -25,7 +26,10 @@ pub fn pick(
             // Usually everyone is allowed: a draw that is not is simply drawn again, which keeps the choice
             // even and its cost independent of the number of targets.
             for _ in 0..DRAWS_MAX.min(targets.len()) {
-                let drawn = &targets[rng.random_range(0..targets.len())];
+                let mut drawn = &targets[rng.random_range(0..targets.len())];
+                if mutant!("first-target-always-picked") {
+                    drawn = &targets[0];
+                }
                 if allowed(drawn) {
                     return Some(Arc::clone(drawn));
                 }

@@ -24,6 +24,7 @@ use crate::{
         actor::{Pool, Take},
         conn::Lender,
     },
+    probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, active_set::Target, group::Group},
     time::{self, Duration, Instant},
@@ -71,7 +72,7 @@ pub struct Session {
     accepted_at: Instant,
     dispatched: bool,
     /// Counts this session against the limit, and keeps a drain waiting.
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 impl Session {
@@ -97,7 +98,7 @@ impl Session {
             target: None,
             accepted_at,
             dispatched: false,
-            _slot: slot,
+            slot,
         }
     }
 }
@@ -238,7 +239,10 @@ impl Session {
                 .flatten()
         };
         ctx.spawn(wait.into_actor(self).map(|came, session, ctx| match came {
-            Some(()) => session.drive(ctx),
+            Some(()) => {
+                sometimes!("visitor-waited-for-empty-group");
+                session.drive(ctx);
+            }
             None => session.finish(ctx, "no_target", (0, 0)),
         }));
     }
@@ -246,6 +250,12 @@ impl Session {
     /// Ends the session. A visitor that is still here is reset: it must not look served.
     fn finish(&mut self, ctx: &mut Context<Self>, outcome: &'static str, (up, down): (u64, u64)) {
         self.visitor = None;
+        if outcome == Outcome::VisitorGone.label()
+            && mutant!("visitor-that-leaves-keeps-its-slot")
+            && let Some(slot) = self.slot.split(1)
+        {
+            slot.forget();
+        }
         let kept = i64::try_from(self.desk.budget.used()).unwrap_or(i64::MAX);
         self.desk.env.metrics.replay_bytes.set(kept);
         if self.dispatched {

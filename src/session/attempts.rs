@@ -9,6 +9,7 @@ use super::{
     visitor_side::{Cause, Outcome},
 };
 use crate::{
+    probe::{mutant, sometimes},
     selector::{
         Strategy,
         active_set::{ActiveSet, Target, TargetKey},
@@ -82,16 +83,19 @@ impl Attempts {
         if let Some(reason) = self.given_up {
             return Choice::GiveUp(reason);
         }
-        if now >= self.deadline {
+        if now >= self.deadline && !mutant!("start-deadline-ignored") {
+            sometimes!("start-deadline-passed");
             return Choice::GiveUp("start_timeout");
         }
         if set.is_empty() {
             return Choice::Empty;
         }
         if let Some(target) = pick(strategy, set, |target| !self.tried.contains(&target.key()), rng) {
+            sometimes!(!self.tried.is_empty(), "start-retried-elsewhere");
             return Choice::Try(target);
         }
         if self.only_refused {
+            sometimes!("every-upstream-refused");
             return Choice::GiveUp("all_refused");
         }
         let (base, cap) = ROUND_PAUSE;
@@ -110,8 +114,13 @@ impl Attempts {
         let Outcome::NotStarted { cause, ambiguous } = outcome else {
             panic!("only a try that did not start may be followed by another");
         };
-        self.tried.insert(target);
+        if !mutant!("failed-target-forgotten") {
+            self.tried.insert(target);
+        }
         if matches!(cause, Cause::Refused(_)) {
+            if mutant!("first-refusal-is-final") {
+                self.given_up = Some("all_refused");
+            }
             return false;
         }
         self.only_refused = false;
@@ -120,12 +129,14 @@ impl Attempts {
         }
         self.ambiguous += 1;
         match self.replay {
+            Replay::RefusedOnly if mutant!("refused-only-repeats-sent-bytes") => {}
             Replay::RefusedOnly => self.given_up = Some("may_have_arrived"),
             Replay::Unacknowledged if self.ambiguous >= AMBIGUOUS_MAX => {
                 self.given_up = Some("ambiguous_tries")
             }
             Replay::Unacknowledged => {}
         }
+        sometimes!(self.given_up.is_none(), "sent-bytes-repeated");
         self.given_up.is_none()
     }
 }

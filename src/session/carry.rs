@@ -14,6 +14,7 @@ use super::{
 use crate::{
     link::gauges::StartGuard,
     pool::conn::{Conn, Job},
+    probe::sometimes,
     time,
     transport::BoxFuture,
     wire::message::{ResetCode, Start},
@@ -64,6 +65,7 @@ impl Carry {
 impl Drop for Carry {
     fn drop(&mut self) {
         if let (Some(load), Some(report)) = (self.load.take(), self.report.take()) {
+            sometimes!("lent-connection-was-dead");
             let outcome = Outcome::NotStarted {
                 cause: Cause::Broken,
                 ambiguous: false,
@@ -87,6 +89,7 @@ impl Job for Carry {
             let load = self.load.take().ok_or("no_load")?;
             let report = self.report.take().ok_or("no_report")?;
             conn.last = ordinal;
+            sometimes!(ordinal.value() > 1, "proxy-connection-reused");
             match carry(&mut conn, load, report).await {
                 Ok(()) if conn.framed.is_clean() => Ok(conn),
                 Ok(()) => Err("left_over"),

@@ -12,6 +12,7 @@ use crate::{
     env::Task,
     id::ProxyConnId,
     link::client::{ClientLink, LinkEvent, SayConnFailed},
+    probe::mutant,
     time::Duration,
     wire::message::ResetCode,
 };
@@ -135,7 +136,10 @@ impl Dialler {
         let task = self.registration.env.spawn(async move {
             let permit = opening.acquire_owned().await;
             let opened = open(&registration, ticket).await;
-            drop(permit);
+            match permit {
+                Ok(permit) if mutant!("dialling-permit-never-given-back") => permit.forget(),
+                permit => drop(permit),
+            }
             match opened {
                 Ok(framed) => serve(&registration, framed).await,
                 Err(error) => {

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use crate::probe::{mutant, sometimes};
+
 /// The most a session keeps. Larger holds memory under attack; smaller stops large first requests early.
 pub const FIRST_BYTES_MAX: usize = 64 * 1024;
 
@@ -76,6 +78,7 @@ impl FirstBytes {
         if self.reserved == self.bytes.len() && self.reserved < FIRST_BYTES_MAX && self.budget.reserve(STEP) {
             self.reserved += STEP;
         }
+        sometimes!(self.reserved == self.bytes.len(), "replay-buffer-exhausted");
         self.reserved - self.bytes.len()
     }
 
@@ -106,7 +109,10 @@ impl FirstBytes {
     /// Forgets everything and gives the memory back.
     pub fn clear(&mut self) {
         self.bytes = Vec::new();
-        self.budget.release(std::mem::take(&mut self.reserved));
+        let reserved = std::mem::take(&mut self.reserved);
+        if !mutant!("replay-budget-never-given-back") {
+            self.budget.release(reserved);
+        }
     }
 }
 

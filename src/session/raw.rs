@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::transport::Stream;
+use crate::{probe::mutant, transport::Stream};
 
 /// The side of a session without frames. Dropping it resets it: whatever forgets a session, a crash in a
 /// task or the end of the process, must not make it look finished.
@@ -36,7 +36,9 @@ impl RawStream {
 
 impl Drop for RawStream {
     fn drop(&mut self) {
-        if let Some(stream) = self.0.take() {
+        if let Some(stream) = self.0.take()
+            && !mutant!("dropped-session-looks-finished")
+        {
             stream.reset();
         }
     }

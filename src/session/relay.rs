@@ -20,6 +20,7 @@ use crate::{
         buffer::{Buffer, CHUNK_LEN},
         framed::{Framed, Input},
     },
+    probe::{mutant, sometimes},
     time::{self, Duration, Instant, Timer},
     wire::{
         frame::{PREFIX_LEN, Prefix},
@@ -156,7 +157,12 @@ impl<'a, C: Core> Relay<'a, C> {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Send(message) => self.framed.queue(ordinal, &message),
-                Action::SendKept(bytes) => self.framed.queue_data(ordinal, &bytes),
+                Action::SendKept(bytes) => {
+                    self.framed.queue_data(ordinal, &bytes);
+                    if mutant!("replay-sends-first-bytes-twice") {
+                        self.framed.queue_data(ordinal, &bytes);
+                    }
+                }
                 Action::ShutDownRaw => self.shutting_down = true,
                 Action::CloseRaw => {
                     if let Some(stream) = self.raw.take() {
@@ -206,6 +212,7 @@ impl<'a, C: Core> Relay<'a, C> {
             return false;
         }
         let result = match &mut self.raw {
+            Raw::Whole(_) if mutant!("relay-drops-half-close") => Poll::Ready(Ok(())),
             Raw::Whole(stream) => stream.pin().poll_shutdown(cx),
             Raw::Deaf(_) => return false,
             Raw::Gone => Poll::Ready(Ok(())),
@@ -238,6 +245,7 @@ impl<'a, C: Core> Relay<'a, C> {
         let mut read = ReadBuf::new(&mut buffer.whole()[PREFIX_LEN..PREFIX_LEN + room]);
         let result = stream.pin().poll_read(cx, &mut read);
         let n = read.filled().len();
+        let n = n - usize::from(n == room && n > 1 && mutant!("relay-loses-byte-when-read-fills-room"));
         match result {
             Poll::Ready(Ok(())) if n > 0 => {
                 buffer.end = PREFIX_LEN + n;
@@ -248,6 +256,7 @@ impl<'a, C: Core> Relay<'a, C> {
                 return true;
             }
             Poll::Ready(Ok(())) if matches!(self.raw, Raw::Whole(_)) => self.core.handle_raw_fin(now),
+            Poll::Ready(_) if mutant!("relay-takes-reset-for-end") => self.core.handle_raw_fin(now),
             Poll::Ready(_) => self.core.handle_raw_broken(now),
             Poll::Pending => {
                 buffer.give();
@@ -314,9 +323,11 @@ impl<'a, C: Core> Relay<'a, C> {
         };
         let result = stream.pin().poll_write(cx, self.framed.body(n));
         self.framed.handle_stalled(now, result.is_pending());
+        sometimes!(result.is_pending(), "slow-reader-blocked-relay");
         match ready!(result) {
             Ok(written) if written > 0 => {
-                self.framed.consume_body(written);
+                let again = written < n && written > 1 && mutant!("relay-repeats-byte-after-partial-write");
+                self.framed.consume_body(written - usize::from(again));
                 self.core.handle_delivered(now, written);
             }
             _ => self.lose_raw_writing(now),

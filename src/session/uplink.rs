@@ -28,6 +28,7 @@ use crate::{
         connect::{ConnectError, Identity, register},
         framed::Framed,
     },
+    probe::mutant,
     time::{self, Duration},
     wire::{
         handshake::{HandshakeError, Registered},
@@ -94,6 +95,11 @@ impl Uplink {
                             retry_after.unwrap_or_default() + backoff.next_wait(&mut rng)
                         }
                     }
+                }
+                Err(ConnectError::Handshake(HandshakeError::Denied { .. }))
+                    if mutant!("client-gives-up-when-denied") =>
+                {
+                    return;
                 }
                 Err(error) => self.complain(&error, &mut complained, &mut backoff, &mut rng),
             };
@@ -165,6 +171,9 @@ impl Uplink {
                 changed = phase.changed() => {
                     let now = phase.borrow_and_update().clone();
                     match now {
+                        Phase::Lost { .. } if mutant!("client-stops-after-lost-link") => {
+                            return ControlFlow::Break(());
+                        }
                         Phase::Lost { reason, .. } => {
                             warn!(server = %self.server, reason, "link lost; will reconnect");
                             return ControlFlow::Continue(retry_after);
@@ -193,7 +202,7 @@ impl Uplink {
 
     async fn wait_for_sessions(&self, stop: &mut Stop) {
         let idle = async {
-            while self.load.load(Ordering::Relaxed) > 0 {
+            while self.load.load(Ordering::Relaxed) > 0 && !mutant!("client-drain-drops-sessions") {
                 time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use super::core::{Action, Core, Fate, Flow};
 use crate::{
     id::Ordinal,
+    probe::{mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{Finished, RefuseCode, Refused, Reset, ResetCode, ToClient, ToServer},
 };
@@ -213,6 +214,7 @@ impl Core for UpstreamSide {
 
     fn handle_raw_broken(&mut self, _now: Instant) {
         if self.state == State::Open {
+            sometimes!("upstream-reset-session");
             self.send_reset(ResetCode::UpstreamReset);
             self.break_off(Outcome::UpstreamReset);
         }
@@ -252,6 +254,9 @@ impl Core for UpstreamSide {
     fn handle_raw_shut_down(&mut self, now: Instant) {
         self.flow.touch(now);
         self.flow.shut_down = true;
+        if mutant!("upload-end-ends-answer-too") {
+            self.handle_raw_fin(now);
+        }
         self.settle();
         self.check();
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     id::Ordinal,
+    probe::{mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{RefuseCode, Reset, ResetCode, Start, ToClient, ToServer},
 };
@@ -138,7 +139,10 @@ pub struct VisitorSide {
 impl VisitorSide {
     /// Begins a try: `Start`, then whatever the visitor has said so far.
     pub fn new(now: Instant, ordinal: Ordinal, start: Start, patience: Patience, first: FirstBytes) -> Self {
-        let deadline = (now + patience.answer).min(patience.start_deadline);
+        let mut deadline = (now + patience.answer).min(patience.start_deadline);
+        if mutant!("answer-deadline-ignored") {
+            deadline = patience.start_deadline;
+        }
         let mut side = Self {
             ordinal,
             patience,
@@ -151,13 +155,17 @@ impl VisitorSide {
             outcome: None,
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
         };
-        if side.sent {
+        sometimes!(side.sent, "first-bytes-sent-again");
+        if side.sent && !mutant!("replay-forgets-first-bytes") {
             side.actions
                 .push_back(Action::SendKept(side.first.bytes().to_vec()));
         }
         side.flow.raw_in = side.first.bytes().len() as u64;
         if side.first.fin() {
             side.send_fin();
+        }
+        if side.sent && side.first.fin() && mutant!("replay-sends-end-before-first-bytes") {
+            side.actions.swap(1, 2);
         }
         side.check();
         side
@@ -226,6 +234,10 @@ impl VisitorSide {
                 self.release(cause);
                 self.state = State::Ended(Fate::Dead);
             }
+            State::Open if mutant!("session-tried-again-after-start") => {
+                self.release(cause);
+                self.state = State::Ended(Fate::Dead);
+            }
             State::Open => self.break_off(Outcome::Broken),
             State::Refused(_) => self.state = State::Ended(Fate::Dead),
             State::Ended(_) => {}
@@ -245,6 +257,7 @@ impl VisitorSide {
         match message {
             ToServer::Data if !self.flow.fin_received => {}
             ToServer::Fin if !self.flow.fin_received => {
+                sometimes!(!self.flow.fin_sent, "upstream-half-closed-first");
                 self.flow.fin_received = true;
                 self.flow.touch(now);
                 self.actions.push_back(Action::ShutDownRaw);
@@ -302,9 +315,11 @@ impl Core for VisitorSide {
 
     fn handle_raw_fin(&mut self, now: Instant) {
         if self.is_starting() {
+            sometimes!("visitor-ended-before-start");
             self.first.push_fin();
         }
         if self.is_starting() || self.state == State::Open {
+            sometimes!(!self.flow.fin_received, "visitor-half-closed-first");
             self.flow.touch(now);
             self.send_fin();
             self.settle();
@@ -313,6 +328,7 @@ impl Core for VisitorSide {
     }
 
     fn handle_raw_broken(&mut self, _now: Instant) {
+        sometimes!(self.is_starting(), "visitor-gone-before-start");
         if self.is_starting() || self.state == State::Open {
             self.send_reset(ResetCode::VisitorGone);
             self.break_off(Outcome::VisitorGone);
@@ -335,6 +351,7 @@ impl Core for VisitorSide {
                 self.first.clear();
             }
             (State::Starting(_) | State::Working(_), ToServer::Refused(refused)) => {
+                sometimes!("client-refused-start");
                 self.release(Cause::Refused(RefuseCode::from(refused.code)));
                 // The client discards what it was sent up to this FIN; then the stream is free again.
                 self.send_fin();
@@ -357,6 +374,9 @@ impl Core for VisitorSide {
     fn handle_raw_shut_down(&mut self, now: Instant) {
         self.flow.touch(now);
         self.flow.shut_down = true;
+        if self.flow.fin_sent && mutant!("connection-parked-before-client-finished") {
+            self.finished = true;
+        }
         self.settle();
         self.check();
     }
@@ -397,6 +417,7 @@ impl Core for VisitorSide {
         }
         match self.state {
             State::Starting(_) | State::Working(_) => {
+                sometimes!("client-left-start-unanswered");
                 self.send_reset(ResetCode::Timeout);
                 self.lose_stream(Cause::Silent);
             }

@@ -4,6 +4,7 @@ use super::{
     frame::{HEADER_LEN_MAX, IGNORABLE, PREFIX_LEN, Prefix, SKIPPED_BODY_LEN_MAX, is_known, kind},
     message::{DecodeError, Message},
 };
+use crate::probe::mutant;
 
 /// Why bytes were not frames. The connection is closed; nothing after the error can be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,7 @@ impl Head {
     pub fn message<M: Message>(&self) -> Result<Option<M>, DecodeError> {
         match M::decode(self.prefix.kind, &self.header) {
             Err(DecodeError::UnknownKind(_)) if self.prefix.flags & IGNORABLE != 0 => Ok(None),
+            Err(DecodeError::UnknownKind(_)) if mutant!("unknown-critical-frame-skipped") => Ok(None),
             other => other.map(Some),
         }
     }
@@ -145,6 +147,8 @@ impl Decoder {
     /// Moves bytes from `input` until `partial` has `len`.
     fn fill(&mut self, input: &mut &[u8], len: usize) -> bool {
         let missing = len.saturating_sub(self.partial.len());
+        let split = (1..PREFIX_LEN).contains(&self.partial.len());
+        let missing = missing + usize::from(split && mutant!("split-prefix-takes-a-byte-too-many"));
         let (taken, rest) = input.split_at(missing.min(input.len()));
         self.partial.extend_from_slice(taken);
         *input = rest;
@@ -152,7 +156,7 @@ impl Decoder {
     }
 
     fn admit(&self, prefix: Prefix) -> Result<(), FrameError> {
-        if prefix.header_len > HEADER_LEN_MAX {
+        if prefix.header_len > HEADER_LEN_MAX && !mutant!("oversized-header-accepted") {
             return Err(FrameError::HeaderTooLong(prefix.header_len));
         }
         let skippable = is_skippable(prefix);

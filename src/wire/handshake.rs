@@ -20,7 +20,11 @@ use super::{
     preamble::Purpose,
     proof::{LinkKey, Token, Transcript, matches},
 };
-use crate::{id::Epoch, time::Duration};
+use crate::{
+    id::Epoch,
+    probe::{mutant, sometimes},
+    time::Duration,
+};
 
 /// Length of `Register.nonce` and `Challenge.nonce`.
 pub const NONCE_LEN: usize = 32;
@@ -254,7 +258,8 @@ impl Challenging {
                 got: head.prefix.kind,
             });
         };
-        if !matches(&self.transcript.client_proof(&token), &proof.mac) {
+        if !matches(&self.transcript.client_proof(&token), &proof.mac) && !mutant!("wrong-token-accepted") {
+            sometimes!("wrong-proof-refused");
             return Err(HandshakeError::Proof);
         }
         let previous = proof.previous.map(ByteBuf::into_vec);
