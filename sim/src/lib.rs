@@ -28,6 +28,10 @@ pub mod visitor;
 pub mod oracle;
 pub mod trace;
 
+// Whether the judgement can fail, and whether a sweep has been everywhere.
+pub mod ledger;
+pub mod mutants;
+
 // The ground.
 pub mod net;
 pub mod payload;

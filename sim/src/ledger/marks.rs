@@ -1,0 +1,159 @@
+//! Every mark, in the order of the places it stands in. `sim/tests/probes.rs` compares the list with the source.
+
+/// Something worth reaching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its name, as in `sometimes!`.
+    pub name: &'static str,
+    /// What happened when it is counted, in one sentence.
+    pub means: &'static str,
+}
+
+/// All of them.
+pub const MARKS: &[Mark] = &[
+    // Sessions before their start.
+    Mark {
+        name: "session-limit-reached",
+        means: "A visitor came when every session slot was taken.",
+    },
+    Mark {
+        name: "visitor-waited-for-empty-group",
+        means: "A visitor waited for a group without targets, and a target came.",
+    },
+    Mark {
+        name: "start-retried-elsewhere",
+        means: "A visitor whose try failed was sent to a target it had not been on.",
+    },
+    Mark {
+        name: "every-upstream-refused",
+        means: "A visitor was given up because every target refused it.",
+    },
+    Mark {
+        name: "start-deadline-passed",
+        means: "A visitor was given up because nobody had started it in time.",
+    },
+    Mark {
+        name: "sent-bytes-repeated",
+        means: "A try failed after visitor bytes were sent, and another was allowed.",
+    },
+    Mark {
+        name: "first-bytes-sent-again",
+        means: "A try began with bytes that an earlier one had been sent.",
+    },
+    Mark {
+        name: "replay-buffer-exhausted",
+        means: "A visitor said more before its start than may be kept.",
+    },
+    Mark {
+        name: "visitor-gone-before-start",
+        means: "A visitor reset before a client had started it.",
+    },
+    Mark {
+        name: "visitor-ended-before-start",
+        means: "A visitor ended its direction before a client had started it.",
+    },
+    Mark {
+        name: "client-refused-start",
+        means: "A client refused a visitor.",
+    },
+    Mark {
+        name: "client-left-start-unanswered",
+        means: "A client did not answer a start in time.",
+    },
+    Mark {
+        name: "lent-connection-was-dead",
+        means: "A connection died between being lent and being used.",
+    },
+    // Sessions after their start.
+    Mark {
+        name: "proxy-connection-reused",
+        means: "A proxy connection carried its second or a later visitor.",
+    },
+    Mark {
+        name: "visitor-half-closed-first",
+        means: "A visitor ended its direction while the upstream's went on.",
+    },
+    Mark {
+        name: "upstream-half-closed-first",
+        means: "An upstream ended its direction while the visitor's went on.",
+    },
+    Mark {
+        name: "upstream-reset-session",
+        means: "An upstream reset a session that had started.",
+    },
+    Mark {
+        name: "slow-reader-blocked-relay",
+        means: "A relay had bytes that the raw side did not take.",
+    },
+    // Pool.
+    Mark {
+        name: "pool-was-empty",
+        means: "A session asked for a connection when none was parked.",
+    },
+    Mark {
+        name: "waiter-gave-up",
+        means: "A session waited for a connection until its deadline.",
+    },
+    Mark {
+        name: "order-failed",
+        means: "A client could not open a connection it was asked for.",
+    },
+    Mark {
+        name: "parked-connection-died",
+        means: "A connection ended while it was parked.",
+    },
+    Mark {
+        name: "proxy-connection-retired",
+        means: "A parked connection was closed because it was not needed.",
+    },
+    // Registry and door.
+    Mark {
+        name: "door-was-full",
+        means: "A stranger came when its address, or everybody together, had no place left at the door.",
+    },
+    Mark {
+        name: "wrong-proof-refused",
+        means: "A client proved the wrong token, or replayed another's proof.",
+    },
+    Mark {
+        name: "old-epoch-refused",
+        means: "A proxy connection named a registration that is no more.",
+    },
+    Mark {
+        name: "void-ticket-refused",
+        means: "A proxy connection came with a ticket that was used, too old or never given out.",
+    },
+    Mark {
+        name: "registration-resumed",
+        means: "A client came back before its old registration was known to have ended.",
+    },
+    Mark {
+        name: "contender-turned-away",
+        means: "The holder of a contested id answered, and the contender was denied.",
+    },
+    Mark {
+        name: "silent-holder-lost-its-id",
+        means: "The holder of a contested id did not answer, and the contender got it.",
+    },
+    Mark {
+        name: "client-denied-while-draining",
+        means: "A client wanted in while the server was draining.",
+    },
+    // Life and death.
+    Mark {
+        name: "link-fell-silent",
+        means: "A link was found dead by its heartbeat.",
+    },
+    Mark {
+        name: "proxy-connection-fell-silent",
+        means: "A proxy connection was found dead by its keepalive.",
+    },
+    Mark {
+        name: "drain-deadline-hit",
+        means: "A drain ended sessions because its time was up.",
+    },
+    Mark {
+        name: "name-not-resolved",
+        means: "A host name could not be resolved.",
+    },
+];

@@ -1,0 +1,3 @@
+//! Planted bugs: mistakes in the code under test that are made on request, and that a sweep has to find.
+
+pub mod table;

@@ -1,0 +1,247 @@
+//! Every planted bug, in the order of the places it stands in. `sim/tests/probes.rs` compares the list with the
+//! source.
+
+/// A mistake that is made when it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// Its name, as in `mutant!`.
+    pub name: &'static str,
+    /// What it breaks, in one sentence.
+    pub breaks: &'static str,
+}
+
+/// All of them.
+pub const PLANTED: &[Planted] = &[
+    // Relay: bytes and ends.
+    Planted {
+        name: "relay-loses-byte-when-read-fills-room",
+        breaks: "A read that fills all the room there is loses its last byte.",
+    },
+    Planted {
+        name: "relay-repeats-byte-after-partial-write",
+        breaks: "The last byte of a partial write to the raw side is written again.",
+    },
+    Planted {
+        name: "relay-takes-reset-for-end",
+        breaks: "A raw side that resets is taken for one that ended, so its peer sees a clean end.",
+    },
+    Planted {
+        name: "relay-drops-half-close",
+        breaks: "An ended direction is never ended on the raw side, so whoever waits for it hangs.",
+    },
+    Planted {
+        name: "upload-end-ends-answer-too",
+        breaks: "The end of the visitor's direction ends the upstream's as well, and cuts its answer.",
+    },
+    Planted {
+        name: "dropped-session-looks-finished",
+        breaks: "A raw stream that is dropped is closed instead of reset, so half an answer looks whole.",
+    },
+    // Session: start, retries, replay.
+    Planted {
+        name: "answer-deadline-ignored",
+        breaks: "A client that does not answer a start keeps the visitor for its whole patience.",
+    },
+    Planted {
+        name: "first-refusal-is-final",
+        breaks: "A visitor is given up when the first target refuses, although others are untried.",
+    },
+    Planted {
+        name: "failed-target-forgotten",
+        breaks: "A target that failed may be tried again while others are untried, and refusals never end.",
+    },
+    Planted {
+        name: "session-tried-again-after-start",
+        breaks: "A session that broke after its start is tried again, without what it has said.",
+    },
+    Planted {
+        name: "start-deadline-ignored",
+        breaks: "A visitor that nobody can start is tried for ever.",
+    },
+    Planted {
+        name: "refused-only-repeats-sent-bytes",
+        breaks: "Under `refused_only` bytes that may have arrived are sent again elsewhere.",
+    },
+    Planted {
+        name: "replay-forgets-first-bytes",
+        breaks: "A second try does not send what the visitor said before it.",
+    },
+    Planted {
+        name: "replay-sends-first-bytes-twice",
+        breaks: "A second try sends what the visitor said before it twice.",
+    },
+    Planted {
+        name: "replay-sends-end-before-first-bytes",
+        breaks: "A second try ends the visitor's direction before the bytes that belong to it.",
+    },
+    Planted {
+        name: "replay-budget-never-given-back",
+        breaks: "Memory for first bytes is never given back to the budget all sessions share.",
+    },
+    Planted {
+        name: "visitor-that-leaves-keeps-its-slot",
+        breaks: "A visitor that resets keeps its session slot, so a drain waits for nobody.",
+    },
+    // Pool.
+    Planted {
+        name: "connection-parked-before-client-finished",
+        breaks: "A connection goes back to the pool before the client has finished the session on it.",
+    },
+    Planted {
+        name: "pool-keeps-dead-connection",
+        breaks: "A parked connection that died stays on the shelf and is lent.",
+    },
+    Planted {
+        name: "arrived-connection-shelved-under-wrong-client",
+        breaks: "A new connection is shelved under whichever client registered first.",
+    },
+    Planted {
+        name: "refused-taker-never-told",
+        breaks: "A taker that will get no connection is not told, so its session waits for ever.",
+    },
+    Planted {
+        name: "refill-stops-after-failure",
+        breaks: "After a failed order nothing is ordered until something else happens.",
+    },
+    Planted {
+        name: "lost-order-never-expires",
+        breaks: "An order that came to nothing unnoticed is counted as under way for ever.",
+    },
+    Planted {
+        name: "surplus-never-retired",
+        breaks: "Connections beyond the minimum are never retired.",
+    },
+    // Registry and door.
+    Planted {
+        name: "anybody-may-resume-a-registration",
+        breaks: "Whoever knows the token takes over the id of a live client at once.",
+    },
+    Planted {
+        name: "replaced-registration-keeps-its-targets",
+        breaks: "A registration that was replaced keeps its place in groups and pool, and gets work.",
+    },
+    Planted {
+        name: "ticket-accepted-twice",
+        breaks: "A ticket for a proxy connection is accepted a second time.",
+    },
+    Planted {
+        name: "challenge-never-changes",
+        breaks: "Every client gets the same challenge, so a recorded handshake opens the door.",
+    },
+    Planted {
+        name: "wrong-token-accepted",
+        breaks: "A client that does not know the token is registered.",
+    },
+    Planted {
+        name: "door-place-never-freed",
+        breaks: "A place at the door is never freed, so an address is shut out after a while.",
+    },
+    Planted {
+        name: "group-of-upstream-ignored",
+        breaks: "An upstream joins its client's group instead of its own.",
+    },
+    Planted {
+        name: "group-keeps-dead-member",
+        breaks: "A group keeps the targets of registrations that have ended.",
+    },
+    // Heartbeats and keepalive.
+    Planted {
+        name: "heartbeat-does-not-restart-silence",
+        breaks: "What is heard on a link does not count as a sign of life, so sound links are lost.",
+    },
+    Planted {
+        name: "server-never-notices-silence",
+        breaks: "The server never declares a silent client dead.",
+    },
+    Planted {
+        name: "client-never-notices-silence",
+        breaks: "A client never declares a silent server dead.",
+    },
+    Planted {
+        name: "keepalive-ignores-input",
+        breaks: "What is heard on a proxy connection does not count as a sign of life.",
+    },
+    Planted {
+        name: "silent-connection-never-given-up",
+        breaks: "A proxy connection that swallows everything is asked for ever, and its session hangs.",
+    },
+    Planted {
+        name: "stalled-side-gives-no-sign",
+        breaks: "A side that waits for a slow reader gives no sign of life, and is taken for dead.",
+    },
+    // Clients.
+    Planted {
+        name: "client-gives-up-when-denied",
+        breaks: "A client that was denied once never comes back.",
+    },
+    Planted {
+        name: "client-stops-after-lost-link",
+        breaks: "A client whose link was lost never comes back.",
+    },
+    Planted {
+        name: "client-drain-drops-sessions",
+        breaks: "A client that drains leaves without waiting for its sessions.",
+    },
+    Planted {
+        name: "reconnect-forgets-last-upstream",
+        breaks: "A client that comes back does not offer its last upstream.",
+    },
+    Planted {
+        name: "dialling-permit-never-given-back",
+        breaks: "A client opens only so many proxy connections for one registration, and then no more.",
+    },
+    Planted {
+        name: "backoff-without-cap",
+        breaks: "The pause between two attempts grows without bound.",
+    },
+    Planted {
+        name: "backoff-without-jitter",
+        breaks: "All clients of a server come back at the same moments.",
+    },
+    Planted {
+        name: "backoff-never-forgives",
+        breaks: "A link that was stable for long still waits as after many failures.",
+    },
+    // Choice, limits, drain.
+    Planted {
+        name: "first-target-always-picked",
+        breaks: "Every visitor goes to the first target of its group.",
+    },
+    Planted {
+        name: "session-limit-one-too-high",
+        breaks: "One session more than the limit is let in, and a drain ends with one left.",
+    },
+    Planted {
+        name: "refused-visitor-has-no-outcome",
+        breaks: "A visitor beyond the limit is counted as accepted, and never as ended.",
+    },
+    Planted {
+        name: "failed-handshake-stays-counted",
+        breaks: "A handshake that failed stays counted as under way.",
+    },
+    Planted {
+        name: "entries-stay-open-in-drain",
+        breaks: "Visitors are still accepted while the server drains.",
+    },
+    Planted {
+        name: "drain-ends-sessions-at-once",
+        breaks: "A drain resets sessions without giving them their time.",
+    },
+    Planted {
+        name: "drain-deadline-ignored",
+        breaks: "A drain waits for its last session without a deadline.",
+    },
+    // Codec.
+    Planted {
+        name: "oversized-header-accepted",
+        breaks: "A frame header longer than the limit is accepted.",
+    },
+    Planted {
+        name: "unknown-critical-frame-skipped",
+        breaks: "A frame of an unknown kind is skipped although it does not say that it may be.",
+    },
+    Planted {
+        name: "split-prefix-takes-a-byte-too-many",
+        breaks: "A frame prefix that comes in two pieces takes the byte behind it as well.",
+    },
+];
