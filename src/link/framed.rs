@@ -155,11 +155,6 @@ impl Framed {
         self.outbound.is_none() && self.control.is_empty()
     }
 
-    /// Whether it stands between two frames in both directions, with nothing left over.
-    pub fn is_clean(&self) -> bool {
-        self.is_flushed() && self.decoder.is_empty() && self.inbound.is_none()
-    }
-
     /// Writes what is queued. Cancel safe: what was not written stays queued.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.outbound {

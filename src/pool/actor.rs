@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Causes of a connection's end that are its peer's breach of the protocol.
-const VIOLATIONS: [&str; 4] = ["violation", "left_over", "unexpected", "malformed"];
+const VIOLATIONS: [&str; 3] = ["violation", "unexpected", "malformed"];
 
 /// The pool of one server.
 pub struct Pool {

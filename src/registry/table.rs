@@ -137,9 +137,7 @@ impl Table {
         match self.clients.get_mut(&candidate.client) {
             None if full => self.deny(join, DenyCode::Overload, "too many clients"),
             None => self.admit(candidate),
-            Some(holder)
-                if candidate.proven.resumes(&holder.key) || mutant!("anybody-may-resume-a-registration") =>
-            {
+            Some(holder) if candidate.proven.resumes(&holder.key) => {
                 sometimes!("registration-resumed");
                 let epoch = holder.epoch;
                 if let Some(contender) = self.evict(epoch, false, "replaced") {

@@ -284,7 +284,7 @@ impl<'a, C: Core> Relay<'a, C> {
     /// stream -> raw. Reads only when the raw side has taken everything before.
     fn poll_stream(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.core.fate().is_some() {
-            return false;
+            return !mutant!("ended-session-stops-reading") && self.poll_last_words(cx, now);
         }
         match self.framed.poll_input(cx) {
             Poll::Pending => {
@@ -314,6 +314,17 @@ impl<'a, C: Core> Relay<'a, C> {
             }
             Poll::Ready(Ok(Input::Body(n))) => self.poll_deliver(cx, now, n).is_ready(),
         }
+    }
+
+    /// The session is over, but its last frames wait for a peer that reads slowly. It is still read, or its signs
+    /// of life would go unheard and its PINGs unanswered; it has nothing else to say before it has got them.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.framed.poll_input(cx).is_ready() {
+            self.lost = true;
+            return true;
+        }
+        self.framed.handle_stalled(now, false);
+        self.poll_flush(cx, now)
     }
 
     fn poll_deliver(&mut self, cx: &mut Context<'_>, now: Instant, n: usize) -> Poll<()> {

@@ -26,6 +26,7 @@ use crate::{
         connect::dial,
         framed::{Framed, FramedError, Input},
     },
+    probe::sometimes,
     time::{self, Duration, Timer},
     wire::{
         codec::Head,
@@ -147,6 +148,10 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
         let Ok(Input::Head(head)) = came else {
             return;
         };
+        if is_crossed_reset(&head, last) {
+            sometimes!("reset-crossed-the-end");
+            return;
+        }
         let Some((ordinal, start)) = accept(&head, last) else {
             registration.env.metrics.violations.inc();
             return;
@@ -178,6 +183,12 @@ fn accept(head: &Head, last: Ordinal) -> Option<(Ordinal, Start)> {
         }
         _ => None,
     }
+}
+
+/// A reset of the session that has just ended well here: its visitor left while the last words were under way.
+/// The server has given the connection up.
+fn is_crossed_reset(head: &Head, last: Ordinal) -> bool {
+    head.prefix.stream_id == last.value() && matches!(head.message(), Ok(Some(ToClient::Reset(_))))
 }
 
 async fn carry(

@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix::Actor;
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -126,7 +127,8 @@ impl Uplink {
             ConnectError::Handshake(HandshakeError::Denied {
                 retry_after: Some(retry_after),
                 ..
-            }) => *retry_after,
+            // Those who are denied together need not come back together.
+            }) => retry_after.mul_f64(rng.random_range(1.0..1.25)),
             _ => backoff.next_wait(rng),
         }
     }

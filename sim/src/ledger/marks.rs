@@ -78,6 +78,10 @@ pub const MARKS: &[Mark] = &[
         means: "An upstream ended its direction while the visitor's went on.",
     },
     Mark {
+        name: "reset-crossed-the-end",
+        means: "A visitor left while its session's end was under way, and its reset came to a free connection.",
+    },
+    Mark {
         name: "upstream-reset-session",
         means: "An upstream reset a session that had started.",
     },
