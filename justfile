@@ -22,17 +22,28 @@ demo *ARGS:
     cargo run --release -- demo {{ARGS}}
 
 # One simulated run
-sim SEED="7":
-    cargo run --release -p adit-sim -- run smoke --seed {{SEED}}
+sim SEED="7" *ARGS:
+    cargo run --release -p adit-sim -- run chaos --seed {{SEED}} {{ARGS}}
 
-# Many simulated runs, from seed FROM; stops at the first failure
-sweep COUNT="20" FROM="1":
-    #!/usr/bin/env bash
-    set -euo pipefail
-    cargo build --release -p adit-sim
-    for ((seed = {{FROM}}; seed < {{FROM}} + {{COUNT}}; seed++)); do
-        "${CARGO_TARGET_DIR:-target}/release/adit-sim" run smoke --seed "$seed"
-    done
+# Many simulated runs, until one fails; see `adit-sim sweep --help`
+sweep *ARGS:
+    cargo run --release -p adit-sim -- sweep {{ARGS}}
+
+# A run again, event for event; `--html FILE` draws it
+replay SEED *ARGS:
+    cargo run --release -p adit-sim -- replay {{SEED}} --trace {{ARGS}}
+
+# The plan of a failing run, with less around the failure
+shrink SEED *ARGS:
+    cargo run --release -p adit-sim -- shrink {{SEED}} {{ARGS}}
+
+# Whether seeds mean the same in two processes
+canary *ARGS:
+    cargo run --release -p adit-sim -- canary {{ARGS}}
+
+# Whether planted bugs are found
+mutants *ARGS:
+    cargo run --release -p adit-sim -- mutants {{ARGS}}
 
 # Sessions and bulk beside rathole
 bench:

@@ -15,24 +15,41 @@ compile_error!(
      does not fail a run, and select! differs between two runs of one seed"
 );
 
-// One run, from seed to verdict.
+// One run, from plan to verdict.
 pub mod runner;
 pub mod world;
 
-// Who lives in the world.
+// Many runs, and what is asked of them.
+pub mod cli;
+pub mod shrink;
+pub mod sweep;
+
+// Who lives in the world, and what is done to it.
+pub mod fault;
 pub mod node;
+pub mod stranger;
 pub mod upstream;
 pub mod visitor;
 
 // What must hold, and what happened.
+pub mod event;
 pub mod oracle;
+pub mod timeline;
 pub mod trace;
 
 // Whether the judgement can fail, and whether a sweep has been everywhere.
 pub mod ledger;
 pub mod mutants;
 
+// What every ground must do alike.
+pub mod parity;
+
 // The ground.
+pub mod crew;
+pub mod engine;
+pub mod lock;
 pub mod net;
+pub mod out;
 pub mod payload;
 pub mod plan;
+pub mod watch;

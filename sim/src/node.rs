@@ -4,38 +4,47 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::A
 
 use adit::{
     backoff,
-    config::{ClientConfig, Drain, Limits, Logging, ServerConfig, UpstreamConfig},
+    config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Entropy, Env, Stop, Stopper},
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
+    pool,
     registry::{self, auth::Auth},
     role, session,
+    transport::Transport,
     wire::proof::Token,
 };
 use anyhow::Context;
 use rand::Rng;
 
 use crate::{
-    net::{HostNames, HostTasks, Net, stream::Chopper},
-    plan::Purpose,
-    trace::Recorder,
-    upstream,
+    event::Event,
+    lock::Shared,
+    net::{
+        Ailments, HostNames, HostTasks, Net,
+        habits::{Chance, Habits},
+    },
+    oracle::Oracle,
+    plan::{Purpose, knobs::Knobs, who::Who},
 };
 
-/// Where visitors connect.
+/// Where visitors of the first group connect; each further group has the next port.
 pub const PUBLIC_PORT: u16 = 8080;
+/// Where clients register.
+pub const CONTROL_PORT: u16 = 7000;
+/// Where proxy connections come in.
+pub const PROXY_PORT: u16 = 7001;
 
-const CONTROL_PORT: u16 = 7000;
-const PROXY_PORT: u16 = 7001;
-const TOKEN: &str = "a token that is long enough";
+/// The secret of everybody who belongs here.
+pub const TOKEN: &str = "a token that is long enough";
 
-/// How long a drained server waits for its sessions.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a server that could not start waits before it is started again, as a supervisor would.
+const RESTART: Duration = Duration::from_millis(500);
 
 /// One life of one node, as seen from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Boot {
     /// What it counts.
     pub metrics: Arc<Metrics>,
@@ -47,41 +56,47 @@ pub struct Boot {
     pub finished: bool,
 }
 
-/// A host that runs a node, through all of its lives.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Its name in the network.
-    pub name: String,
-    number: u64,
+/// A host that runs a node, through all of its lives. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    /// Who it is.
+    pub who: Who,
+    /// What may go wrong in its operating system.
+    pub ailments: Shared<Ailments>,
+    number: usize,
     seed: u64,
-    chop: u32,
-    recorder: Recorder,
+    knobs: Rc<Knobs>,
+    sockets: Arc<dyn Transport>,
+    addresses: Arc<BTreeMap<String, std::net::IpAddr>>,
+    oracle: Oracle,
     boots: Rc<RefCell<Vec<Boot>>>,
 }
 
-impl Host {
-    /// A host that has never booted.
-    pub fn new(name: String, number: u64, (seed, chop): (u64, u32), recorder: Recorder) -> Self {
+impl Node {
+    /// A host that has never booted; `number` is its own in the trace.
+    pub fn new(
+        (who, number): (Who, usize),
+        (seed, knobs): (u64, Rc<Knobs>),
+        sockets: Arc<dyn Transport>,
+        addresses: Arc<BTreeMap<String, std::net::IpAddr>>,
+        oracle: Oracle,
+    ) -> Self {
         Self {
-            name,
+            who,
+            ailments: Shared::default(),
             number,
             seed,
-            chop,
-            recorder,
+            knobs,
+            sockets,
+            addresses,
+            oracle,
             boots: Rc::default(),
         }
     }
 
-    /// Its latest life.
-    ///
-    /// # Panics
-    /// Before the first.
-    pub fn boot(&self) -> Boot {
-        self.boots
-            .borrow()
-            .last()
-            .cloned()
-            .expect("hosts boot when they are made")
+    /// Its latest life, if it has had one.
+    pub fn boot(&self) -> Option<Boot> {
+        self.boots.borrow().last().cloned()
     }
 
     /// All its lives, the latest last.
@@ -89,22 +104,48 @@ impl Host {
         self.boots.borrow().clone()
     }
 
+    /// Its life is over, and everybody knows.
+    pub fn bury(&self) {
+        if let Some(boot) = self.boots.borrow_mut().last_mut() {
+            boot.finished = false;
+        }
+    }
+
     /// Begins a life.
     fn begin(&self) -> Env {
         let (stopper, stop) = Stop::channel();
-        let nth = self.boots.borrow().len() as u64;
-        let life = self.number * 0x100 + nth;
-        let chopper = Chopper::new(self.chop, &mut Purpose::Chop(life).rng(self.seed));
-        let net = Net::new(self.number, self.recorder.clone(), chopper);
+        let nth = self.boots.borrow().len();
+        let life = (self.number * 0x1000 + nth) as u64;
+        let knobs = &self.knobs;
+        let rng = &mut Purpose::Habits(life).rng(self.seed);
+        let habits = Habits {
+            chop: Chance::new(knobs.chop_one_in, rng),
+            chop_to: knobs.chop_to,
+            balk: Chance::new(knobs.balk_one_in, rng),
+        };
+        let yields = Chance::new(knobs.yield_one_in, rng);
+        let net = Net::new(
+            Arc::clone(&self.sockets),
+            (self.who, self.number),
+            self.oracle.clone(),
+            habits,
+            self.ailments.clone(),
+        );
         let env = Env {
             transport: Arc::new(net.clone()),
-            resolver: Arc::new(HostNames),
-            spawner: Arc::new(HostTasks),
+            resolver: Arc::new(HostNames {
+                addresses: Arc::clone(&self.addresses),
+                ailments: self.ailments.clone(),
+            }),
+            spawner: Arc::new(HostTasks(Arc::new(yields))),
             entropy: Entropy::seeded(Purpose::Node(life).rng(self.seed).next_u64()),
             stop,
             metrics: Arc::new(Metrics::new()),
         };
-        self.recorder.event(&self.name, format_args!("boots, life {nth}"));
+        self.oracle.tell(Event::Boots {
+            host: self.who,
+            life: nth,
+        });
         self.boots.borrow_mut().push(Boot {
             metrics: Arc::clone(&env.metrics),
             net,
@@ -115,83 +156,158 @@ impl Host {
     }
 
     fn finish(&self) {
-        self.recorder.event(&self.name, "has stopped");
+        self.oracle.tell(Event::Stops {
+            host: self.who,
+            why: "as told".to_owned(),
+        });
         if let Some(boot) = self.boots.borrow_mut().last_mut() {
             boot.finished = true;
         }
     }
 
-    /// One life of the server.
-    ///
-    /// # Errors
-    /// When it cannot start.
-    pub async fn serve(self) -> anyhow::Result<()> {
-        let env = self.begin();
-        role::server::run(server_config()?, env).await?;
-        self.finish();
-        // What a process leaves behind goes when the driver crashes the host.
-        std::future::pending().await
+    /// Lives of the server, until it has stopped as it was told to.
+    pub async fn serve(self, groups: usize) {
+        loop {
+            let env = self.begin();
+            let config = server_config(&self.knobs, groups).expect("the configuration is sound");
+            match role::server::run(config, env).await {
+                Ok(()) => return self.finish(),
+                // Its supervisor tries again.
+                Err(error) => self.oracle.tell(Event::Stops {
+                    host: self.who,
+                    why: format!("{error:#}"),
+                }),
+            }
+            adit::time::sleep(RESTART).await;
+        }
     }
 
-    /// One life of a client whose upstream is the host `upstream`.
-    ///
-    /// # Errors
-    /// Never; its type is that of [`serve`](Self::serve).
-    pub async fn be_client(self, upstream: String) -> anyhow::Result<()> {
+    /// One life of a client, whatever it is called and whoever stands behind it.
+    pub async fn be_client(self, part: Part) {
         let env = self.begin();
-        role::client::run(client_config(&self.name, &upstream)?, env).await;
+        let config = client_config(&self.knobs, &part).expect("the configuration is sound");
+        role::client::run(config, env).await;
         self.finish();
-        std::future::pending().await
     }
+}
+
+/// The part that a client plays.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its client id.
+    pub id: String,
+    /// The group it serves.
+    pub group: usize,
+    /// Its service, `host:port`.
+    pub upstream: String,
+    /// Its secret.
+    pub token: String,
+}
+
+/// The name of a group.
+pub fn group_name(group: usize) -> String {
+    format!("group-{}", group + 1)
 }
 
 fn any(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
 
-fn server_config() -> anyhow::Result<ServerConfig> {
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn link_options(knobs: &Knobs) -> link::Options {
+    link::Options {
+        heartbeat: millis(knobs.heartbeat_ms),
+        missed_max: knobs.missed_max,
+        handshake_timeout: millis(knobs.handshake_timeout_ms),
+    }
+}
+
+fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
+    let session = session::Options {
+        replay: if knobs.replay_unacknowledged {
+            session::Replay::Unacknowledged
+        } else {
+            session::Replay::RefusedOnly
+        },
+        answer_timeout: millis(knobs.answer_timeout_ms),
+        start_timeout: millis(knobs.start_timeout_ms),
+        half_closed_timeout: millis(knobs.half_closed_timeout_ms),
+        ..session::Options::default()
+    };
+    let group = GroupConfig {
+        pool: pool::Options {
+            min: knobs.pool_min,
+            max: knobs.pool_max,
+        },
+        ..GroupConfig::default()
+    };
+    let mut entries = Vec::new();
+    let mut configured = BTreeMap::new();
+    for (n, port) in (0..groups).zip(PUBLIC_PORT..) {
+        let name = GroupName::new(&group_name(n))?;
+        configured.insert(name.clone(), group);
+        entries.push(entry::Options {
+            name: EntryName::new(&format!("public-{}", n + 1))?,
+            listen: any(port),
+            group: name,
+            session,
+        });
+    }
     Ok(ServerConfig {
         control: any(CONTROL_PORT),
         proxy: any(PROXY_PORT),
         proxy_advertise: None,
-        entries: vec![entry::Options {
-            name: EntryName::new("public")?,
-            listen: any(PUBLIC_PORT),
-            group: GroupName::new("default")?,
-            session: session::Options::default(),
-        }],
-        auth: Auth::single(token()?),
-        groups: BTreeMap::new(),
+        entries,
+        auth: Auth::single(token(TOKEN)?),
+        groups: configured,
         registry: registry::Options::default(),
-        link: link::Options::default(),
-        limits: Limits::default(),
+        link: link_options(knobs),
+        limits: Limits {
+            unproven: knobs.unproven_max,
+            sessions: knobs.sessions_max,
+            replay_bytes: knobs.replay_bytes,
+            waiting: knobs.waiting_max,
+            ..Limits::default()
+        },
         drain: Drain {
-            timeout: DRAIN_TIMEOUT,
+            timeout: millis(knobs.drain_timeout_ms),
             ..Drain::default()
         },
         logging: Logging::default(),
     })
 }
 
-fn client_config(name: &str, upstream: &str) -> anyhow::Result<ClientConfig> {
+fn client_config(knobs: &Knobs, part: &Part) -> anyhow::Result<ClientConfig> {
+    let group = GroupName::new(&group_name(part.group))?;
     Ok(ClientConfig {
-        client_id: ClientId::new(name)?,
-        group: GroupName::new("default")?,
-        servers: vec![format!("server:{CONTROL_PORT}")],
-        token: token()?,
+        client_id: ClientId::new(&part.id)?,
+        // Its upstream has a group of its own.
+        group: GroupName::new("nobody-s")?,
+        servers: vec![format!("{}:{CONTROL_PORT}", Who::Server)],
+        token: token(&part.token)?,
         upstreams: vec![UpstreamConfig {
             name: UpstreamName::new("main")?,
-            group: GroupName::new("default")?,
-            targets: vec![format!("{upstream}:{}", upstream::PORT)],
+            group,
+            targets: vec![part.upstream.clone()],
             connect_timeout: Duration::from_secs(1),
         }],
-        link: link::Options::default(),
-        backoff: backoff::Options::default(),
-        drain: Drain::default(),
+        link: link_options(knobs),
+        backoff: backoff::Options {
+            base: millis(knobs.backoff_base_ms),
+            cap: millis(knobs.backoff_cap_ms),
+            ..backoff::Options::default()
+        },
+        drain: Drain {
+            timeout: millis(knobs.drain_timeout_ms),
+            ..Drain::default()
+        },
         logging: Logging::default(),
     })
 }
 
-fn token() -> anyhow::Result<Token> {
-    Token::new(TOKEN).ok().context("the token is long enough")
+fn token(text: &str) -> anyhow::Result<Token> {
+    Token::new(text).ok().context("the token is long enough")
 }

@@ -10,6 +10,8 @@
 //!
 //! Each says how long its body is, so that a cut stream never looks like a finished one.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a greeting.
 pub const GREETING_LEN: usize = 16;
 /// Bytes of a request's header.
@@ -77,7 +79,8 @@ fn scramble(mut x: u64) -> u64 {
 }
 
 /// When an upstream begins to reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum When {
     /// As soon as it knows what is wanted.
     AfterHeader,
@@ -88,7 +91,7 @@ pub enum When {
 }
 
 /// What an upstream says first, to everyone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Greeting {
     /// Which upstream.
     pub upstream: u8,
@@ -116,7 +119,7 @@ impl Greeting {
 }
 
 /// What a visitor wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Request {
     /// The visitor's connection, unique in the run.
     pub connection: u64,

@@ -1,42 +1,78 @@
-//! One run: from seed to verdict.
+//! One run: from plan to verdict.
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fmt,
+    ops::AddAssign,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Once,
     time::Duration,
 };
 
+use adit::{metrics::Metrics, probe};
+
 use crate::{
-    node::Boot,
-    oracle::{Class, HEAL_MAX, Oracle, Tally, Violation},
-    plan::{CLIENTS, DURATION, Plan, VISITORS},
-    trace::Recorder,
-    world::World,
+    event::{End, Event},
+    mutants,
+    node::{Boot, Node},
+    oracle::{Class, Oracle, Violation, rest::Rest},
+    plan::{Plan, who::Who},
+    trace::{Detail, Digest, Recorder, line},
+    watch::Watch,
+    world::{EngineKind, World},
 };
 
-/// Proxy connections that a server keeps parked per client, unless told otherwise.
-const PARKED_MIN: i64 = 4;
+/// Between two looks at the world.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long after the end all books may take to agree at one moment.
-const REST_MAX: Duration = Duration::from_secs(2);
+const REST_MAX: Duration = Duration::from_secs(3);
+
+/// Events that a failure shows. More buries the cause; fewer may miss it.
+const LAST_MAX: usize = 50;
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// On which engine.
+    pub engine: EngineKind,
+    /// What to show on stdout as it happens.
+    pub detail: Detail,
+}
 
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The seed.
-    pub seed: u64,
+    /// What was run.
+    pub plan: Plan,
     /// The hash over everything that happened.
-    pub hash: u64,
-    /// How many entries it runs over.
-    pub entries: u64,
+    pub digest: Digest,
     /// Figures.
     pub tally: Tally,
-    /// When every client was registered again after the last fault, counted from its end.
+    /// How long after the healing all was well again.
     pub healed_after: Option<Duration>,
+    /// How often each kind of fault found something to do, and each mark was reached.
+    pub coverage: Coverage,
+    /// Everything worth words.
+    pub events: Vec<(Duration, Event)>,
     /// What went wrong.
     pub failure: Option<Failure>,
+    /// Real time it took.
+    pub took: Duration,
+}
+
+/// What a run has reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Kinds of fault, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Strangers' deeds, by name.
+    pub intrusions: BTreeMap<&'static str, u64>,
+    /// Marks in the product.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// How often the planted bug was passed.
+    pub planted: u64,
 }
 
 /// A run that did not hold, and what helps to see why.
@@ -44,10 +80,51 @@ pub struct Report {
 pub struct Failure {
     /// The first broken invariant.
     pub violation: Violation,
-    /// The last events before it.
-    pub events: Vec<String>,
-    /// The streams of the system under test that were open then.
-    pub streams: Vec<String>,
+    /// The sockets that were open then.
+    pub sockets: Vec<String>,
+}
+
+/// Figures of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sessions that completed.
+    pub complete: usize,
+    /// Sessions that visitors left.
+    pub left: usize,
+    /// Sessions that broke, excused by a fault.
+    pub broken: usize,
+    /// Upstream connections beyond the first that saw a visitor's bytes.
+    pub repeated: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.complete += other.complete;
+        self.left += other.left;
+        self.broken += other.broken;
+        self.repeated += other.repeated;
+    }
+}
+
+impl Report {
+    /// How much simulated time it lived: a run that fails is over there.
+    pub fn lived(&self) -> Duration {
+        let last = self.events.last().map_or(Duration::ZERO, |(at, _)| *at);
+        match self.failure {
+            Some(_) => last,
+            None => self.plan.duration(),
+        }
+    }
+
+    /// 0 fine, 2 a wrong result, 3 something did not come to its end, 4 a crash.
+    pub fn exit_code(&self) -> u8 {
+        match self.failure.as_ref().map(|failure| failure.violation.class) {
+            None => 0,
+            Some(Class::Correctness) => 2,
+            Some(Class::Liveness) => 3,
+            Some(Class::Crash) => 4,
+        }
+    }
 }
 
 impl fmt::Display for Report {
@@ -57,39 +134,36 @@ impl fmt::Display for Report {
             left,
             broken,
             repeated,
-            bytes,
         } = self.tally;
+        let Plan { scenario, seed, .. } = &self.plan;
+        let Digest {
+            hash,
+            entries,
+            packets,
+        } = self.digest;
         write!(
             f,
-            "smoke seed {} hash {:016x} entries {} complete {complete} left {left} broken {broken} repeated \
-             {repeated} bytes {bytes} healed {:?}",
-            self.seed,
-            self.hash,
-            self.entries,
-            self.healed_after.unwrap_or_default()
+            "{scenario} seed {seed} hash {hash:016x} entries {entries} packets {packets} complete {complete} \
+             left {left} broken {broken} repeated {repeated}"
         )?;
-        let Some(Failure {
-            violation,
-            events,
-            streams,
-        }) = &self.failure
-        else {
+        if let Some(after) = self.healed_after {
+            write!(f, " healed {:.1} s", after.as_secs_f64())?;
+        }
+        let Some(Failure { violation, sockets }) = &self.failure else {
             return Ok(());
         };
-        writeln!(f, "\nFAILED: seed {}: {violation}", self.seed)?;
-        writeln!(f, "the last {} events:", events.len())?;
-        for event in events {
-            writeln!(f, "  {event}")?;
+        writeln!(f, "\nFAILED: {scenario} seed {seed}: {violation}")?;
+        writeln!(f, "knobs: {}", self.plan.knobs)?;
+        let last = &self.events[self.events.len().saturating_sub(LAST_MAX)..];
+        writeln!(f, "the last {} events:", last.len())?;
+        for (at, event) in last {
+            writeln!(f, "  {}", line(*at, event))?;
         }
-        writeln!(f, "open streams:")?;
-        for stream in streams {
-            writeln!(f, "  {stream}")?;
+        write!(f, "open sockets:")?;
+        for socket in sockets {
+            write!(f, "\n  {socket}")?;
         }
-        write!(
-            f,
-            "replay: cargo run -p adit-sim -- run smoke --seed {} --trace",
-            self.seed
-        )
+        Ok(())
     }
 }
 
@@ -116,154 +190,217 @@ fn keep_panics() {
     });
 }
 
-/// Runs the scenario `smoke` under `seed`; `print` shows each event on stdout.
-pub fn smoke(seed: u64, print: bool) -> Report {
+/// Runs `plan`.
+pub fn run(plan: &Plan, options: Options) -> Report {
     keep_panics();
     PANICKED.with_borrow_mut(|panicked| *panicked = None);
     RUNNING.with_borrow_mut(|running| *running = true);
-    let recorder = Recorder::new(print);
-    let oracle = Oracle::new(recorder.clone());
-    let ran = catch_unwind(AssertUnwindSafe(|| run(Plan::smoke(seed), &recorder, &oracle)));
+    let watch = Watch::start();
+    let recorder = Recorder::new(options.detail);
+    let oracle = Oracle::new(plan.clone(), options.engine.can_reset(), recorder.clone());
+    probe::plant(plan.planted.as_deref().and_then(mutants::table::name));
+    probe::take_marks();
+    let ran = catch_unwind(AssertUnwindSafe(|| live(plan, options.engine, &oracle)));
     RUNNING.with_borrow_mut(|running| *running = false);
-    let crash = |what| Violation {
+    // A panic anywhere fails the run, even one that some task swallowed.
+    let panicked = PANICKED.with_borrow_mut(Option::take);
+    let panicked = panicked.or(ran.is_err().then(|| "a panic without words".to_owned()));
+    let crash = panicked.map(|what| Violation {
         invariant: 21,
         class: Class::Crash,
         what,
-    };
-    // A panic anywhere fails the run, even one that some task swallowed.
-    let panicked = PANICKED.with_borrow_mut(Option::take);
-    let (healed_after, error) = match ran {
-        Ok(Ok(healed_after)) => (healed_after, None),
-        Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(_) => (None, Some("a panic without words".to_owned())),
-    };
-    let violation = panicked.or(error).map(crash).or_else(|| oracle.verdict());
-    let (hash, entries) = recorder.digest();
-    let streams = oracle.streams_at_verdict();
+    });
+    let (healed_after, sockets) = ran.unwrap_or_default();
+    let events = recorder.events();
     Report {
-        seed,
-        hash,
-        entries,
-        tally: oracle.tally(),
+        plan: plan.clone(),
+        digest: recorder.digest(),
+        tally: tally(&oracle),
         healed_after,
-        failure: violation.map(|violation| Failure {
-            violation,
-            events: recorder.last(),
-            streams,
-        }),
+        coverage: coverage(plan, &events),
+        events,
+        failure: crash
+            .or_else(|| oracle.verdict())
+            .map(|violation| Failure { violation, sockets }),
+        took: watch.elapsed(),
     }
 }
 
-/// Runs `plan` to its end, or to the first broken invariant.
-fn run(plan: Plan, recorder: &Recorder, oracle: &Oracle) -> turmoil::Result<Option<Duration>> {
-    let faults_end = plan.faults_end();
-    recorder.event(
-        "plan",
-        format_args!(
-            "latency {:?}, chop {}, {:?}",
-            plan.latency, plan.chop, plan.faults
-        ),
-    );
-    let mut world = World::new(plan, recorder.clone(), oracle.clone());
+fn tally(oracle: &Oracle) -> Tally {
+    oracle.read(|model| {
+        let ended = |how: fn(&End) -> bool| {
+            let all = model.sessions.values();
+            all.filter(|session| session.ended.as_ref().is_some_and(|(_, end)| how(end)))
+                .count()
+        };
+        Tally {
+            complete: ended(|end| *end == End::Complete),
+            left: ended(|end| *end == End::Left),
+            broken: ended(|end| matches!(end, End::Broken(_))),
+            repeated: model
+                .sessions
+                .values()
+                .map(|session| session.seen_by.len().saturating_sub(1))
+                .sum(),
+        }
+    })
+}
+
+fn coverage(plan: &Plan, events: &[(Duration, Event)]) -> Coverage {
+    let mut coverage = Coverage {
+        marks: probe::take_marks(),
+        planted: probe::hits(),
+        ..Coverage::default()
+    };
+    for (_, event) in events {
+        match event {
+            Event::FaultBegins { nth, .. } => {
+                *coverage.faults.entry(plan.faults[*nth].act.name()).or_default() += 1;
+            }
+            Event::FaultMisses { nth, .. } => {
+                *coverage.faults.entry(plan.faults[*nth].act.name()).or_default() -= 1;
+            }
+            Event::Intrudes {
+                stranger: Who::Stranger(n),
+                what,
+            } if what.starts_with("begins") => {
+                *coverage
+                    .intrusions
+                    .entry(plan.strangers[*n].deed.name())
+                    .or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+    coverage
+}
+
+/// Lives a plan to its end, or to the first broken invariant: says when it was healed, and which sockets were
+/// open when something broke.
+fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, Vec<String>) {
+    let mut world = World::new(plan, engine, oracle.clone());
+    let (duration, heal) = (plan.duration(), Duration::from_millis(plan.heal_ms));
+    let expected = plan.registered().len();
+    let noticed = heal + Duration::from_millis(plan.knobs.detection_ms()) + Duration::from_secs(2);
     let mut registered = 0;
-    let mut healed_after = None;
+    let (mut started, mut healing, mut healed_after) = (false, false, None);
+    let mut failed_before = 0;
+    let mut next = LOOK;
     loop {
-        let now = world.step()?;
-        if world.registered() != registered {
-            registered = world.registered();
-            recorder.event("server", format_args!("{registered} clients registered"));
-        }
-        if now > faults_end && registered == CLIENTS && healed_after.is_none() {
-            healed_after = Some(now - faults_end);
-        }
-        if now > faults_end + HEAL_MAX && healed_after.is_none() {
-            let what =
-                format!("{registered} of {CLIENTS} clients registered {HEAL_MAX:?} after the last fault");
-            oracle.violate(25, Class::Liveness, what);
-        }
+        let now = world.run_until(next);
         if oracle.verdict().is_some() {
-            return Ok(healed_after);
+            return (healed_after, world.sockets());
         }
-        if now < DURATION {
+        if now < next {
+            continue;
+        }
+        next = now + LOOK;
+        world.reap();
+        let sight = world.sight();
+        if sight.registered != registered {
+            registered = sight.registered;
+            oracle.tell(Event::Registered { clients: registered });
+        }
+        if !started && registered == plan.clients.len() {
+            started = true;
+            oracle.tell(Event::Phase { name: "started" });
+        }
+        if !healing && now >= heal {
+            healing = true;
+            oracle.tell(Event::Phase { name: "liveness" });
+        }
+        // Not before what is dead but looks alive has been noticed.
+        if now >= noticed && healed_after.is_none() && registered == expected {
+            healed_after = Some(now - heal);
+            failed_before = tries_failed(&world);
+            oracle.tell(Event::Phase { name: "converged" });
+        }
+        oracle.look(sight);
+        if oracle.verdict().is_some() {
+            return (healed_after, world.sockets());
+        }
+        if now < duration {
             continue;
         }
         // A parked connection may be retired at any moment; rest is when all books agree at one of them.
-        let unrest = unrest(&world, oracle);
-        if unrest.is_empty() || now >= DURATION + REST_MAX {
-            for (invariant, class, what) in unrest {
-                oracle.violate(invariant, class, what);
-            }
-            let boots = world.server().boots();
-            oracle.handle_rest(
-                boots
-                    .iter()
-                    .map(|boot| boot.metrics.replays_ambiguous.get())
-                    .sum(),
-            );
-            return Ok(healed_after);
+        let rest = rest(&world, plan, failed_before);
+        if !oracle.unrest(&rest) || now >= duration + REST_MAX {
+            oracle.rest(&rest);
+            return (healed_after, world.sockets());
         }
     }
 }
 
-/// What does not hold although everybody has gone home.
-fn unrest(world: &World, oracle: &Oracle) -> Vec<(u8, Class, String)> {
-    let mut problems = Vec::new();
-    let mut check = |holds: bool, invariant, class, what: String| {
-        if !holds {
-            problems.push((invariant, class, what));
-        }
+/// What there is when everybody has gone home.
+fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
+    let Some(server) = world.node(Who::Server) else {
+        return Rest::default();
     };
-    let open = oracle.open();
-    let done = world.visitors_done() == VISITORS;
-    check(
-        open == 0 && done,
-        28,
-        Class::Liveness,
-        format!("{open} sessions have not ended"),
-    );
-    let registered = world.registered();
-    let what = format!("{registered} of {CLIENTS} clients registered at the end");
-    check(registered == CLIENTS, 25, Class::Liveness, what);
-    let Boot { metrics, net, .. } = world.server().boot();
-    let (parked, clients) = (metrics.pool_parked.get(), CLIENTS as i64);
-    let wanted = PARKED_MIN * clients;
-    let what = format!("{parked} proxy connections parked, {wanted} wanted");
-    check(parked >= wanted, 26, Class::Liveness, what);
-    let at_clients = world
-        .clients()
+    let boots = server.boots();
+    let Some(last) = boots.last() else {
+        return Rest::default();
+    };
+    let (metrics, expected) = (&last.metrics, plan.registered());
+    let parked = metrics.pool_parked.get();
+    let clients = expected.len() as i64;
+    let nodes = expected
         .iter()
-        .map(|client| client.boot().net.open())
-        .sum();
+        .filter_map(|n| world.node(Who::Client(*n))?.boot());
+    let at_clients: i64 = nodes.map(|boot| boot.net.open()).sum();
+    let at_upstreams: usize = plan.core().iter().map(|n| world.upstreams()[*n].open()).sum();
     let baseline = [
         ("sessions", metrics.sessions.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
-        ("streams at the server", net.open(), clients + parked),
+        ("streams at the server", last.net.open(), clients + parked),
         ("streams at the clients", at_clients, clients + parked),
-        (
-            "connections at the upstreams",
-            world.open_at_upstreams() as i64,
-            0,
-        ),
+        ("connections at the upstreams", at_upstreams as i64, 0),
     ];
-    for (what, is, expected) in baseline {
-        let what = format!("{is} {what} at rest, expected {expected}");
-        check(is == expected, 23, Class::Correctness, what);
+    Rest {
+        done: (world.done(), plan.visitors.len() + plan.strangers.len()),
+        registered: (
+            usize::try_from(metrics.clients.get()).unwrap_or(0),
+            expected.len(),
+        ),
+        parked,
+        parked_min: i64::try_from(plan.knobs.pool_min.min(plan.knobs.pool_max) * expected.len())
+            .unwrap_or(i64::MAX),
+        baseline: baseline
+            .map(|(what, is, should)| (what.to_owned(), is, should))
+            .to_vec(),
+        books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
+        replays_ambiguous: boots
+            .iter()
+            .map(|boot| boot.metrics.replays_ambiguous.get())
+            .sum(),
+        violations: all_boots(world, plan)
+            .iter()
+            .map(|boot| boot.metrics.violations.get())
+            .sum(),
+        tries_failed: tries_failed(world).saturating_sub(failed_before),
+        visitors: boots.iter().map(|boot| boot.metrics.visitors.get()).sum(),
     }
-    let (visitors, outcomes) = (metrics.visitors.get(), outcomes(&metrics));
-    let what = format!("{visitors} visitors were accepted, {outcomes} sessions have an outcome");
-    check(visitors == outcomes, 24, Class::Correctness, what);
-    problems
 }
 
-/// The sum over all outcomes that a node counted.
-fn outcomes(metrics: &adit::metrics::Metrics) -> u64 {
+fn all_boots(world: &World, plan: &Plan) -> Vec<Boot> {
+    let nodes = plan.hosts().into_iter().filter_map(|who| world.node(who));
+    nodes.flat_map(Node::boots).collect()
+}
+
+/// How many tries the last server has seen fail.
+fn tries_failed(world: &World) -> u64 {
+    let boot = world.node(Who::Server).and_then(Node::boot);
+    boot.map_or(0, |boot| sum(&boot.metrics, "tries_failed"))
+}
+
+/// The sum over all reasons of a family that a node counted.
+fn sum(metrics: &Metrics, family: &str) -> u64 {
     let mut text = String::new();
     if prometheus_client::encoding::text::encode(&mut text, metrics.registry()).is_err() {
         return 0;
     }
     text.lines()
-        .filter(|line| line.starts_with("adit_session_outcomes_total{"))
+        .filter(|line| line.starts_with(&format!("adit_{family}_total{{")))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
 }

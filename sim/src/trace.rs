@@ -1,22 +1,10 @@
-//! What happened, as a hash over everything and the last events in words.
+//! What happened, as a hash over everything and a list of what is worth words.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt::Display,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-/// Events kept for a failure report. More buries the cause; fewer may miss it.
-const LAST_MAX: usize = 50;
+use crate::{event::Event, lock::Shared, out::say};
 
-// Every simulated host runs on the simulation's one thread, so the lock is never contended and its order is
-// the simulation's own. It is a lock only because the seams of the system under test ask for `Send`.
-#[allow(clippy::disallowed_types, reason = "see above")]
-type Lock<T> = std::sync::Mutex<T>;
-
-/// What a stream did.
+/// What a stream of the system under test did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Connected by this host.
@@ -39,15 +27,26 @@ pub enum Move {
     Closed,
 }
 
+/// How much of a trace is shown on stdout as it happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What is worth words.
+    Events,
+    /// Every entry of the hash: two traces that differ are compared line by line.
+    Everything,
+}
+
 #[derive(Debug, Default)]
 struct Trace {
     hash: u64,
     entries: u64,
+    packets: u64,
     now: Duration,
-    last: VecDeque<String>,
-    /// Streams of the system under test that are open, and what each did last.
-    open: BTreeMap<(u64, u16, SocketAddr), (Duration, Move)>,
-    print: bool,
+    events: Vec<(Duration, Event)>,
+    detail: Detail,
 }
 
 impl Trace {
@@ -64,96 +63,116 @@ impl Trace {
         }
         self.mix(bytes.len() as u64);
     }
+
+    fn mix_now(&mut self, now: Duration) {
+        self.mix(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+        self.entries += 1;
+    }
 }
 
 /// Where everybody writes down what happens. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Lock<Trace>>);
+pub struct Recorder(Shared<Trace>);
+
+/// The hash of a run, and how much it runs over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    /// Over everything that happened, in order.
+    pub hash: u64,
+    /// Packets, moves and events.
+    pub entries: u64,
+    /// Packets alone.
+    pub packets: u64,
+}
 
 impl Recorder {
-    /// An empty trace; `print` shows each event on stdout as it happens.
-    pub fn new(print: bool) -> Self {
-        let trace = Trace {
-            print,
+    /// An empty trace; `detail` says what is shown of it.
+    pub fn new(detail: Detail) -> Self {
+        Self(Shared::new(Trace {
+            detail,
             ..Trace::default()
-        };
-        Self(Arc::new(Lock::new(trace)))
+        }))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Trace) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-    }
-
-    /// The simulated time of what follows. Told by the driver, not read from a clock, so that a drop
+    /// The simulated time of what follows. Told by the engine, not read from a clock, so that a drop
     /// outside any runtime is stamped too.
     pub fn set_now(&self, now: Duration) {
-        self.with(|trace| trace.now = now);
+        self.0.with(|trace| trace.now = now);
     }
 
     /// The simulated time.
     pub fn now(&self) -> Duration {
-        self.with(|trace| trace.now)
+        self.0.with(|trace| trace.now)
     }
 
-    /// An event worth words: hashed, and kept among the last.
-    pub fn event(&self, host: &str, what: impl Display) {
-        self.with(|trace| {
-            let line = format!("{:>9.3}s {host:<10} {what}", trace.now.as_secs_f64());
-            trace.mix_bytes(line.as_bytes());
-            trace.entries += 1;
-            if trace.print {
-                println!("{line}");
+    /// Something worth words.
+    pub fn event(&self, event: Event) {
+        self.0.with(|trace| {
+            let now = trace.now;
+            let words = event.to_string();
+            trace.mix_now(now);
+            trace.mix_bytes(words.as_bytes());
+            if trace.detail >= Detail::Events {
+                say(line(now, &words));
             }
-            if trace.last.len() == LAST_MAX {
-                trace.last.pop_front();
-            }
-            trace.last.push_back(line);
+            trace.events.push((now, event));
         });
     }
 
-    /// One operation on a stream of the system under test: hashed only.
-    pub fn moved(&self, host: u64, what: Move, (local, peer): (u16, SocketAddr), bytes: usize) {
-        self.with(|trace| {
-            let now = u64::try_from(trace.now.as_micros()).unwrap_or(u64::MAX);
+    /// A packet is sent from one host to another, between two ports: its payload's length and its flags.
+    pub fn packet(&self, now: Duration, hosts: (usize, usize), ports: (u16, u16), (len, flags): (usize, u8)) {
+        self.0.with(|trace| {
+            trace.mix_now(now);
+            trace.mix(
+                ((hosts.0 as u64) << 48)
+                    | ((hosts.1 as u64) << 32)
+                    | (u64::from(ports.0) << 16)
+                    | u64::from(ports.1),
+            );
+            trace.mix(((len as u64) << 8) | u64::from(flags));
+            trace.packets += 1;
+            if trace.detail == Detail::Everything {
+                let words = format_args!("packet {hosts:?} {ports:?} {len} bytes, flags {flags:04b}");
+                say(line(now, words));
+            }
+        });
+    }
+
+    /// One operation on a stream of the system under test.
+    pub fn moved(&self, host: usize, what: Move, (local, peer): (u64, SocketAddr), bytes: usize) {
+        self.0.with(|trace| {
+            let now = trace.now;
             let address = match peer {
                 SocketAddr::V4(v4) => u64::from(v4.ip().to_bits()),
                 SocketAddr::V6(v6) => v6.ip().to_bits() as u64,
             };
-            trace.mix(now);
-            trace.mix((host << 8) | what as u64);
-            trace.mix((address << 32) | (u64::from(local) << 16) | u64::from(peer.port()));
-            trace.mix(bytes as u64);
-            trace.entries += 1;
-            let stream = (host, local, peer);
-            if what == Move::Closed {
-                trace.open.remove(&stream);
-            } else {
-                trace.open.insert(stream, (trace.now, what));
+            trace.mix_now(now);
+            trace.mix(((host as u64) << 8) | what as u64);
+            trace.mix((address << 16) | u64::from(peer.port()));
+            trace.mix((local << 32) | bytes as u64);
+            if trace.detail == Detail::Everything {
+                let words = format_args!("host {host} stream {local} to {peer}: {what:?} {bytes}");
+                say(line(now, words));
             }
         });
     }
 
-    /// The hash over everything so far, and over how many entries it runs.
-    pub fn digest(&self) -> (u64, u64) {
-        self.with(|trace| (trace.hash, trace.entries))
-    }
-
-    /// The streams of the system under test that are open, in words.
-    pub fn open_streams(&self) -> Vec<String> {
-        self.with(|trace| {
-            let open = trace.open.iter();
-            open.map(|((host, local, peer), (at, what))| {
-                format!(
-                    "host {host} port {local} to {peer}: last {what:?} at {:.3}s",
-                    at.as_secs_f64()
-                )
-            })
-            .collect()
+    /// The hash so far.
+    pub fn digest(&self) -> Digest {
+        self.0.with(|trace| Digest {
+            hash: trace.hash,
+            entries: trace.entries,
+            packets: trace.packets,
         })
     }
 
-    /// The last events, oldest first.
-    pub fn last(&self) -> Vec<String> {
-        self.with(|trace| trace.last.iter().cloned().collect())
+    /// Everything that was worth words, oldest first.
+    pub fn events(&self) -> Vec<(Duration, Event)> {
+        self.0.with(|trace| trace.events.clone())
     }
+}
+
+/// An event as a line of the trace.
+pub fn line(at: Duration, what: impl std::fmt::Display) -> String {
+    format!("{:>9.3}s {what}", at.as_secs_f64())
 }

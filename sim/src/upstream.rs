@@ -1,20 +1,20 @@
-//! An upstream: greets everyone, takes a request, checks each byte, replies as asked.
+//! An upstream: greets everyone, takes a request, checks each byte, replies as asked. When it is not itself
+//! it refuses, closes, hangs or answers by halves.
 
-use std::{cell::Cell, io, net::Ipv4Addr, rc::Rc, time::Duration};
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use adit::transport::{Listener, Stream, Transport};
+use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::watch,
-};
-use turmoil::net::{
-    TcpListener, TcpStream,
-    tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
 use crate::{
-    oracle::{Class, Oracle},
+    event::{Event, Oddity},
+    oracle::Oracle,
     payload::{Body, Direction, Greeting, REQUEST_LEN, Reply, Request, When},
-    trace::Recorder,
+    plan::{Millis, who::Who},
 };
 
 /// Where every upstream listens.
@@ -23,19 +23,44 @@ pub const PORT: u16 = 3000;
 /// Bytes moved at once.
 const CHUNK_LEN: usize = 16 * 1024;
 
-/// One upstream host.
-#[derive(Clone, Debug)]
+/// How an upstream feels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mood {
+    /// As it should.
+    Well,
+    /// Nobody listens.
+    Refuses,
+    /// Accepts, and closes.
+    ClosesAtOnce,
+    /// Accepts, and never says a word.
+    Hangs,
+    /// Closes after half of the reply.
+    AnswersHalf,
+    /// Listens for a while, then does not, and so on.
+    Flaps {
+        /// So long each.
+        half_period_ms: Millis,
+    },
+}
+
+/// One upstream host. Cheap to clone.
+#[derive(Clone)]
 pub struct Upstream {
-    /// Its number.
-    pub index: usize,
-    /// Its host's name.
-    pub name: String,
-    /// Connections open right now.
-    pub open: Rc<Cell<usize>>,
-    /// The judge.
-    pub oracle: Oracle,
-    /// The trace.
-    pub recorder: Recorder,
+    index: usize,
+    sockets: Arc<dyn Transport>,
+    oracle: Oracle,
+    mood: watch::Sender<Mood>,
+    open: Rc<Cell<usize>>,
+    serial: Rc<Cell<u64>>,
+}
+
+/// How far a request's body has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    got: u64,
+    clean: bool,
+    ended: bool,
 }
 
 /// How far a request has come.
@@ -47,58 +72,147 @@ enum Stage {
 }
 
 impl Upstream {
+    /// The upstream of that number, feeling well.
+    pub fn new(index: usize, sockets: Arc<dyn Transport>, oracle: Oracle) -> Self {
+        Self {
+            index,
+            sockets,
+            oracle,
+            mood: watch::channel(Mood::Well).0,
+            open: Rc::default(),
+            serial: Rc::new(Cell::new((index as u64 + 1) << 32)),
+        }
+    }
+
+    /// Who it is.
+    pub fn who(&self) -> Who {
+        Who::Upstream(self.index)
+    }
+
+    /// Changes how it feels.
+    pub fn set_mood(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// Connections open right now.
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
     /// Serves for ever.
-    ///
-    /// # Errors
-    /// When it cannot listen.
-    pub async fn run(self) -> io::Result<()> {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
-        let mut serial = (self.index as u64) << 32;
+    pub async fn run(self) {
+        let mut mood = self.mood.subscribe();
+        loop {
+            let now = *mood.borrow_and_update();
+            match now {
+                Mood::Refuses => drop(mood.changed().await),
+                Mood::Flaps { half_period_ms } => {
+                    let half = Duration::from_millis(half_period_ms);
+                    tokio::select! {
+                        biased;
+                        _ = mood.changed() => continue,
+                        () = adit::time::sleep(half) => {}
+                    }
+                    tokio::select! {
+                        biased;
+                        _ = mood.changed() => {}
+                        _ = adit::time::within(half, self.accept()) => {}
+                    }
+                }
+                _ => tokio::select! {
+                    biased;
+                    // Only these two want the listener gone.
+                    _ = mood.wait_for(|mood| matches!(mood, Mood::Refuses | Mood::Flaps { .. })) => {}
+                    _ = self.accept() => {}
+                },
+            }
+        }
+    }
+
+    /// Accepts until it is dropped.
+    async fn accept(&self) -> io::Result<()> {
+        let local = SocketAddr::from(([0, 0, 0, 0], PORT));
+        let mut listener: Box<dyn Listener> = loop {
+            match self.sockets.listen(local).await {
+                Ok(listener) => break listener,
+                // What the last listener left behind is still being cleared away.
+                Err(_) => adit::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
         loop {
             let (stream, _) = listener.accept().await?;
-            serial += 1;
-            let (upstream, open) = (self.clone(), Open::count(&self.open));
-            self.oracle
-                .handle_accepted(self.recorder.now(), serial, self.index);
+            self.serial.set(self.serial.get() + 1);
+            let (serial, mood) = (self.serial.get(), *self.mood.borrow());
+            let upstream = self.clone();
+            self.oracle.tell(Event::Accepts {
+                upstream: self.who(),
+                serial,
+            });
+            let open = Open::count(&self.open);
             tokio::task::spawn_local(async move {
-                let result = upstream.serve(stream, serial).await;
-                let note = result.map_or_else(|error| error.kind().to_string(), |done| done.to_owned());
-                upstream.recorder.event(
-                    &upstream.name,
-                    format_args!("connection {serial:#x} ends: {note}"),
-                );
+                let mut progress = Progress::default();
+                let result = upstream.serve(stream, serial, mood, &mut progress).await;
+                let note = result.map_or_else(|error| error.kind().to_string(), str::to_owned);
+                let Progress { got, clean, ended } = progress;
+                upstream.oracle.tell(Event::Served {
+                    upstream: upstream.who(),
+                    serial,
+                    got,
+                    clean,
+                    ended,
+                    note,
+                });
                 drop(open);
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, serial: u64) -> io::Result<&'static str> {
-        let (mut read, mut write) = stream.into_split();
+    async fn serve(
+        &self,
+        stream: Box<dyn Stream>,
+        serial: u64,
+        mood: Mood,
+        progress: &mut Progress,
+    ) -> io::Result<&'static str> {
+        match mood {
+            Mood::ClosesAtOnce => return Ok("closed at once"),
+            Mood::Hangs => {
+                let mut changed = self.mood.subscribe();
+                // Until it feels better; then the connection is dropped.
+                let _ = changed.wait_for(|now| *now != Mood::Hangs).await;
+                return Ok("hung");
+            }
+            _ => {}
+        }
+        let (mut read, mut write) = tokio::io::split(stream);
         let upstream = u8::try_from(self.index).expect("upstreams are few");
         write.write_all(&Greeting { upstream, serial }.encode()).await?;
         let mut header = [0; REQUEST_LEN];
         if let Err(error) = read.read_exact(&mut header).await {
             return match error.kind() {
-                io::ErrorKind::UnexpectedEof => Ok("no request"),
+                io::ErrorKind::UnexpectedEof => {
+                    progress.ended = true;
+                    Ok("no request")
+                }
                 _ => Err(error),
             };
         }
         let Some(request) = Request::decode(&header) else {
-            let what =
-                format!("upstream connection {serial:#x} begins with bytes that are no request: {header:?}");
-            self.oracle.violate(1, Class::Correctness, what);
+            self.oracle.tell(Event::Odd {
+                place: self.who(),
+                session: None,
+                what: Oddity::NoRequest(header.to_vec()),
+            });
             return Ok("garbage");
         };
-        self.oracle.handle_header(serial, request);
-        self.recorder.event(
-            &self.name,
-            format_args!(
-                "connection {serial:#x} has session {}, {} bytes to come",
-                request.connection, request.len
-            ),
-        );
+        self.oracle.tell(Event::Requested {
+            upstream: self.who(),
+            serial,
+            request,
+        });
         let (stage, mut reached) = watch::channel(Stage::Header);
-        let mut take = std::pin::pin!(self.take(read, &request, serial, stage));
+        let mut take = std::pin::pin!(self.take(read, &request, stage, progress));
+        let half = mood == Mood::AnswersHalf;
         let mut reply = std::pin::pin!(async {
             let wanted = match request.when {
                 When::AfterHeader => Stage::Header,
@@ -106,7 +220,7 @@ impl Upstream {
                 When::AfterEof => Stage::Eof,
             };
             let _ = reached.wait_for(|stage| *stage >= wanted).await;
-            reply(write, &request, serial).await
+            reply(write, &request, serial, half).await
         });
         let mut replied = false;
         loop {
@@ -120,7 +234,9 @@ impl Upstream {
                     return Ok(taken);
                 }
                 done = &mut reply, if !replied => {
-                    done?;
+                    if done? == Replied::Half {
+                        return Ok("half a reply");
+                    }
                     replied = true;
                 }
             }
@@ -130,12 +246,20 @@ impl Upstream {
     /// Reads and checks the body up to the visitor's end.
     async fn take(
         &self,
-        mut read: OwnedReadHalf,
+        mut read: ReadHalf<Box<dyn Stream>>,
         request: &Request,
-        serial: u64,
         stage: watch::Sender<Stage>,
+        progress: &mut Progress,
     ) -> io::Result<&'static str> {
         let body = Body::new(request.connection, Direction::Up);
+        let odd = |what| {
+            let session = Some(request.connection);
+            self.oracle.tell(Event::Odd {
+                place: self.who(),
+                session,
+                what,
+            });
+        };
         let mut buffer = vec![0; CHUNK_LEN];
         let mut got = 0;
         loop {
@@ -143,37 +267,43 @@ impl Upstream {
                 stage.send_replace(Stage::Request);
             }
             let n = read.read(&mut buffer).await?;
+            progress.ended |= n == 0;
             if n == 0 && got < request.len {
                 return Ok("cut short");
             }
             if n == 0 {
-                self.oracle.handle_clean_end(serial);
+                progress.clean = true;
                 stage.send_replace(Stage::Eof);
                 return Ok("complete");
             }
-            let session = request.connection;
             if let Some(at) = body.mismatch(got, &buffer[..n]) {
-                let what = format!("upstream connection {serial:#x}, session {session}: byte {at} is wrong");
-                self.oracle.violate(1, Class::Correctness, what);
+                odd(Oddity::WrongByte { at });
                 return Ok("wrong byte");
             }
             got += n as u64;
-            self.oracle.handle_checked(n);
-            self.oracle.handle_body(serial, got);
+            progress.got = got;
             if got > request.len {
-                let what = format!(
-                    "upstream connection {serial:#x}, session {session}: {got} of {} bytes",
-                    request.len
-                );
-                self.oracle.violate(2, Class::Correctness, what);
+                odd(Oddity::TooMuch { got, of: request.len });
                 return Ok("too many bytes");
             }
         }
     }
 }
 
-async fn reply(mut write: OwnedWriteHalf, request: &Request, serial: u64) -> io::Result<()> {
-    tokio::time::sleep(Duration::from_millis(request.delay_ms)).await;
+/// How a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replied {
+    Whole,
+    Half,
+}
+
+async fn reply(
+    mut write: WriteHalf<Box<dyn Stream>>,
+    request: &Request,
+    serial: u64,
+    half: bool,
+) -> io::Result<Replied> {
+    adit::time::sleep(Duration::from_millis(request.delay_ms)).await;
     let connection = request.connection;
     let header = Reply {
         serial,
@@ -183,25 +313,32 @@ async fn reply(mut write: OwnedWriteHalf, request: &Request, serial: u64) -> io:
     write.write_all(&header.encode()).await?;
     let body = Body::new(connection, Direction::Down);
     let mut buffer = vec![0; CHUNK_LEN];
+    let to_send = if half {
+        request.reply_len / 2
+    } else {
+        request.reply_len
+    };
     let mut sent = 0;
-    while sent < request.reply_len {
-        let n = usize::try_from(request.reply_len - sent)
+    while sent < to_send {
+        let n = usize::try_from(to_send - sent)
             .unwrap_or(usize::MAX)
             .min(CHUNK_LEN);
         body.fill(sent, &mut buffer[..n]);
         write.write_all(&buffer[..n]).await?;
         sent += n as u64;
     }
-    write.shutdown().await
+    if half {
+        return Ok(Replied::Half);
+    }
+    write.shutdown().await?;
+    Ok(Replied::Whole)
 }
 
 /// Counts a connection while it lives.
-#[derive(Debug)]
-pub struct Open(Rc<Cell<usize>>);
+struct Open(Rc<Cell<usize>>);
 
 impl Open {
-    /// One more in `count`.
-    pub fn count(count: &Rc<Cell<usize>>) -> Self {
+    fn count(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
         Self(Rc::clone(count))
     }

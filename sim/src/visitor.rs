@@ -1,44 +1,54 @@
 //! A visitor: opens one session after another and checks each byte of every reply.
 
-use std::{cell::Cell, io, net::SocketAddr, rc::Rc};
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
+use adit::transport::Transport;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::watch,
 };
-use turmoil::net::{
-    TcpStream,
-    tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
 
 use crate::{
+    event::{End, Event, Oddity},
+    net::hands::Hand,
     node::PUBLIC_PORT,
-    oracle::{Class, Oracle},
+    oracle::Oracle,
     payload::{Body, Direction, GREETING_LEN, Greeting, REPLY_LEN, Reply, Request},
-    plan::{LAST_VISIT, Manner, Visit},
-    trace::Recorder,
+    plan::{Manner, Visit, who::Who},
 };
 
 /// Bytes read at once.
 const CHUNK_LEN: usize = 16 * 1024;
 
-/// One visitor host.
-#[derive(Clone, Debug)]
+/// How long a visitor stays at most. Longer than anything that is well takes; a session that lasts so long
+/// hangs, and the oracle has said so before.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One visitor host. Cheap to clone.
+#[derive(Clone)]
 pub struct Visitor {
-    /// Its host's name.
-    pub name: String,
+    /// Who it is.
+    pub who: Who,
     /// What it does.
     pub visits: Rc<Vec<Visit>>,
+    /// It begins nothing between these.
+    pub quiet: (Duration, Duration),
+    /// It does not begin anything later.
+    pub last_visit: Duration,
     /// The number of the next session of the run.
     pub next: Rc<Cell<u64>>,
+    /// Where the server is.
+    pub server: std::net::IpAddr,
+    /// Its sockets.
+    pub sockets: Arc<dyn Transport>,
     /// The judge.
     pub oracle: Oracle,
-    /// The trace.
-    pub recorder: Recorder,
 }
 
 /// How a session ended, when it did not end whole.
 enum Short {
+    /// Cut, with an end that looks clean.
+    Cut(String),
     /// Visibly broken.
     Broken(String),
     /// As planned.
@@ -55,110 +65,110 @@ impl Visitor {
     /// Does its visits, as many as there is time for.
     pub async fn run(self) {
         for visit in self.visits.iter() {
-            tokio::time::sleep(visit.pause).await;
-            if self.recorder.now() >= LAST_VISIT {
+            adit::time::sleep(Duration::from_millis(visit.pause_ms)).await;
+            let (from, to) = self.quiet;
+            if (from..to).contains(&self.oracle.now()) {
+                adit::time::sleep(to - self.oracle.now()).await;
+            }
+            if self.oracle.now() >= self.last_visit {
                 return;
             }
-            let id = self.next.replace(self.next.get() + 1);
-            self.oracle.handle_opened(self.recorder.now(), id, *visit);
-            self.recorder.event(
-                &self.name,
-                format_args!(
-                    "session {id} opens: {:?}, {} up, {} down",
-                    visit.manner, visit.len, visit.reply_len
-                ),
-            );
-            match self.visit(id, visit).await {
-                Ok(()) => {
-                    self.recorder
-                        .event(&self.name, format_args!("session {id} complete"));
-                    self.oracle.handle_complete(id);
-                }
-                Err(Short::Left) => {
-                    self.recorder.event(&self.name, format_args!("session {id} left"));
-                    self.oracle.handle_left(id);
-                }
-                Err(Short::Broken(why)) => {
-                    self.recorder
-                        .event(&self.name, format_args!("session {id} broken: {why}"));
-                    self.oracle.handle_broken(id, &why);
-                }
-            }
+            let session = self.next.replace(self.next.get() + 1);
+            self.oracle.tell(Event::Opens {
+                session,
+                visitor: self.who,
+                visit: visit.clone(),
+            });
+            let patience = match visit.manner {
+                Manner::Quit { after_ms } => Duration::from_millis(after_ms),
+                _ => PATIENCE,
+            };
+            let quits = matches!(visit.manner, Manner::Quit { .. });
+            let how = match adit::time::within(patience, self.visit(session, visit)).await {
+                Some(Ok(())) => End::Complete,
+                Some(Err(Short::Left)) => End::Left,
+                Some(Err(Short::Cut(why))) => End::Cut(why),
+                Some(Err(Short::Broken(why))) => End::Broken(why),
+                None if quits => End::Left,
+                None => End::Broken("out of patience".to_owned()),
+            };
+            self.oracle.tell(Event::Ends { session, how });
         }
     }
 
-    async fn visit(&self, id: u64, visit: &Visit) -> Result<(), Short> {
-        let server = SocketAddr::new(turmoil::lookup("server"), PUBLIC_PORT);
-        let (read, write) = TcpStream::connect(server).await?.into_split();
+    async fn visit(&self, session: u64, visit: &Visit) -> Result<(), Short> {
+        let port = PUBLIC_PORT + u16::try_from(visit.group).unwrap_or(0);
+        let stream = self.sockets.connect(SocketAddr::new(self.server, port)).await?;
+        let hand = Hand::new(stream);
         let (greeted, on_greeting) = watch::channel(false);
-        let mut sending = std::pin::pin!(send(write, id, visit, on_greeting));
-        let mut getting = std::pin::pin!(self.get(read, id, visit, greeted));
-        let mut sent = None;
-        loop {
+        let mut sending = std::pin::pin!(send(hand.clone(), session, visit, on_greeting));
+        let mut getting = std::pin::pin!(self.get(hand.clone(), session, visit, greeted));
+        let (mut sent, mut got) = (false, false);
+        while !sent || !got {
             tokio::select! {
                 biased;
-                done = &mut sending, if sent.is_none() => {
-                    let done = done?;
-                    if visit.manner == Manner::Leave {
-                        return Err(Short::Left);
+                done = &mut sending, if !sent => {
+                    done?;
+                    sent = true;
+                    match visit.manner {
+                        Manner::Leave => return Err(Short::Left),
+                        Manner::Reset => {
+                            hand.reset();
+                            return Err(Short::Left);
+                        }
+                        _ => {}
                     }
-                    sent = Some(done);
                 }
-                got = &mut getting => {
-                    got?;
-                    let mut write = match sent {
-                        Some(write) => write,
-                        None => sending.await?,
-                    };
-                    if visit.manner == Manner::Leave {
-                        return Err(Short::Left);
-                    }
-                    if visit.manner != Manner::HalfClose {
-                        write.shutdown().await?;
-                    }
-                    return Ok(());
+                done = &mut getting, if !got => {
+                    done?;
+                    got = true;
                 }
             }
         }
+        if visit.manner != Manner::HalfClose {
+            hand.clone().shutdown().await?;
+        }
+        Ok(())
     }
 
     /// Reads and checks everything up to the upstream's end.
     async fn get(
         &self,
-        mut read: OwnedReadHalf,
-        id: u64,
+        mut read: Hand,
+        session: u64,
         visit: &Visit,
         greeted: watch::Sender<bool>,
     ) -> Result<(), Short> {
+        let odd = |what: Oddity| {
+            let words = format!("{what:?}");
+            self.oracle.tell(Event::Odd {
+                place: self.who,
+                session: Some(session),
+                what,
+            });
+            Err(Short::Broken(words))
+        };
         let mut bytes = [0; GREETING_LEN];
         exactly(&mut read, &mut bytes, "before the greeting").await?;
         let Some(greeting) = Greeting::decode(&bytes) else {
-            return self.wrong(
-                1,
-                format!("session {id} begins with bytes that are no greeting: {bytes:?}"),
-            );
+            return odd(Oddity::NoGreeting(bytes.to_vec()));
         };
-        self.oracle.handle_greeted(id, greeting);
+        self.oracle.tell(Event::Greeted { session, greeting });
         greeted.send_replace(true);
         let mut bytes = [0; REPLY_LEN];
         exactly(&mut read, &mut bytes, "before the reply").await?;
         let serial = greeting.serial;
         match Reply::decode(&bytes) {
-            Some(reply) if reply.connection != id || reply.serial != serial => {
-                return self.wrong(
-                    3,
-                    format!("session {id}, greeted by {serial:#x}, got another's reply: {reply:?}"),
-                );
+            Some(reply) if reply.connection != session || reply.serial != serial => {
+                return odd(Oddity::ForeignReply {
+                    connection: reply.connection,
+                    serial: reply.serial,
+                });
             }
             Some(reply) if reply.len == visit.reply_len => {}
-            _ => {
-                return self.wrong(
-                    1,
-                    format!("session {id} got bytes that are not its reply: {bytes:?}"),
-                );
-            }
+            _ => return odd(Oddity::WrongReply(bytes.to_vec())),
         }
-        let body = Body::new(id, Direction::Down);
+        let body = Body::new(session, Direction::Down);
         let mut buffer = vec![0; CHUNK_LEN];
         let mut got = 0;
         loop {
@@ -167,74 +177,76 @@ impl Visitor {
                 return Ok(());
             }
             if n == 0 {
-                return Err(Short::Broken(format!(
-                    "cut at {got} of {} bytes",
-                    visit.reply_len
-                )));
+                return Err(Short::Cut(format!("cut at {got} of {} bytes", visit.reply_len)));
             }
             if let Some(at) = body.mismatch(got, &buffer[..n]) {
-                return self.wrong(1, format!("session {id}: byte {at} of the reply is wrong"));
+                return odd(Oddity::WrongByte { at });
+            }
+            let stalls = got < visit.reply_len / 2 && got + n as u64 >= visit.reply_len / 2;
+            let stall = Duration::from_millis(visit.stall_ms);
+            // One that would outlast the run is left out.
+            if stalls && self.oracle.now() + stall < self.last_visit {
+                adit::time::sleep(stall).await;
             }
             got += n as u64;
-            self.oracle.handle_checked(n);
             if got > visit.reply_len {
-                return self.wrong(2, format!("session {id} got {got} of {} bytes", visit.reply_len));
+                return odd(Oddity::TooMuch {
+                    got,
+                    of: visit.reply_len,
+                });
+            }
+            if visit.read_pause_ms > 0 {
+                adit::time::sleep(Duration::from_millis(visit.read_pause_ms)).await;
             }
         }
     }
-
-    fn wrong(&self, invariant: u8, what: String) -> Result<(), Short> {
-        self.oracle.violate(invariant, Class::Correctness, what.clone());
-        Err(Short::Broken(what))
-    }
 }
 
-async fn exactly(read: &mut OwnedReadHalf, bytes: &mut [u8], place: &str) -> Result<(), Short> {
+async fn exactly(read: &mut Hand, bytes: &mut [u8], place: &str) -> Result<(), Short> {
     match read.read_exact(bytes).await {
         Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Short::Cut(format!("cut {place}"))),
         Err(error) => Err(Short::Broken(format!("{} {place}", error.kind()))),
     }
 }
 
-/// Sends the request in the visit's manner and pace; returns the sending half.
+/// Sends the request in the visit's manner and pace; as long as it says.
 async fn send(
-    mut write: OwnedWriteHalf,
-    id: u64,
+    mut write: Hand,
+    session: u64,
     visit: &Visit,
     mut greeted: watch::Receiver<bool>,
-) -> Result<OwnedWriteHalf, Short> {
+) -> Result<(), Short> {
     if visit.manner == Manner::ReadFirst && greeted.wait_for(|greeted| *greeted).await.is_err() {
         std::future::pending::<()>().await;
     }
     let request = Request {
-        connection: id,
+        connection: session,
         len: visit.len,
         reply_len: visit.reply_len,
         when: visit.when,
-        delay_ms: u64::try_from(visit.delay.as_millis()).unwrap_or(u64::MAX),
+        delay_ms: visit.delay_ms,
     };
     write.write_all(&request.encode()).await?;
-    let body = Body::new(id, Direction::Up);
-    let to_send = if visit.manner == Manner::Leave {
-        visit.len / 2
-    } else {
-        visit.len
-    };
-    let (piece, pause) = visit.pace;
+    let body = Body::new(session, Direction::Up);
+    let half = matches!(visit.manner, Manner::Leave | Manner::Reset);
+    let to_send = if half { visit.len / 2 } else { visit.len };
     let mut sent = 0;
     let mut buffer = Vec::new();
     while sent < to_send {
-        let n = usize::try_from(to_send - sent).unwrap_or(usize::MAX).min(piece);
+        let n = usize::try_from(to_send - sent)
+            .unwrap_or(usize::MAX)
+            .min(visit.piece.max(1));
         buffer.resize(n, 0);
         body.fill(sent, &mut buffer);
         write.write_all(&buffer).await?;
         sent += n as u64;
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        if visit.piece_pause_ms > 0 {
+            adit::time::sleep(Duration::from_millis(visit.piece_pause_ms)).await;
         }
     }
     if visit.manner == Manner::HalfClose {
         write.shutdown().await?;
     }
-    Ok(write)
+    Ok(())
 }

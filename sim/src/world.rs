@@ -1,223 +1,380 @@
-//! The world of a plan: hosts, network, and the hand that does the faults.
+//! The world of a plan: hosts on an engine, and the hand that does the faults.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
-
-use rand::Rng;
-use turmoil::{Builder, Sim};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
-    node::Host,
-    oracle::{Oracle, Sight, troubles},
-    plan::{CLIENTS, DURATION, Fault, FaultKind, Plan, Purpose, VISITORS},
-    trace::Recorder,
-    upstream::Upstream,
+    engine::{
+        Condition, Engine, FlowDeed, FlowPick, ProcessDeed, Software,
+        packets::{NetOptions, Packets},
+        stock::Stock,
+    },
+    event::Event,
+    fault::Fault,
+    lock::Shared,
+    net::Ailments,
+    node::{Node, Part, TOKEN},
+    oracle::{Oracle, Sight},
+    plan::{Plan, who::Who},
+    stranger::Stranger,
+    upstream::{self, Mood, Upstream},
     visitor::Visitor,
 };
 
-/// Segments in flight per direction, and connections a listener keeps waiting. The engine loses a FIN for good
-/// when it arrives at a receiver that holds this many unread segments, so it must be more than any session's
-/// burst; a session here is at most 400 kB, in pieces of 16 KiB or more with at most as many short ones between.
-const SEGMENTS_MAX: usize = 512;
+/// Which engine carries a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Simulated kernels and packets.
+    #[default]
+    Packets,
+    /// Stock turmoil, for what it can do.
+    Stock,
+}
+
+impl EngineKind {
+    /// Whether a stream can be reset; else what is meant as a reset looks like an end.
+    pub fn can_reset(self) -> bool {
+        self == Self::Packets
+    }
+}
 
 /// The hosts of one run.
 pub struct World {
-    sim: Sim<'static>,
-    plan: Plan,
-    recorder: Recorder,
-    oracle: Oracle,
-    server: Host,
-    clients: Vec<Host>,
+    engine: Box<dyn Engine>,
+    hosts: BTreeMap<Who, usize>,
+    nodes: BTreeMap<Who, Node>,
     upstreams: Vec<Upstream>,
-    /// Visitor hosts that have done all they will.
+    oracle: Oracle,
+    /// Visitor and stranger hosts that have done all they will.
     done: Rc<Cell<usize>>,
-    /// What is still to be done, and by when, latest first.
-    deeds: Vec<(Duration, Deed)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Deed {
-    Begin(Fault),
-    End(Fault),
+    /// How many faults keep a host down.
+    downs: BTreeMap<Who, usize>,
+    faults: Vec<Fault>,
+    /// What is still to be done: when, which fault, whether it begins.
+    deeds: Vec<(Duration, usize, bool)>,
+    /// Faults that have begun and found something to do.
+    begun: Vec<bool>,
 }
 
 impl World {
-    /// Builds every host of `plan`.
-    pub fn new(plan: Plan, recorder: Recorder, oracle: Oracle) -> Self {
-        let (least, most) = plan.latency;
-        let mut sim = Builder::new()
-            .rng_seed(Purpose::Engine.rng(plan.seed).next_u64())
-            .epoch(SystemTime::UNIX_EPOCH)
-            .tick_duration(plan.tick)
-            .simulation_duration(DURATION * 2)
-            .tcp_capacity(SEGMENTS_MAX)
-            .min_message_latency(least)
-            .max_message_latency(most)
-            .enable_random_order()
-            .build();
-        let seeds = (plan.seed, plan.chop);
-        let letter = |n: usize| char::from(b'a' + u8::try_from(n).unwrap_or(0));
-
-        let mut upstreams = Vec::new();
-        for index in 0..CLIENTS {
-            let upstream = Upstream {
-                index,
-                name: format!("upstream-{}", letter(index)),
-                open: Rc::default(),
-                oracle: oracle.clone(),
-                recorder: recorder.clone(),
-            };
-            upstreams.push(upstream.clone());
-            sim.host(upstream.name.clone(), move || {
-                let upstream = upstream.clone();
-                async move { Ok(upstream.run().await?) }
-            });
-        }
-        let server = Host::new("server".to_owned(), 0, seeds, recorder.clone());
-        let host = server.clone();
-        sim.host("server", move || {
-            let host = host.clone();
-            async move { Ok(host.serve().await?) }
-        });
-        let mut clients = Vec::new();
-        for (index, upstream) in upstreams.iter().enumerate() {
-            let name = format!("client-{}", letter(index));
-            let host = Host::new(name.clone(), 1 + index as u64, seeds, recorder.clone());
-            clients.push(host.clone());
-            let upstream = upstream.name.clone();
-            sim.host(name, move || {
-                let (host, upstream) = (host.clone(), upstream.clone());
-                async move { Ok(host.be_client(upstream).await?) }
-            });
-        }
-        let (next, done) = (Rc::new(Cell::new(1)), Rc::new(Cell::new(0)));
-        for index in 0..VISITORS {
-            let visitor = Visitor {
-                name: format!("visitor-{}", index + 1),
-                visits: Rc::new(plan.visitors[index].clone()),
-                next: Rc::clone(&next),
-                oracle: oracle.clone(),
-                recorder: recorder.clone(),
-            };
-            let done = Rc::clone(&done);
-            sim.host(visitor.name.clone(), move || {
-                let (visitor, done) = (visitor.clone(), Rc::clone(&done));
-                async move {
-                    visitor.run().await;
-                    done.set(done.get() + 1);
-                    // The host stays, so that what its peers still say is answered.
-                    std::future::pending().await
-                }
-            });
-        }
+    /// Builds every host of `plan` and boots it.
+    pub fn new(plan: &Plan, kind: EngineKind, oracle: Oracle) -> Self {
+        let who = plan.hosts();
+        let names: Vec<_> = who.iter().map(ToString::to_string).collect();
+        let knobs = &plan.knobs;
+        let engine: Box<dyn Engine> = match kind {
+            EngineKind::Packets => {
+                let options = NetOptions {
+                    latency_ms: knobs.latency_ms,
+                    tail_one_in: knobs.tail_one_in,
+                    mtu: knobs.mtu,
+                    buffer: knobs.kernel_buffer,
+                    retry_budget: (knobs.retry_budget_ms > 0)
+                        .then(|| Duration::from_millis(knobs.retry_budget_ms)),
+                };
+                Box::new(Packets::new(plan.seed, options, &names, oracle.recorder()))
+            }
+            EngineKind::Stock => Box::new(Stock::new(plan.seed, knobs.latency_ms, &names, oracle.recorder())),
+        };
         let mut deeds: Vec<_> = plan
             .faults
             .iter()
-            .flat_map(|fault| [(fault.from, Deed::Begin(*fault)), (fault.to, Deed::End(*fault))])
+            .enumerate()
+            .flat_map(|(nth, fault)| {
+                let end = fault.to_ms.map(|to| (Duration::from_millis(to), nth, false));
+                [Some((Duration::from_millis(fault.from_ms), nth, true)), end]
+            })
+            .flatten()
             .collect();
-        deeds.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        Self {
-            sim,
-            plan,
-            recorder,
+        // The next is taken from the end. What ends at a moment makes way for what begins then.
+        deeds.sort_by_key(|(at, nth, begins)| std::cmp::Reverse((*at, *begins, *nth)));
+        let mut world = Self {
+            engine,
+            hosts: who.iter().enumerate().map(|(n, who)| (*who, n)).collect(),
+            nodes: BTreeMap::new(),
+            upstreams: Vec::new(),
             oracle,
-            server,
-            clients,
-            upstreams,
-            done,
+            done: Rc::default(),
+            downs: BTreeMap::new(),
+            begun: vec![false; plan.faults.len()],
+            faults: plan.faults.clone(),
             deeds,
-        }
-    }
-
-    /// Goes one tick further. Says what time it is then.
-    ///
-    /// # Errors
-    /// What a host's software failed with.
-    pub fn step(&mut self) -> turmoil::Result<Duration> {
-        let now = self.sim.elapsed();
-        while let Some((_, deed)) = self.deeds.pop_if(|(at, _)| *at <= now) {
-            self.perform(deed);
-        }
-        self.sim.step()?;
-        let now = self.sim.elapsed();
-        self.recorder.set_now(now);
-        if self.server.boot().finished && self.sim.is_host_running("server") {
-            self.sim.crash("server");
-        }
-        let sight = self.sight(now);
-        self.oracle.handle_sight(now, sight);
-        Ok(now)
-    }
-
-    fn perform(&mut self, deed: Deed) {
-        self.recorder.event("fault", format_args!("{deed:?}"));
-        let client = |n: usize| self.clients[n].name.clone();
-        match deed {
-            Deed::Begin(fault) => match fault.kind {
-                FaultKind::CrashClient(n) => self.sim.crash(client(n)),
-                FaultKind::CrashServer => self.sim.crash("server"),
-                FaultKind::DrainServer => self.server.boot().stopper.advance(),
-                FaultKind::HoldLink(n) => self.sim.hold(client(n), "server"),
-            },
-            Deed::End(fault) => match fault.kind {
-                FaultKind::CrashClient(n) => self.sim.bounce(client(n)),
-                FaultKind::CrashServer | FaultKind::DrainServer => {
-                    if self.sim.is_host_running("server") {
-                        self.sim.crash("server");
-                    }
-                    self.sim.bounce("server");
-                }
-                FaultKind::HoldLink(n) => self.sim.release(client(n), "server"),
-            },
-        }
-    }
-
-    /// The world at `now`.
-    pub fn sight(&self, now: Duration) -> Sight {
-        let mut sight = Sight {
-            registered: self.registered(),
-            ..Sight::default()
         };
-        for fault in &self.plan.faults {
-            let on = troubles(now, fault.from, fault.to);
-            match fault.kind {
-                FaultKind::CrashClient(n) | FaultKind::HoldLink(n) => sight.troubled[n] |= on,
-                FaultKind::CrashServer | FaultKind::DrainServer => sight.server_troubled |= on,
-            }
+        world.populate(plan);
+        world
+    }
+
+    fn populate(&mut self, plan: &Plan) {
+        for n in 0..plan.clients.len() {
+            let sockets = self.engine.transport(self.hosts[&Who::Upstream(n)]);
+            let upstream = Upstream::new(n, sockets, self.oracle.clone());
+            self.upstreams.push(upstream.clone());
+            self.install(
+                Who::Upstream(n),
+                Rc::new(move || Box::pin(upstream.clone().run())),
+            );
         }
-        sight
+        // Addresses are known once hosts are: the second engine gives them out one by one.
+        let groups = plan.groups();
+        let node = |world: &Self, who: Who, addresses: &Arc<BTreeMap<_, _>>| {
+            let number = world.hosts[&who];
+            let sockets = world.engine.transport(number);
+            let knobs = Rc::new(plan.knobs.clone());
+            Node::new(
+                (who, number),
+                (plan.seed, knobs),
+                sockets,
+                Arc::clone(addresses),
+                world.oracle.clone(),
+            )
+        };
+        let addresses: BTreeMap<_, _> = self
+            .hosts
+            .iter()
+            .map(|(who, n)| (who.to_string(), self.engine.address(*n)))
+            .collect();
+        let addresses = Arc::new(addresses);
+        let server = node(self, Who::Server, &addresses);
+        self.nodes.insert(Who::Server, server.clone());
+        self.install(
+            Who::Server,
+            Rc::new(move || Box::pin(server.clone().serve(groups))),
+        );
+        for (n, group) in plan.clients.iter().enumerate() {
+            let client = node(self, Who::Client(n), &addresses);
+            self.nodes.insert(Who::Client(n), client.clone());
+            let part = Part {
+                id: Who::Client(n).to_string(),
+                group: *group,
+                upstream: format!("{}:{}", Who::Upstream(n), upstream::PORT),
+                token: TOKEN.to_owned(),
+            };
+            self.install(
+                Who::Client(n),
+                Rc::new(move || Box::pin(client.clone().be_client(part.clone()))),
+            );
+        }
+        let next = Rc::new(Cell::new(1));
+        for (n, visits) in plan.visitors.iter().enumerate() {
+            let visitor = Visitor {
+                who: Who::Visitor(n),
+                visits: Rc::new(visits.clone()),
+                quiet: plan.quiet(),
+                last_visit: Duration::from_millis(plan.last_visit_ms),
+                next: Rc::clone(&next),
+                server: addresses[&Who::Server.to_string()],
+                sockets: self.engine.transport(self.hosts[&Who::Visitor(n)]),
+                oracle: self.oracle.clone(),
+            };
+            let done = Rc::clone(&self.done);
+            self.install(
+                Who::Visitor(n),
+                Rc::new(move || {
+                    let (visitor, done) = (visitor.clone(), Rc::clone(&done));
+                    Box::pin(async move {
+                        visitor.run().await;
+                        done.set(done.get() + 1);
+                    })
+                }),
+            );
+        }
+        for (n, intrusion) in plan.strangers.iter().enumerate() {
+            let who = Who::Stranger(n);
+            let stranger = Stranger {
+                node: node(self, who, &addresses),
+                intrusion: intrusion.clone(),
+                server: addresses[&Who::Server.to_string()],
+                sockets: self.engine.transport(self.hosts[&who]),
+                overheard: self.oracle.overheard(),
+                oracle: self.oracle.clone(),
+            };
+            let done = Rc::clone(&self.done);
+            self.install(
+                who,
+                Rc::new(move || {
+                    let (stranger, done) = (stranger.clone(), Rc::clone(&done));
+                    Box::pin(async move {
+                        stranger.run().await;
+                        done.set(done.get() + 1);
+                    })
+                }),
+            );
+        }
     }
 
-    /// How many clients the server counts.
-    pub fn registered(&self) -> usize {
-        usize::try_from(self.server.boot().metrics.clients.get()).unwrap_or(0)
+    fn install(&mut self, who: Who, software: Software) {
+        self.engine.install(self.hosts[&who], software);
     }
 
-    /// The server, all its lives.
-    pub fn server(&self) -> &Host {
-        &self.server
+    /// Goes on until `at`, or to the next deed before it. Says what time it is then.
+    pub fn run_until(&mut self, at: Duration) -> Duration {
+        let next = self.deeds.last().map_or(at, |(deed, ..)| (*deed).min(at));
+        self.engine.run_until(next);
+        let now = self.engine.now();
+        while let Some((_, nth, begins)) = self.deeds.pop_if(|(deed, ..)| *deed <= now) {
+            self.perform(nth, begins);
+        }
+        now
     }
 
-    /// The clients, in order.
-    pub fn clients(&self) -> &[Host] {
-        &self.clients
+    fn perform(&mut self, nth: usize, begins: bool) {
+        let fault = self.faults[nth].clone();
+        let act = fault.act.to_string();
+        if !begins {
+            if self.begun[nth] {
+                fault.act.end(self);
+                self.oracle.tell(Event::FaultEnds { nth, act });
+            }
+            return;
+        }
+        self.oracle.tell(Event::FaultBegins {
+            nth,
+            act: act.clone(),
+            to_ms: fault.to_ms,
+        });
+        self.begun[nth] = fault.act.begin(self);
+        if !self.begun[nth] {
+            self.oracle.tell(Event::FaultMisses { nth, act });
+        }
     }
 
-    /// Connections open at the upstreams.
-    pub fn open_at_upstreams(&self) -> usize {
-        self.upstreams.iter().map(|upstream| upstream.open.get()).sum()
+    /// Does something to a host's process.
+    pub fn process(&mut self, who: Who, deed: ProcessDeed) -> bool {
+        self.hosts
+            .get(&who)
+            .is_some_and(|host| self.engine.process(*host, deed))
     }
 
-    /// Visitors that have done all they will.
-    pub fn visitors_done(&self) -> usize {
+    /// Takes a host down, for one more reason.
+    pub fn take_down(&mut self, who: Who, deed: ProcessDeed) -> bool {
+        let reasons = self.downs.entry(who).or_default();
+        *reasons += 1;
+        *reasons > 1 || self.process(who, deed)
+    }
+
+    /// Takes one reason away, and boots the host when none is left.
+    pub fn bring_up(&mut self, who: Who) {
+        let reasons = self.downs.entry(who).or_default();
+        *reasons = reasons.saturating_sub(1);
+        if *reasons == 0 {
+            self.process(who, ProcessDeed::Boot);
+        }
+    }
+
+    /// Tells a node to stop.
+    pub fn tell_to_stop(&mut self, who: Who) -> bool {
+        if self.downs.get(&who).is_some_and(|reasons| *reasons > 0) {
+            return false;
+        }
+        let boot = self.nodes.get(&who).and_then(Node::boot);
+        boot.is_some_and(|boot| {
+            boot.stopper.advance();
+            true
+        })
+    }
+
+    /// Begins or ends a condition from the first to the second and, when `both`, back.
+    pub fn way(&mut self, (one, other): (Who, Who), both: bool, condition: Condition, begins: bool) -> bool {
+        let (Some(one), Some(other)) = (self.hosts.get(&one), self.hosts.get(&other)) else {
+            return false;
+        };
+        let (one, other) = (*one, *other);
+        let there = self.engine.path(one, other, condition, begins);
+        there && (!both || self.engine.path(other, one, condition, begins))
+    }
+
+    /// Begins or ends a condition between two hosts.
+    pub fn both_ways(&mut self, between: (Who, Who), condition: Condition, begins: bool) -> bool {
+        self.way(between, true, condition, begins)
+    }
+
+    /// Begins or ends a condition between a host and all others.
+    pub fn around(&mut self, who: Who, condition: Condition, begins: bool) -> bool {
+        let others: Vec<_> = self.hosts.keys().copied().filter(|other| *other != who).collect();
+        others
+            .into_iter()
+            .all(|other| self.both_ways((who, other), condition, begins))
+    }
+
+    /// Does something to a connection that the first host has made to a port of the second.
+    pub fn flow(&mut self, (host, to): (Who, Who), port: u16, nth: usize, deed: FlowDeed) -> bool {
+        let (Some(host), Some(to)) = (self.hosts.get(&host), self.hosts.get(&to)) else {
+            return false;
+        };
+        let pick = FlowPick {
+            host: *host,
+            to: *to,
+            port,
+            nth,
+        };
+        self.engine.flow(pick, deed)
+    }
+
+    /// What may go wrong in a node's operating system.
+    pub fn ailments(&self, who: Who) -> Option<Shared<Ailments>> {
+        self.nodes.get(&who).map(|node| node.ailments.clone())
+    }
+
+    /// Changes how an upstream feels.
+    pub fn set_mood(&mut self, upstream: usize, mood: Mood) -> bool {
+        self.upstreams.get(upstream).is_some_and(|upstream| {
+            upstream.set_mood(mood);
+            true
+        })
+    }
+
+    /// A process that has come to its end takes everything with it.
+    pub fn reap(&mut self) {
+        let over: Vec<_> = self
+            .nodes
+            .values()
+            .filter(|node| matches!(node.who, Who::Server | Who::Client(_)))
+            .filter_map(|node| node.boot().filter(|boot| boot.finished).map(|_| node.clone()))
+            .collect();
+        for node in over {
+            node.bury();
+            self.process(node.who, ProcessDeed::Crash);
+        }
+    }
+
+    /// The world as it stands.
+    pub fn sight(&self) -> Sight {
+        let Some(boot) = self.nodes[&Who::Server].boot() else {
+            return Sight::default();
+        };
+        let metrics = &boot.metrics;
+        Sight {
+            registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
+            parked: metrics.pool_parked.get(),
+            streams: boot.net.open(),
+            sessions: metrics.sessions.get(),
+            unproven: metrics.connections_unproven.get(),
+            replay_bytes: metrics.replay_bytes.get(),
+        }
+    }
+
+    /// A node, all its lives.
+    pub fn node(&self, who: Who) -> Option<&Node> {
+        self.nodes.get(&who)
+    }
+
+    /// The upstreams, in order.
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
+    /// Visitors and strangers that have done all they will.
+    pub fn done(&self) -> usize {
         self.done.get()
     }
 
-    /// The plan it follows.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is open at every host, in words.
+    pub fn sockets(&self) -> Vec<String> {
+        let each = self.hosts.iter().flat_map(|(who, host)| {
+            let sockets = self.engine.sockets(*host);
+            sockets
+                .into_iter()
+                .map(move |socket| format!("{who:<11} {socket}"))
+        });
+        each.collect()
     }
 }

@@ -1,3 +1,4 @@
 //! Planted bugs: mistakes in the code under test that are made on request, and that a sweep has to find.
 
+pub mod hunt;
 pub mod table;

@@ -1,0 +1,148 @@
+//! `mutants`: whether planted bugs are found.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    WRONG,
+    args::{self, Jobs},
+    progress::Progress,
+    table::Table,
+};
+use crate::{
+    mutants::{
+        hunt::{Hunt, Order, hunt, median_seeds},
+        table::PLANTED,
+    },
+    out::say,
+    plan::draw::SCENARIOS,
+    shrink::Size,
+};
+
+/// How long one plan is shrunk at most.
+const SHRINK_TIME: Duration = Duration::from_secs(120);
+
+/// Goal: this many faults or fewer are left in the plan that finds a bug.
+const FAULTS_FEW: usize = 5;
+
+/// How much of what was seen fits a line.
+const SEEN_MAX: usize = 80;
+
+/// Arguments of `mutants`.
+#[derive(Args, Debug)]
+pub struct MutantsArgs {
+    /// How many seeds of chaos to try for each
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    seeds: u64,
+    /// Search for this one only
+    #[arg(long, value_name = "BUG", value_parser = args::planted)]
+    only: Option<&'static str>,
+    /// Shrink the plan that finds a bug, and say what is left of it
+    #[arg(long)]
+    shrink: bool,
+    #[command(flatten)]
+    jobs: Jobs,
+}
+
+impl MutantsArgs {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<u8> {
+        let wanted = |name| self.only.is_none_or(|only| only == name);
+        let order = Order {
+            planted: PLANTED.iter().filter(|bug| wanted(bug.name)).collect(),
+            scenario: &SCENARIOS[0],
+            seeds: 1..self.seeds.saturating_add(1),
+            jobs: self.jobs.count(),
+            shrink: self.shrink.then_some(SHRINK_TIME),
+        };
+        let mut progress = Progress::new(Some(order.planted.len() as u64));
+        let mut done = 0;
+        let hunts = hunt(&order, |hunt| {
+            done += 1;
+            progress.tell(done, || format!("planted bugs, last {}", hunt.planted.name));
+        });
+        drop(progress);
+        say(found(&hunts));
+        if self.shrink {
+            say(shrunk(&hunts));
+        }
+        say(summary(&hunts));
+        let all_found = hunts.iter().all(|hunt| hunt.found.is_some());
+        Ok(if all_found { 0 } else { WRONG })
+    }
+}
+
+fn found(hunts: &[Hunt]) -> Table {
+    let mut table = Table::new(&[
+        "planted bug",
+        "found",
+        "invariant",
+        "seeds",
+        "made",
+        "what was seen",
+    ]);
+    for hunt in hunts {
+        let (found, invariant, seen) = match &hunt.found {
+            Some(found) => {
+                let seen = found.violation.what.chars().take(SEEN_MAX).collect();
+                let invariant = found.violation.invariant.to_string();
+                (format!("seed {}", found.seed), invariant, seen)
+            }
+            None => {
+                let unclean = format!("{} seeds fail without it too", hunt.unclean);
+                let seen = if hunt.unclean > 0 { unclean } else { String::new() };
+                ("NOT FOUND".to_owned(), String::new(), seen)
+            }
+        };
+        let name = hunt.planted.name;
+        table.row(&[&name, &found, &invariant, &hunt.seeds, &hunt.hits, &seen]);
+    }
+    table
+}
+
+/// Of each bug that was found: the size of the plan that found it, as drawn and as shrunk.
+fn sizes(hunts: &[Hunt]) -> impl Iterator<Item = (&Hunt, Size, Size)> {
+    hunts.iter().filter_map(|hunt| {
+        let (before, after) = hunt.found.as_ref()?.shrunk?;
+        Some((hunt, before, after))
+    })
+}
+
+fn shrunk(hunts: &[Hunt]) -> Table {
+    let mut table = Table::new(&["planted bug", "faults", "strangers", "visits", "clients", "knobs"]);
+    for (hunt, before, after) in sizes(hunts) {
+        let cell = |of: fn(&Size) -> usize| format!("{} of {}", of(&after), of(&before));
+        table.row(&[
+            &hunt.planted.name,
+            &cell(|size| size.faults),
+            &cell(|size| size.strangers),
+            &cell(|size| size.visits),
+            &cell(|size| size.clients),
+            &cell(|size| size.knobs),
+        ]);
+    }
+    table
+}
+
+fn summary(hunts: &[Hunt]) -> String {
+    let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
+    let mut words = format!("{found} of {} planted bugs found", hunts.len());
+    match median_seeds(hunts) {
+        Some(1) => words += ", half of them by the first seed",
+        Some(seeds) => words += &format!(", half of them within {seeds} seeds"),
+        None => {}
+    }
+    let sizes: Vec<_> = sizes(hunts).collect();
+    if !sizes.is_empty() {
+        let few = sizes
+            .iter()
+            .filter(|(_, _, after)| after.faults <= FAULTS_FEW)
+            .count();
+        words += &format!(
+            "; {few} of {} plans shrunk to {FAULTS_FEW} faults or fewer",
+            sizes.len()
+        );
+    }
+    words
+}

@@ -1,0 +1,244 @@
+//! What happens in a world, in the words of those it happens to. The trace keeps it, the oracle judges it,
+//! the timeline draws it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    payload::{Greeting, Request},
+    plan::{Millis, Visit, who::Who},
+};
+
+/// Something that happened. Numbers and hosts are those of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is the noun of its sentence")]
+pub enum Event {
+    /// A host begins its life of that number, counted from 0.
+    Boots { host: Who, life: usize },
+    /// What a host runs has come to its end by itself.
+    Stops { host: Who, why: String },
+    /// The fault of that number in the plan begins; when it will end, if ever.
+    FaultBegins {
+        nth: usize,
+        act: String,
+        to_ms: Option<Millis>,
+    },
+    /// It is over.
+    FaultEnds { nth: usize, act: String },
+    /// It found nothing to be done to, or the engine cannot.
+    FaultMisses { nth: usize, act: String },
+    /// A phase of the run begins: `liveness` when everything is healed, `converged` when all is well again.
+    Phase { name: &'static str },
+    /// So many clients are registered at the server now.
+    Registered { clients: usize },
+    /// A visitor is about to connect.
+    Opens {
+        session: u64,
+        visitor: Who,
+        visit: Visit,
+    },
+    /// A visitor has an upstream's greeting.
+    Greeted { session: u64, greeting: Greeting },
+    /// It is over for its visitor.
+    Ends { session: u64, how: End },
+    /// An upstream has accepted a connection.
+    Accepts { upstream: Who, serial: u64 },
+    /// An upstream knows what is wanted on a connection.
+    Requested {
+        upstream: Who,
+        serial: u64,
+        request: Request,
+    },
+    /// A connection is over for its upstream: the bytes of body it got, whether they ended cleanly and
+    /// complete, and whether they ended cleanly at all.
+    Served {
+        upstream: Who,
+        serial: u64,
+        got: u64,
+        clean: bool,
+        ended: bool,
+        note: String,
+    },
+    /// A visitor or an upstream was given something that it should never see.
+    Odd {
+        place: Who,
+        session: Option<u64>,
+        what: Oddity,
+    },
+    /// A client connects to the server's control port: how long its last connection there lived, if it came to
+    /// be, and how long ago that ended.
+    Dials {
+        client: Who,
+        lived_ms: Option<Millis>,
+        waited_ms: Option<Millis>,
+    },
+    /// A stranger has knocked: how many bytes it was answered, and when the door was shut, if it was.
+    Knocked {
+        stranger: Who,
+        answered: usize,
+        shut_after_ms: Option<Millis>,
+    },
+    /// A stranger has played a client: how many proxy connections it was asked for.
+    Pretended { stranger: Who, proxies: u64 },
+    /// A stranger does its deed, or says what came of it.
+    Intrudes { stranger: Who, what: String },
+    /// An invariant is broken.
+    Broken { invariant: u8, what: String },
+}
+
+/// What nobody should ever see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Oddity {
+    /// A session begins with bytes that are no greeting.
+    NoGreeting(Vec<u8>),
+    /// A greeting that no upstream has sent.
+    UnknownGreeting(Greeting),
+    /// An upstream connection begins with bytes that are no request.
+    NoRequest(Vec<u8>),
+    /// Bytes that are no reply, or not the one that was asked for.
+    WrongReply(Vec<u8>),
+    /// The reply of another connection.
+    ForeignReply {
+        /// The visitor's connection it is for.
+        connection: u64,
+        /// The upstream's connection it came from.
+        serial: u64,
+    },
+    /// A byte that does not belong there.
+    WrongByte {
+        /// Its offset in the body.
+        at: u64,
+    },
+    /// More than was sent.
+    TooMuch {
+        /// So much.
+        got: u64,
+        /// Of so much.
+        of: u64,
+    },
+}
+
+/// How a session ended for its visitor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Everything sent, everything got.
+    Complete,
+    /// The visitor left as planned.
+    Left,
+    /// Cut short, with an end that looks clean.
+    Cut(String),
+    /// Cut short by an error.
+    Broken(String),
+}
+
+impl Event {
+    /// Where it happened.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Boots { host, .. } | Self::Stops { host, .. } => host.to_string(),
+            Self::FaultBegins { .. } | Self::FaultEnds { .. } | Self::FaultMisses { .. } => {
+                "fault".to_owned()
+            }
+            Self::Phase { .. } => "phase".to_owned(),
+            Self::Registered { .. } => Who::Server.to_string(),
+            Self::Opens { visitor, .. } => visitor.to_string(),
+            Self::Greeted { session, .. } | Self::Ends { session, .. } => format!("session {session}"),
+            Self::Accepts { upstream, .. }
+            | Self::Requested { upstream, .. }
+            | Self::Served { upstream, .. } => upstream.to_string(),
+            Self::Odd { place, .. } => place.to_string(),
+            Self::Dials { client, .. } => client.to_string(),
+            Self::Intrudes { stranger, .. }
+            | Self::Knocked { stranger, .. }
+            | Self::Pretended { stranger, .. } => stranger.to_string(),
+            Self::Broken { .. } => "oracle".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<11} ", self.place())?;
+        match self {
+            Self::Boots { life, .. } => write!(f, "boots, life {life}"),
+            Self::Stops { why, .. } => write!(f, "has stopped: {why}"),
+            Self::FaultBegins {
+                nth,
+                act,
+                to_ms: Some(to),
+            } => write!(f, "#{nth} begins, to {to} ms: {act}"),
+            Self::FaultBegins {
+                nth,
+                act,
+                to_ms: None,
+            } => write!(f, "#{nth} begins for good: {act}"),
+            Self::FaultEnds { nth, act } => write!(f, "#{nth} ends: {act}"),
+            Self::FaultMisses { nth, act } => write!(f, "#{nth} has nothing to do: {act}"),
+            Self::Phase { name } => f.write_str(name),
+            Self::Registered { clients } => write!(f, "{clients} clients registered"),
+            Self::Opens { session, visit, .. } => write!(
+                f,
+                "session {session} opens: group {}, {:?}, {} up, {} down, reply {:?} + {} ms",
+                visit.group, visit.manner, visit.len, visit.reply_len, visit.when, visit.delay_ms
+            ),
+            Self::Greeted { greeting, .. } => {
+                write!(
+                    f,
+                    "greeted by connection {:#x} of {}",
+                    greeting.serial,
+                    Who::Upstream(greeting.upstream.into())
+                )
+            }
+            Self::Ends {
+                how: End::Complete, ..
+            } => f.write_str("complete"),
+            Self::Ends { how: End::Left, .. } => f.write_str("left"),
+            Self::Ends {
+                how: End::Broken(why) | End::Cut(why),
+                ..
+            } => write!(f, "broken: {why}"),
+            Self::Accepts { serial, .. } => write!(f, "accepts connection {serial:#x}"),
+            Self::Requested { serial, request, .. } => write!(
+                f,
+                "connection {serial:#x} has session {}, {} bytes to come",
+                request.connection, request.len
+            ),
+            Self::Served {
+                serial,
+                got,
+                clean,
+                note,
+                ..
+            } => {
+                let end = if *clean { "a clean end" } else { "no clean end" };
+                write!(f, "connection {serial:#x} is over: {note}, {got} bytes and {end}")
+            }
+            Self::Odd { session, what, .. } => write!(f, "session {session:?} is odd: {what:?}"),
+            Self::Dials {
+                lived_ms, waited_ms, ..
+            } => {
+                write!(
+                    f,
+                    "dials the server; the last link lived {lived_ms:?} ms and ended {waited_ms:?} ms ago"
+                )
+            }
+            Self::Knocked {
+                answered,
+                shut_after_ms,
+                ..
+            } => {
+                write!(
+                    f,
+                    "was answered {answered} bytes, and shut out after {shut_after_ms:?} ms"
+                )
+            }
+            Self::Pretended { proxies, .. } => write!(f, "was asked for {proxies} proxy connections"),
+            Self::Intrudes { what, .. } => f.write_str(what),
+            Self::Broken { invariant, what } => write!(f, "invariant {invariant} broken: {what}"),
+        }
+    }
+}

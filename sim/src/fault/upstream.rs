@@ -1,0 +1,95 @@
+//! The services behind the clients.
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::{Act, Dice, Family, Trouble};
+use crate::{
+    plan::{Millis, who::Who},
+    upstream::Mood,
+    world::World,
+};
+
+/// A service is not itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ail {
+    /// Which.
+    pub upstream: usize,
+    /// How.
+    pub mood: Mood,
+}
+
+impl Act for Ail {
+    const NAME: &'static str = "ail";
+    const FAMILY: Family = Family::Upstream;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        let upstream = dice.rng.random_range(0..dice.clients);
+        let mood = match dice.rng.random_range(0..4) {
+            0 => Mood::Refuses,
+            1 => Mood::ClosesAtOnce,
+            2 => Mood::Hangs,
+            _ => Mood::AnswersHalf,
+        };
+        Self { upstream, mood }
+    }
+
+    fn troubles(&self) -> Trouble {
+        Trouble::at(Who::Upstream(self.upstream))
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.set_mood(self.upstream, self.mood)
+    }
+
+    fn end(&self, world: &mut World) {
+        world.set_mood(self.upstream, Mood::Well);
+    }
+
+    fn may_last(&self) -> bool {
+        // Only from a refusal can a server tell that nothing was done, and go elsewhere.
+        self.mood == Mood::Refuses
+    }
+
+    fn leaves_registered(&self) -> bool {
+        true
+    }
+}
+
+/// A service comes and goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flap {
+    /// Which.
+    pub upstream: usize,
+    /// So long it is there, and so long it is not.
+    pub half_period_ms: Millis,
+}
+
+impl Act for Flap {
+    const NAME: &'static str = "flap";
+    const FAMILY: Family = Family::Upstream;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        Self {
+            upstream: dice.rng.random_range(0..dice.clients),
+            half_period_ms: dice.rng.random_range(50..2_000),
+        }
+    }
+
+    fn troubles(&self) -> Trouble {
+        Trouble::at(Who::Upstream(self.upstream))
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.set_mood(
+            self.upstream,
+            Mood::Flaps {
+                half_period_ms: self.half_period_ms,
+            },
+        )
+    }
+
+    fn end(&self, world: &mut World) {
+        world.set_mood(self.upstream, Mood::Well);
+    }
+}

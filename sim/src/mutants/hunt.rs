@@ -1,0 +1,129 @@
+//! The search for planted bugs: each is switched on for one seed after another until a run fails by it.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    ops::{ControlFlow, Range},
+    time::Duration,
+};
+
+use super::table::Planted;
+use crate::{
+    crew,
+    oracle::Violation,
+    plan::{Plan, draw::Scenario},
+    runner::{self, Options},
+    shrink::{Size, live::smaller},
+    world::EngineKind,
+};
+
+/// What to search for, and where.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The bugs.
+    pub planted: Vec<&'static Planted>,
+    /// The scenario that makes plans.
+    pub scenario: &'static Scenario,
+    /// The seeds, tried in order.
+    pub seeds: Range<u64>,
+    /// Threads.
+    pub jobs: NonZeroUsize,
+    /// How long the plan that finds a bug is shrunk at most; `None` is not at all.
+    pub shrink: Option<Duration>,
+}
+
+/// What the search for one planted bug came to.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// The bug.
+    pub planted: &'static Planted,
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// How often the bug was made in all of them.
+    pub hits: u64,
+    /// Seeds that failed the same way without it, which proves nothing.
+    pub unclean: u64,
+    /// What found it.
+    pub found: Option<Found>,
+}
+
+/// What found a planted bug.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The seed.
+    pub seed: u64,
+    /// What was seen.
+    pub violation: Violation,
+    /// The size of its plan, as drawn and as shrunk.
+    pub shrunk: Option<(Size, Size)>,
+}
+
+/// Does what is ordered; `progress` sees each search that is over.
+pub fn hunt(order: &Order, mut progress: impl FnMut(&Hunt)) -> Vec<Hunt> {
+    let mut hunts = BTreeMap::new();
+    crew::each(
+        0..order.planted.len() as u64,
+        order.jobs,
+        || true,
+        |n| search(order.planted[n as usize], order),
+        |n, hunt| {
+            progress(&hunt);
+            hunts.insert(n, hunt);
+            ControlFlow::Continue(())
+        },
+    );
+    hunts.into_values().collect()
+}
+
+fn search(planted: &'static Planted, order: &Order) -> Hunt {
+    let mut hunt = Hunt {
+        planted,
+        seeds: 0,
+        hits: 0,
+        unclean: 0,
+        found: None,
+    };
+    for seed in order.seeds.clone() {
+        let mut plan = (order.scenario.draw)(seed);
+        plan.planted = Some(planted.name.to_owned());
+        let report = runner::run(&plan, Options::default());
+        hunt.seeds += 1;
+        hunt.hits += report.coverage.planted;
+        let Some(failure) = &report.failure else {
+            continue;
+        };
+        // It was made, and without it the same plan holds.
+        if report.coverage.planted > 0 && is_clean_without(&plan, Options::default()) {
+            let smaller = |time| smaller(&report, EngineKind::default(), time);
+            let shrunk = order.shrink.and_then(smaller);
+            hunt.found = Some(Found {
+                seed,
+                violation: failure.violation.clone(),
+                shrunk: shrunk.map(|shrunk| (Size::of(&plan), Size::of(&shrunk.plan))),
+            });
+            break;
+        }
+        hunt.unclean += 1;
+    }
+    hunt
+}
+
+/// Whether the plan holds when no bug is planted.
+pub fn is_clean_without(plan: &Plan, options: Options) -> bool {
+    let clean = Plan {
+        planted: None,
+        ..plan.clone()
+    };
+    runner::run(&clean, options).failure.is_none()
+}
+
+/// The middle of how many seeds it took to find those that were found.
+pub fn median_seeds(hunts: &[Hunt]) -> Option<u64> {
+    let mut seeds: Vec<_> = hunts
+        .iter()
+        .filter(|hunt| hunt.found.is_some())
+        .map(|hunt| hunt.seeds)
+        .collect();
+    seeds.sort_unstable();
+    seeds.get(seeds.len() / 2).copied()
+}

@@ -1,0 +1,117 @@
+//! Invariants 8, 9 and 16: how much, and to whom.
+
+use super::{Invariant, Model, rest::Rest};
+
+/// Fewer undisturbed sessions than this say nothing about balance.
+const BALANCE_MIN: usize = 40;
+
+/// 9: undisturbed sessions spread over the clients of a group as chance would spread them.
+pub struct Balance;
+
+impl Invariant for Balance {
+    fn number(&self) -> u8 {
+        9
+    }
+
+    fn handle_rest(&mut self, model: &Model, _: &Rest) -> Option<String> {
+        for group in 0..model.plan.groups() {
+            // Whoever refuses for good is in the group, and serves nobody.
+            let members: Vec<_> = (model.plan.core().into_iter())
+                .filter(|client| model.plan.clients[*client] == group)
+                .collect();
+            let calm = model.sessions.values().filter(|session| {
+                session.visit.group == group
+                    && !session.was_exposed()
+                    && session.exposure.sound_min >= members.len()
+            });
+            let mut shares = vec![0_usize; model.plan.clients.len()];
+            for (_, greeting) in calm.filter_map(|session| session.greeted) {
+                shares[usize::from(greeting.upstream)] += 1;
+            }
+            let total: usize = shares.iter().sum();
+            if members.len() < 2 || total < BALANCE_MIN {
+                continue;
+            }
+            // Five standard deviations of a binomial share, and one for small numbers: once in a million.
+            let (n, p) = (total as f64, 1.0 / members.len() as f64);
+            let most = n * p + 5.0 * (n * p * (1.0 - p)).sqrt() + 1.0;
+            let least = n * p - 5.0 * (n * p * (1.0 - p)).sqrt() - 1.0;
+            let odd = members.iter().find(|client| {
+                let share = shares[**client] as f64;
+                share > most || share < least
+            });
+            if let Some(client) = odd {
+                return Some(format!(
+                    "client {client} had {} of {total} sessions: {shares:?}",
+                    shares[*client]
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// 8: whatever is parked is there: no connection is shelved that is closed.
+#[derive(Default)]
+pub struct Shelved {
+    /// Looks in a row at which there was less than was shelved.
+    short: u32,
+}
+
+impl Invariant for Shelved {
+    fn number(&self) -> u8 {
+        8
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        if model.trouble().server {
+            // Of a server that is down nobody knows.
+            self.short = 0;
+            return None;
+        }
+        let sight = &model.sight;
+        let shelved = sight.parked + sight.registered as i64;
+        // News of an end may be under way between two actors.
+        self.short = if shelved > sight.streams {
+            self.short + 1
+        } else {
+            0
+        };
+        (self.short >= 3).then(|| {
+            format!(
+                "{} parked connections and {} links, but {} streams",
+                sight.parked, sight.registered, sight.streams
+            )
+        })
+    }
+}
+
+/// 16: limits hold at every moment.
+pub struct Limits;
+
+impl Invariant for Limits {
+    fn number(&self) -> u8 {
+        16
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let (knobs, sight) = (&model.plan.knobs, &model.sight);
+        // A client that comes back has two registrations, until the old one is wound up.
+        let lives = if model.is_troubled() { 2 } else { 1 };
+        let registered = lives * (model.plan.clients.len() + model.shams());
+        let limits = [
+            ("sessions", sight.sessions, knobs.sessions_max),
+            ("unproven connections", sight.unproven, knobs.unproven_max),
+            ("bytes kept for replay", sight.replay_bytes, knobs.replay_bytes),
+            (
+                "connections parked",
+                sight.parked,
+                knobs.pool_max.saturating_mul(registered),
+            ),
+        ];
+        limits.into_iter().find_map(|(what, is, most)| {
+            let over = is < 0 || usize::try_from(is).unwrap_or(usize::MAX) > most;
+            over.then(|| format!("{is} {what}, at most {most} are allowed"))
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Invariants 1 to 5: what arrives, whole, where it belongs.
+
+use super::{Invariant, Model, rest::Rest};
+use crate::{
+    event::{End, Event, Oddity},
+    plan::{Manner, who::Who},
+};
+
+/// To how many upstream connections a visitor's bytes may go at most.
+pub const TRIES_MAX: usize = 3;
+
+/// 1: what arrives is a prefix of what was sent, in each direction.
+pub struct Order;
+
+impl Invariant for Order {
+    fn number(&self) -> u8 {
+        1
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            Event::Odd {
+                what: Oddity::TooMuch { .. } | Oddity::ForeignReply { .. },
+                ..
+            } => None,
+            Event::Odd { place, session, what } => Some(format!("{place}, session {session:?}: {what:?}")),
+            Event::Greeted { session, greeting } => {
+                let served = model.served.get(&greeting.serial);
+                let known = served.is_some_and(|served| served.upstream == usize::from(greeting.upstream));
+                (!known).then(|| format!("session {session} has a greeting that nobody sent: {greeting:?}"))
+            }
+            Event::Requested { request, .. } => {
+                let visit = &model.sessions.get(&request.connection)?.visit;
+                let same = (request.len, request.reply_len, request.when, request.delay_ms)
+                    == (visit.len, visit.reply_len, visit.when, visit.delay_ms);
+                (!same).then(|| format!("an upstream got {request:?}, sent was {visit:?}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// 2: a session that looks finished is finished.
+pub struct Completeness;
+
+impl Invariant for Completeness {
+    fn number(&self) -> u8 {
+        2
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            _ if !model.can_reset => None,
+            // Only a process that dies leaves ends that look clean; or a service that means them.
+            Event::Ends {
+                session: id,
+                how: End::Cut(why),
+            } => {
+                let session = model.sessions.get(id)?;
+                let exposure = &session.exposure;
+                let meant = exposure.server_died || exposure.upstreams;
+                (!meant).then(|| format!("session {id} looks finished, and was {why}: {session:?}"))
+            }
+            Event::Served {
+                upstream,
+                serial,
+                clean: false,
+                ended: true,
+                note,
+                ..
+            } => {
+                let served = model.served.get(serial)?;
+                let (request, client) = (served.request?, served.upstream);
+                let session = model.sessions.get(&request.connection)?;
+                let leaves = matches!(session.visit.manner, Manner::Leave | Manner::Quit { .. });
+                let gave_up = matches!(&session.ended, Some((_, End::Broken(_) | End::Cut(_))));
+                let meant = leaves || gave_up || model.was_killed(client, served.accepted);
+                (!meant).then(|| {
+                    format!("{upstream}, connection {serial:#x}: looks finished, and is {note}: {session:?}")
+                })
+            }
+            Event::Odd {
+                place,
+                session,
+                what: what @ Oddity::TooMuch { .. },
+            } => Some(format!("{place}, session {session:?}: {what:?}")),
+            _ => None,
+        }
+    }
+
+    fn handle_rest(&mut self, model: &Model, _: &Rest) -> Option<String> {
+        let complete = model.sessions.iter().filter(|(_, session)| {
+            matches!(session.ended, Some((_, End::Complete))) && !session.was_exposed()
+        });
+        for (id, session) in complete {
+            // The last bytes of an exposed one may still have been under way when a fault struck.
+            let served = session
+                .greeted
+                .and_then(|(_, greeting)| model.served.get(&greeting.serial));
+            let whole = served.is_some_and(|served| {
+                served.request.is_some_and(|request| request.connection == *id)
+                    && served.over == Some((session.visit.len, true, true))
+            });
+            if !whole {
+                return Some(format!(
+                    "session {id} was complete for its visitor, but its upstream has {served:?}: {session:?}"
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// 3: no byte of another session.
+pub struct Privacy;
+
+impl Invariant for Privacy {
+    fn number(&self) -> u8 {
+        3
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            Event::Odd {
+                session,
+                what: what @ Oddity::ForeignReply { .. },
+                ..
+            } => Some(format!("session {session:?} got another's: {what:?}")),
+            Event::Requested { request, .. } if !model.sessions.contains_key(&request.connection) => {
+                Some(format!("an upstream got a request that nobody sent: {request:?}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// 4: a visitor's bytes reach two upstreams only in the window where a try is ambiguous, and it is counted.
+pub struct OneUpstream;
+
+impl Invariant for OneUpstream {
+    fn number(&self) -> u8 {
+        4
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Requested { request, .. } = event else {
+            return None;
+        };
+        let session = model.sessions.get(&request.connection)?;
+        let repeats = session.seen_by.len();
+        if repeats > TRIES_MAX {
+            return Some(format!(
+                "a visitor's bytes went to {repeats} upstream connections: {session:?}"
+            ));
+        }
+        if repeats > 1 && !session.was_exposed() && !model.plan.knobs.is_slow() {
+            return Some(format!(
+                "a visitor's bytes were repeated though nothing was troubled: {session:?}"
+            ));
+        }
+        if repeats > 1 && !model.plan.knobs.replay_unacknowledged {
+            return Some(format!(
+                "a visitor's bytes were repeated though it is forbidden: {session:?}"
+            ));
+        }
+        None
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let repeated: usize = model
+            .sessions
+            .values()
+            .map(|one| one.seen_by.len().saturating_sub(1))
+            .sum();
+        let owned = rest.replays_ambiguous;
+        (repeated as u64 > owned)
+            .then(|| format!("bytes were repeated {repeated} times, the servers own up to {owned}"))
+    }
+}
+
+/// 5: a visitor is served by a client of its group.
+pub struct Group;
+
+impl Invariant for Group {
+    fn number(&self) -> u8 {
+        5
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Greeted {
+            session: id,
+            greeting,
+        } = event
+        else {
+            return None;
+        };
+        let session = model.sessions.get(id)?;
+        let client = usize::from(greeting.upstream);
+        let of = model.plan.clients.get(client);
+        (of != Some(&session.visit.group)).then(|| {
+            let who = Who::Client(client);
+            format!(
+                "session {id} asked for group {} and was served by {who} of {of:?}",
+                session.visit.group
+            )
+        })
+    }
+}

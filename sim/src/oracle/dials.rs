@@ -1,0 +1,126 @@
+//! Invariants 22 and 29: clients come back, soon but not at once, and notice when they must.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Class, Invariant, Model};
+use crate::{
+    event::Event,
+    fault::AnyAct,
+    node::CONTROL_PORT,
+    plan::{Millis, who::Who},
+};
+
+/// What a client does between two attempts besides waiting: resolving, closing, being scheduled.
+const SLACK_MS: Millis = 500;
+/// How long a server asks a client to wait whose name it thinks is taken.
+const DENIED_MS: Millis = 5_000;
+/// How long a link must have lived for its client's patience to be new (`backoff.stable_after`), and a margin.
+const STABLE_MS: Millis = 11_000;
+
+/// 22: waits between attempts stay under their ceiling, are spread, and are short again after a stable link.
+#[derive(Default)]
+pub struct Backoff {
+    /// Of each client, waits in a row that were exactly a ceiling.
+    exact: BTreeMap<Who, u32>,
+}
+
+impl Invariant for Backoff {
+    fn number(&self) -> u8 {
+        22
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Dials {
+            client,
+            lived_ms,
+            waited_ms: Some(waited),
+        } = event
+        else {
+            return None;
+        };
+        let knobs = &model.plan.knobs;
+        let Who::Client(n) = *client else {
+            return None;
+        };
+        let ceiling = |wait: &Millis| {
+            let mut ceiling = knobs.backoff_base_ms;
+            while ceiling < *wait && ceiling < knobs.backoff_cap_ms {
+                ceiling = (2 * ceiling).min(knobs.backoff_cap_ms);
+            }
+            ceiling == *wait || ceiling + 1 == *wait
+        };
+        let exact = self.exact.entry(*client).or_default();
+        *exact = if ceiling(waited) { *exact + 1 } else { 0 };
+        if *exact >= 3 {
+            return Some(format!(
+                "{client} has waited exactly the longest time, {exact} times in a row"
+            ));
+        }
+        // A process that stands still waits longer, and so does one that was told to, or finds no name.
+        let from = model
+            .now
+            .saturating_sub(Duration::from_millis(*waited + lived_ms.unwrap_or(0)));
+        let hampered = model.was_hampered(n, from) || model.may_have_been_told_to_wait(n);
+        if hampered {
+            return None;
+        }
+        let most = knobs.backoff_cap_ms + DENIED_MS + SLACK_MS;
+        if *waited > most {
+            return Some(format!(
+                "{client} has waited {waited} ms, at most {most} are allowed"
+            ));
+        }
+        let stable = lived_ms.is_some_and(|lived| lived >= STABLE_MS);
+        (stable && *waited > knobs.backoff_base_ms + SLACK_MS)
+            .then(|| format!("{client} has waited {waited} ms after a link that lived {lived_ms:?} ms"))
+    }
+}
+
+/// 29: a client whose control connection has gone silent notices, and comes back.
+#[derive(Default)]
+pub struct Noticed {
+    /// By fault: who, and until when.
+    due: BTreeMap<usize, (usize, Duration)>,
+}
+
+impl Invariant for Noticed {
+    fn number(&self) -> u8 {
+        29
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            Event::FaultBegins { nth, .. } => {
+                if let AnyAct::BlackHole(hole) = &model.plan.faults[*nth].act
+                    && let (Who::Client(client), CONTROL_PORT) = (hole.flow.who, hole.flow.port)
+                {
+                    let knobs = &model.plan.knobs;
+                    let within = knobs.detection_ms() + knobs.heartbeat_ms + knobs.backoff_cap_ms + 3_000;
+                    self.due
+                        .insert(*nth, (client, model.now + Duration::from_millis(within)));
+                }
+            }
+            Event::FaultMisses { nth, .. } => drop(self.due.remove(nth)),
+            Event::Dials {
+                client: Who::Client(client),
+                ..
+            } => self.due.retain(|_, (who, _)| who != client),
+            _ => {}
+        }
+        None
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        // Whoever has other troubles is left alone.
+        self.due
+            .retain(|nth, (client, _)| !model.is_troubled_besides(*client, *nth));
+        let late = self.due.values().find(|(_, due)| model.now > *due);
+        late.map(|(client, _)| {
+            format!("client {client} has not noticed that its control connection is silent")
+        })
+    }
+}

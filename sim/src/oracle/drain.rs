@@ -1,0 +1,168 @@
+//! Invariant 19: a node that is told to stop stops, in time, and lets finish what runs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Invariant, Model,
+    model::{SETTLE, Session},
+};
+use crate::{
+    event::{End, Event},
+    fault::AnyAct,
+    plan::{Manner, who::Who},
+};
+
+/// How long a node may take beyond its deadline to reset what still runs, and to be seen to have stopped.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One node on its way out.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    who: Who,
+    since: Duration,
+    deadline: Duration,
+    /// It has stopped; what it said last is still under way.
+    gone: bool,
+}
+
+/// 19: a node that was told to stop takes nobody new, lets what runs finish until its deadline, and is gone then.
+#[derive(Default)]
+pub struct Draining {
+    leaving: BTreeMap<usize, Leaving>,
+}
+
+impl Draining {
+    fn of(&self, who: Who) -> Option<(usize, Leaving)> {
+        let mut all = self.leaving.iter();
+        all.find(|(_, leaving)| leaving.who == who)
+            .map(|(nth, leaving)| (*nth, *leaving))
+    }
+
+    /// A session that opened while the server took nobody any more.
+    fn judge_newcomer(&self, model: &Model, id: u64, how: &str) -> Option<String> {
+        let session = model.sessions.get(&id)?;
+        let (_, leaving) = self.of(Who::Server)?;
+        // A connection may wait in the backlog for as long as a handshake takes.
+        let grace = Duration::from_millis(200 + 20 * model.plan.knobs.latency_ms.1);
+        let new = session.opened > leaving.since + grace;
+        let quits = matches!(session.visit.manner, Manner::Quit { .. });
+        let alone = only(model, session, Who::Server) && !session.exposure.visitor;
+        (new && alone && !quits && !how.contains("refused")).then(|| {
+            format!("session {id} opened after the server was told to stop, and was {how}: {session:?}")
+        })
+    }
+
+    /// A session that ran when a node was told to stop, and was not let finish.
+    fn judge_broken(&self, model: &Model, id: u64, why: &str) -> Option<String> {
+        let session = model.sessions.get(&id)?;
+        let (greeted, greeting) = session.greeted?;
+        for who in [Who::Server, Who::Client(greeting.upstream.into())] {
+            let Some((_, leaving)) = self.of(who) else {
+                continue;
+            };
+            let early = model.now + Duration::from_millis(100) < leaving.deadline;
+            let other = match who {
+                Who::Server => !session.exposure.clients.is_empty(),
+                _ => session.exposure.server,
+            };
+            if greeted < leaving.since
+                && early
+                && !other
+                && !session.exposure.visitor
+                && only(model, session, who)
+            {
+                return Some(format!(
+                    "session {id} broke ({why}) while {who} should let it finish: {session:?}"
+                ));
+            }
+        }
+        None
+    }
+}
+
+impl Invariant for Draining {
+    fn number(&self) -> u8 {
+        19
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            Event::FaultBegins { nth, .. } => {
+                if let AnyAct::Stop(stop) = &model.plan.faults[*nth].act {
+                    let deadline = model.now + Duration::from_millis(model.plan.knobs.drain_timeout_ms);
+                    self.leaving.insert(
+                        *nth,
+                        Leaving {
+                            who: stop.who,
+                            since: model.now,
+                            deadline,
+                            gone: false,
+                        },
+                    );
+                }
+                None
+            }
+            Event::Boots { host, .. } => {
+                self.leaving.retain(|_, leaving| leaving.who != *host);
+                None
+            }
+            Event::Stops { host, .. } => {
+                for leaving in self.leaving.values_mut().filter(|leaving| leaving.who == *host) {
+                    leaving.gone = true;
+                }
+                None
+            }
+            Event::FaultEnds { nth, .. } | Event::FaultMisses { nth, .. } => {
+                self.leaving.remove(nth);
+                None
+            }
+            Event::Greeted { session, .. } => self.judge_newcomer(model, *session, "served"),
+            Event::Ends {
+                session,
+                how: End::Broken(why) | End::Cut(why),
+            } => {
+                let newcomer = self.judge_newcomer(model, *session, why);
+                newcomer.or_else(|| self.judge_broken(model, *session, why))
+            }
+            _ => None,
+        }
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let late = self.leaving.iter().find(|(nth, leaving)| {
+            let over = !leaving.gone && model.now > leaving.deadline + GRACE;
+            // A client waits for the server to take note of it, too, and for that the server must be well.
+            let client = match leaving.who {
+                Who::Client(n) => Some(n),
+                _ => None,
+            };
+            let well = client.is_none_or(|client| !model.is_troubled_besides(client, **nth));
+            let alone = felt(model, leaving.who, leaving.since, model.now) == 1;
+            over && well && alone
+        });
+        let (_, leaving) = late?;
+        Some(format!(
+            "{} was told to stop at {:?}, and is still there",
+            leaving.who, leaving.since
+        ))
+    }
+}
+
+/// Whether nothing but one stop has befallen a node while the session lasted.
+fn only(model: &Model, session: &Session, who: Who) -> bool {
+    felt(model, who, session.opened.saturating_sub(SETTLE), model.now) == 1
+}
+
+/// How many faults were felt at a node between two moments.
+fn felt(model: &Model, who: Who, from: Duration, to: Duration) -> usize {
+    let at = |ms| Duration::from_millis(ms);
+    let hits = |trouble: crate::fault::Trouble| match who {
+        Who::Client(n) => trouble.clients.contains(&n) || trouble.server,
+        _ => trouble.server,
+    };
+    let all = model.plan.faults.iter();
+    all.filter(|fault| {
+        hits(fault.act.troubles()) && at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from)
+    })
+    .count()
+}

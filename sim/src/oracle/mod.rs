@@ -1,0 +1,234 @@
+//! What must hold. One invariant is one small struct with the number it has in `docs/simulation.md`; it reads
+//! the [`Model`] and what happens, and says what is broken. A new one is a struct, its `impl Invariant`, and a
+//! line in [`all`].
+
+pub mod bounds;
+pub mod bytes;
+pub mod dials;
+pub mod drain;
+pub mod model;
+pub mod rest;
+pub mod service;
+pub mod strangers;
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use self::{model::Model, rest::Rest};
+use crate::{event::Event, lock::Shared, net::Overheard, plan::Plan, trace::Recorder};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Something wrong happened.
+    Correctness,
+    /// Something right did not happen.
+    Liveness,
+    /// A panic, or the engine gave up.
+    Crash,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Its number.
+    pub invariant: u8,
+    /// How bad it is.
+    pub class: Class,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: invariant {}: {}", self.class, self.invariant, self.what)
+    }
+}
+
+/// The server's gauges at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Clients registered.
+    pub registered: usize,
+    /// Proxy connections parked.
+    pub parked: i64,
+    /// Streams open at the server.
+    pub streams: i64,
+    /// Sessions running.
+    pub sessions: i64,
+    /// Connections that have not proved themselves.
+    pub unproven: i64,
+    /// First bytes kept for replay.
+    pub replay_bytes: i64,
+}
+
+/// Something that must hold.
+pub trait Invariant: Send {
+    /// Its number in `docs/simulation.md`.
+    fn number(&self) -> u8;
+
+    /// Correctness, unless said otherwise.
+    fn class(&self) -> Class {
+        Class::Correctness
+    }
+
+    /// Something has happened; the model knows of it already. What is broken, in words.
+    fn handle(&mut self, _: &Model, _: &Event) -> Option<String> {
+        None
+    }
+
+    /// Some time has passed.
+    fn handle_look(&mut self, _: &Model) -> Option<String> {
+        None
+    }
+
+    /// Everybody has gone home.
+    fn handle_rest(&mut self, _: &Model, _: &Rest) -> Option<String> {
+        None
+    }
+}
+
+/// Every invariant.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(bytes::Order),
+        Box::new(bytes::Completeness),
+        Box::new(bytes::Privacy),
+        Box::new(bytes::OneUpstream),
+        Box::new(bytes::Group),
+        Box::new(strangers::Fencing),
+        Box::<bounds::Shelved>::default(),
+        Box::new(bounds::Balance),
+        Box::new(strangers::Admission),
+        Box::new(bounds::Limits),
+        Box::<drain::Draining>::default(),
+        Box::<dials::Backoff>::default(),
+        Box::new(service::Success),
+        Box::new(service::NoHang),
+        Box::<dials::Noticed>::default(),
+        Box::new(service::StartDeadline),
+        Box::new(rest::Counters),
+        Box::new(rest::Baseline),
+        Box::new(rest::Books),
+        Box::new(rest::Registered),
+        Box::<rest::Pools>::default(),
+        Box::new(rest::AllEnded),
+        Box::new(rest::Courtesy),
+        Box::new(rest::NoVainTries),
+    ]
+}
+
+struct Court {
+    recorder: Recorder,
+    model: Model,
+    invariants: Vec<Box<dyn Invariant>>,
+    first: Option<Violation>,
+}
+
+impl Court {
+    fn judge(&mut self, ask: impl Fn(&mut dyn Invariant, &Model) -> Option<String>) {
+        for invariant in &mut self.invariants {
+            let Some(what) = ask(&mut **invariant, &self.model) else {
+                continue;
+            };
+            let violation = Violation {
+                invariant: invariant.number(),
+                class: invariant.class(),
+                what,
+            };
+            self.recorder.event(Event::Broken {
+                invariant: violation.invariant,
+                what: violation.what.clone(),
+            });
+            self.first.get_or_insert(violation);
+        }
+    }
+}
+
+/// The judge. Cheap to clone; one per run.
+#[derive(Clone)]
+pub struct Oracle {
+    recorder: Recorder,
+    overheard: Shared<Overheard>,
+    court: Shared<Court>,
+}
+
+impl Oracle {
+    /// Nothing has happened yet. Where nobody can reset, an end proves nothing.
+    pub fn new(plan: Plan, can_reset: bool, recorder: Recorder) -> Self {
+        let court = Court {
+            recorder: recorder.clone(),
+            model: Model::new(plan, can_reset),
+            invariants: all(),
+            first: None,
+        };
+        Self {
+            recorder,
+            overheard: Shared::default(),
+            court: Shared::new(court),
+        }
+    }
+
+    /// Something has happened.
+    pub fn tell(&self, event: Event) {
+        let now = self.now();
+        self.recorder.event(event.clone());
+        self.court.with(|court| {
+            court.model.handle(now, &event);
+            court.judge(|invariant, model| invariant.handle(model, &event));
+        });
+    }
+
+    /// The server's gauges as they stand.
+    pub fn look(&self, sight: Sight) {
+        let now = self.now();
+        self.court.with(|court| {
+            court.model.handle_sight(now, sight);
+            court.judge(|invariant, model| invariant.handle_look(model));
+        });
+    }
+
+    /// What does not hold although everybody has gone home. Says nothing yet.
+    pub fn unrest(&self, rest: &Rest) -> bool {
+        self.court.with(|court| {
+            let model = &court.model;
+            court
+                .invariants
+                .iter_mut()
+                .any(|invariant| invariant.handle_rest(model, rest).is_some())
+        })
+    }
+
+    /// Judges what can only be judged at rest.
+    pub fn rest(&self, rest: &Rest) {
+        self.court
+            .with(|court| court.judge(|invariant, model| invariant.handle_rest(model, rest)));
+    }
+
+    /// The first broken invariant.
+    pub fn verdict(&self) -> Option<Violation> {
+        self.court.with(|court| court.first.clone())
+    }
+
+    /// Reads what is known.
+    pub fn read<R>(&self, read: impl FnOnce(&Model) -> R) -> R {
+        self.court.with(|court| read(&court.model))
+    }
+
+    /// The simulated time.
+    pub fn now(&self) -> Duration {
+        self.recorder.now()
+    }
+
+    /// Where everything is written down.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// What an eavesdropper has.
+    pub fn overheard(&self) -> Shared<Overheard> {
+        self.overheard.clone()
+    }
+}

@@ -1,0 +1,497 @@
+//! What the oracle knows: sessions, upstream connections, and who is in trouble. A model of its own; it shares
+//! no code with what it judges.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::Sight;
+use crate::{
+    event::{End, Event},
+    fault::{AnyAct, Trouble},
+    payload::{Greeting, Request},
+    plan::{Deed, Manner, Plan, Visit, who::Who},
+};
+
+/// How long after its end a fault still excuses: news of it is under way, and what it held back is sent again
+/// at the latest then.
+pub const SETTLE: Duration = Duration::from_secs(5);
+
+/// Stands for the first registrations among the numbers of faults, and for strangers' deeds.
+const STARTING: usize = usize::MAX;
+const INTRUSION: usize = usize::MAX - 1;
+
+/// What has befallen the hosts around a session while it lasted.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    /// The server was in trouble.
+    pub server: bool,
+    /// The server's process died, and its kernel ended what it held: cleanly, as far as anybody can see.
+    pub server_died: bool,
+    /// So did the process of a client of its group.
+    pub client_died: bool,
+    /// When anything befell it last.
+    pub last: Duration,
+    /// Its visitor was.
+    pub visitor: bool,
+    /// These clients of its group were.
+    pub clients: BTreeSet<usize>,
+    /// Of those, some service was.
+    pub upstreams: bool,
+    /// The fewest registered clients of its group in no trouble that there were at any moment.
+    pub sound_min: usize,
+    /// The most sessions that were open at any moment.
+    pub crowd: usize,
+}
+
+/// One session, as its visitor sees it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// What the visitor wants.
+    pub visit: Visit,
+    /// Which visitor.
+    pub visitor: usize,
+    /// When it was about to connect.
+    pub opened: Duration,
+    /// When it had the greeting.
+    pub greeted: Option<(Duration, Greeting)>,
+    /// When it was over, and how.
+    pub ended: Option<(Duration, End)>,
+    /// What has befallen it.
+    pub exposure: Exposure,
+    /// Upstream connections that saw its header.
+    pub seen_by: Vec<u64>,
+}
+
+impl Session {
+    /// Whether anything has befallen it.
+    pub fn was_exposed(&self) -> bool {
+        let Exposure {
+            server,
+            visitor,
+            ref clients,
+            sound_min,
+            ..
+        } = self.exposure;
+        server || visitor || sound_min == 0 || !clients.is_empty()
+    }
+}
+
+/// One connection of an upstream.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Which upstream.
+    pub upstream: usize,
+    /// When it was accepted.
+    pub accepted: Duration,
+    /// What was wanted.
+    pub request: Option<Request>,
+    /// How many bytes of body it got, whether they ended cleanly and complete, and whether they ended cleanly
+    /// at all, once it is over.
+    pub over: Option<(u64, bool, bool)>,
+}
+
+/// A fault, or a stranger's deed, that may still be felt.
+#[derive(Clone, Debug)]
+struct Active {
+    nth: usize,
+    trouble: Trouble,
+    /// When it began.
+    since: Duration,
+    /// It is over as soon as it has begun, and found out when silence is.
+    silent: bool,
+    /// A process dies of it, and leaves it to its kernel to end connections.
+    kills: bool,
+    /// When it is no excuse any more.
+    until: Option<Duration>,
+}
+
+/// Everything the oracle knows.
+#[derive(Debug)]
+pub struct Model {
+    /// The plan of the run.
+    pub plan: Plan,
+    /// Whether a stream that is cut short can be seen to be.
+    pub can_reset: bool,
+    /// The present.
+    pub now: Duration,
+    /// The server's gauges when last looked at.
+    pub sight: Sight,
+    /// By number.
+    pub sessions: BTreeMap<u64, Session>,
+    /// Of those, the ones that have not ended.
+    pub open: BTreeSet<u64>,
+    /// Those that have just ended.
+    leaving: BTreeSet<u64>,
+    /// By serial.
+    pub served: BTreeMap<u64, Served>,
+    /// When all was well again after the healing.
+    pub converged: Option<Duration>,
+    /// Whoever is left out of the liveness phase.
+    pub outside: Trouble,
+    active: Vec<Active>,
+}
+
+impl Model {
+    /// Nothing has happened yet.
+    pub fn new(plan: Plan, can_reset: bool) -> Self {
+        let lasting = plan.faults.iter().filter(|fault| fault.to_ms.is_none());
+        let outside = lasting
+            .map(|fault| fault.act.troubles())
+            .fold(Trouble::default(), Trouble::and);
+        let mut model = Self {
+            now: Duration::ZERO,
+            sight: Sight::default(),
+            sessions: BTreeMap::new(),
+            open: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            served: BTreeMap::new(),
+            converged: None,
+            outside,
+            active: Vec::new(),
+            plan,
+            can_reset,
+        };
+        // Nobody is expected before everybody is here.
+        let start = Trouble {
+            server: true,
+            ..Trouble::default()
+        };
+        model.active.push(Active {
+            nth: STARTING,
+            trouble: start,
+            since: Duration::ZERO,
+            silent: false,
+            kills: false,
+            until: None,
+        });
+        model
+    }
+
+    /// Takes note of what happened.
+    pub fn handle(&mut self, now: Duration, event: &Event) {
+        self.now = now;
+        self.active
+            .retain(|active| active.until.is_none_or(|until| now < until));
+        match event {
+            Event::FaultBegins { nth, .. } => {
+                let act = &self.plan.faults[*nth].act;
+                self.active.push(Active {
+                    nth: *nth,
+                    trouble: act.troubles(),
+                    since: now,
+                    silent: act.is_silent(),
+                    kills: act.kills(),
+                    until: None,
+                });
+                self.expose_all();
+            }
+            Event::FaultEnds { nth, .. } => {
+                let silence = if self.plan.faults[*nth].act.is_silent() {
+                    self.plan.knobs.detection_ms()
+                } else {
+                    0
+                };
+                for active in self.active.iter_mut().filter(|active| active.nth == *nth) {
+                    active.until = Some(now + SETTLE + Duration::from_millis(silence));
+                }
+            }
+            Event::FaultMisses { nth, .. } => self.active.retain(|active| active.nth != *nth),
+            Event::Intrudes {
+                stranger: Who::Stranger(n),
+                ..
+            } => {
+                let (trouble, lasts) = intrusion_trouble(self.plan.strangers[*n].deed);
+                // Begun and over alike: what it did is felt for a while.
+                let until = Some(now + lasts + SETTLE);
+                self.active.push(Active {
+                    nth: INTRUSION,
+                    trouble,
+                    since: now,
+                    silent: false,
+                    kills: false,
+                    until,
+                });
+                self.expose_all();
+            }
+            Event::Opens {
+                session,
+                visitor: Who::Visitor(visitor),
+                visit,
+            } => {
+                let mut opened = Session {
+                    visit: visit.clone(),
+                    visitor: *visitor,
+                    opened: now,
+                    greeted: None,
+                    ended: None,
+                    exposure: Exposure {
+                        server: false,
+                        server_died: false,
+                        client_died: false,
+                        last: now,
+                        visitor: false,
+                        clients: BTreeSet::new(),
+                        upstreams: false,
+                        sound_min: usize::MAX,
+                        crowd: 0,
+                    },
+                    seen_by: Vec::new(),
+                };
+                self.open.insert(*session);
+                self.expose(&mut opened);
+                self.sessions.insert(*session, opened);
+                self.crowd();
+            }
+            Event::Greeted { session, greeting } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.greeted = Some((now, *greeting));
+                }
+            }
+            Event::Ends { session, how } => {
+                self.open.remove(session);
+                self.leaving.insert(*session);
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.ended = Some((now, how.clone()));
+                }
+            }
+            Event::Accepts {
+                upstream: Who::Upstream(upstream),
+                serial,
+            } => {
+                let served = Served {
+                    upstream: *upstream,
+                    accepted: now,
+                    request: None,
+                    over: None,
+                };
+                self.served.insert(*serial, served);
+            }
+            Event::Requested { serial, request, .. } => {
+                if let Some(served) = self.served.get_mut(serial) {
+                    served.request = Some(*request);
+                }
+                if let Some(session) = self.sessions.get_mut(&request.connection) {
+                    session.seen_by.push(*serial);
+                }
+            }
+            Event::Served {
+                serial,
+                got,
+                clean,
+                ended,
+                ..
+            } => {
+                if let Some(served) = self.served.get_mut(serial) {
+                    served.over = Some((*got, *clean, *ended));
+                }
+            }
+            Event::Phase { name: "converged" } => self.converged = Some(now),
+            Event::Registered { clients } => {
+                self.sight.registered = *clients;
+                self.expose_all();
+            }
+            Event::Phase { name: "started" } => self.active.retain(|active| active.nth != STARTING),
+            _ => {}
+        }
+    }
+
+    /// Takes note of the server's gauges.
+    pub fn handle_sight(&mut self, now: Duration, sight: Sight) {
+        self.now = now;
+        self.sight = sight;
+        self.active
+            .retain(|active| active.until.is_none_or(|until| now < until));
+        self.expose_all();
+    }
+
+    fn expose_all(&mut self) {
+        // What a session sent last may still be under way when it is over for its visitor.
+        let (sessions, now) = (&self.sessions, self.now);
+        self.leaving.retain(|id| {
+            let ended = sessions.get(id).and_then(|session| session.ended.as_ref());
+            ended.is_some_and(|(at, _)| now < *at + SETTLE)
+        });
+        let felt: Vec<_> = self.open.iter().chain(&self.leaving).copied().collect();
+        for id in felt {
+            if let Some(mut session) = self.sessions.remove(&id) {
+                self.expose(&mut session);
+                self.sessions.insert(id, session);
+            }
+        }
+    }
+
+    fn crowd(&mut self) {
+        // A server may still be busy with those that are over for their visitors.
+        let crowd = self.open.len() + self.leaving.len();
+        for id in &self.open {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.exposure.crowd = session.exposure.crowd.max(crowd);
+            }
+        }
+    }
+
+    /// What is felt right now befalls `session`.
+    fn expose(&self, session: &mut Session) {
+        let trouble = self.trouble();
+        let group = session.visit.group;
+        let serves = |client: &usize| self.plan.clients.get(*client) == Some(&group);
+        let exposure = &mut session.exposure;
+        // Once all is well again, what lasts is no excuse any more.
+        let well = self.converged.is_some_and(|at| session.opened >= at);
+        exposure.server |= trouble.server;
+        exposure.visitor |= trouble.visitors.contains(&session.visitor);
+        let mut troubled: BTreeSet<_> = trouble.clients.iter().copied().filter(serves).collect();
+        if well {
+            troubled.retain(|client| !self.outside.clients.contains(client));
+        }
+        // How many of the registered belong to other groups, at most: the server counts them all.
+        let others = self.plan.clients.iter().filter(|of| **of != group).count() + self.shams();
+        let registered = self.sight.registered.saturating_sub(others);
+        let sound = registered.saturating_sub(troubled.len());
+        exposure.sound_min = exposure.sound_min.min(sound);
+        exposure.upstreams |= trouble.upstreams.intersection(&troubled).next().is_some();
+        exposure.clients.extend(troubled);
+        for active in &self.active {
+            let hits_clients = active.trouble.clients.iter().any(serves);
+            let hits =
+                active.trouble.server || hits_clients || active.trouble.visitors.contains(&session.visitor);
+            let at = if active.silent { active.since } else { self.now };
+            if hits {
+                exposure.last = exposure.last.max(at);
+            }
+            exposure.server_died |= active.kills && active.trouble.server;
+            exposure.client_died |= active.kills && hits_clients;
+        }
+    }
+
+    /// Whether such trouble was felt at any time from then on.
+    pub fn was_troubled(&self, from: Duration, such: impl Fn(&Trouble) -> bool) -> bool {
+        let at = Duration::from_millis;
+        self.plan.faults.iter().any(|fault| {
+            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
+            at(fault.from_ms) <= self.now && !over && such(&fault.act.troubles())
+        })
+    }
+
+    /// Whether a client's process died at any time from then on.
+    pub fn was_killed(&self, client: usize, from: Duration) -> bool {
+        let at = Duration::from_millis;
+        self.plan.faults.iter().any(|fault| {
+            let died = fault.act.kills() && fault.act.troubles().clients.contains(&client);
+            let over = fault.to_ms.is_some_and(|to| at(to) < from);
+            died && at(fault.from_ms) <= self.now && !over
+        })
+    }
+
+    /// Whether a client could not do as it would at any time from then on: it stood still, crawled, was away,
+    /// or found no name.
+    pub fn was_hampered(&self, client: usize, from: Duration) -> bool {
+        let at = Duration::from_millis;
+        self.plan.faults.iter().any(|fault| {
+            let hampers = matches!(
+                fault.act,
+                AnyAct::Pause(_)
+                    | AnyAct::Sluggish(_)
+                    | AnyAct::Crash(_)
+                    | AnyAct::PowerLoss(_)
+                    | AnyAct::Stop(_)
+                    | AnyAct::FailNames(_)
+                    | AnyAct::MoveNames(_)
+                    | AnyAct::TakePorts(_)
+            );
+            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
+            let trouble = fault.act.troubles();
+            let his = trouble.clients.contains(&client) || trouble.server;
+            hampers && his && at(fault.from_ms) <= self.now && !over
+        })
+    }
+
+    /// Whether somebody may have taken the client's name, and the server have told it to come back later.
+    pub fn may_have_been_told_to_wait(&self, client: usize) -> bool {
+        let takes = |deed: &Deed| match deed {
+            Deed::DuplicateId { client: whose, .. } | Deed::ReplayControl { client: whose } => {
+                *whose == client
+            }
+            _ => false,
+        };
+        self.plan.strangers.iter().any(|one| takes(&one.deed))
+    }
+
+    /// Whether `client` or the server is in trouble by anything but the fault of that number.
+    pub fn is_troubled_besides(&self, client: usize, nth: usize) -> bool {
+        let others = self.active.iter().filter(|active| active.nth != nth);
+        others
+            .map(|active| &active.trouble)
+            .any(|trouble| trouble.server || trouble.clients.contains(&client))
+    }
+
+    /// Whether anything is felt right now.
+    pub fn is_troubled(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Everything that is felt right now.
+    pub fn trouble(&self) -> Trouble {
+        self.active
+            .iter()
+            .map(|active| active.trouble.clone())
+            .fold(Trouble::default(), Trouble::and)
+    }
+
+    /// Registered clients that are none, at most.
+    pub fn shams(&self) -> usize {
+        let sham = |deed: &Deed| matches!(deed, Deed::NeverServes { .. } | Deed::Flaps { .. });
+        let now = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
+        let begun = |at_ms: u64| now >= at_ms && now < at_ms + 60_000;
+        self.plan
+            .strangers
+            .iter()
+            .filter(|one| sham(&one.deed) && begun(one.at_ms))
+            .count()
+    }
+
+    /// The upstreams on which `session` was started, as far as anybody can see.
+    pub fn started_on<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = usize> + 'a {
+        let greeted = session.greeted.iter().map(|(_, greeting)| greeting.serial);
+        let seen = session.seen_by.iter().copied().chain(greeted);
+        seen.filter_map(|serial| self.served.get(&serial))
+            .map(|served| served.upstream)
+    }
+
+    /// Whether an upstream in trouble was connected since `session` began, for nobody knows whom.
+    pub fn perhaps_started_in_trouble(&self, session: &Session) -> bool {
+        self.served.values().any(|served| {
+            served.request.is_none()
+                && served.accepted >= session.opened
+                && session.exposure.clients.contains(&served.upstream)
+        })
+    }
+
+    /// Whether a try that came to nothing may be the last, because its bytes must not be repeated, or could
+    /// not be kept.
+    pub fn is_cautious(&self) -> bool {
+        !self.plan.knobs.replay_unacknowledged || self.plan.knobs.replay_bytes < (1 << 20)
+    }
+
+    /// Whether it takes part in the liveness phase.
+    pub fn takes_part(&self, session: &Session) -> bool {
+        !self.outside.visitors.contains(&session.visitor)
+    }
+
+    /// Whether the visitor waits for the upstream's word before its own.
+    pub fn reads_first(session: &Session) -> bool {
+        session.visit.manner == Manner::ReadFirst
+    }
+}
+
+/// Whom a stranger's deed may harm, and for how long.
+fn intrusion_trouble(deed: Deed) -> (Trouble, Duration) {
+    match deed {
+        Deed::DuplicateId { client, for_ms } => {
+            (Trouble::at(Who::Client(client)), Duration::from_millis(for_ms))
+        }
+        _ => (Trouble::default(), Duration::ZERO),
+    }
+}

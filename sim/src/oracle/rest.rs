@@ -1,0 +1,229 @@
+//! Invariants 20 and 23 to 28 as they stand when everybody has gone home.
+
+use std::time::Duration;
+
+use super::{Class, Invariant, Model};
+
+/// What there is at rest.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// Visitors and strangers that have done all they will, of how many.
+    pub done: (usize, usize),
+    /// Clients that are registered, of those that should be.
+    pub registered: (usize, usize),
+    /// Proxy connections parked at the server.
+    pub parked: i64,
+    /// Fewest that should be: full pools of everybody who is well.
+    pub parked_min: i64,
+    /// What should be exactly so many: what, how many there are, how many there should be.
+    pub baseline: Vec<(String, i64, i64)>,
+    /// Visitors that the last server accepted, and sessions of its that have an outcome.
+    pub books: (u64, u64),
+    /// Tries repeated although their bytes may have arrived, over all lives of the server.
+    pub replays_ambiguous: u64,
+    /// Visitors accepted, over all lives of the server.
+    pub visitors: u64,
+    /// Peers that broke the protocol on a connection that was theirs to use, over all nodes.
+    pub violations: u64,
+    /// Tries that failed since all was well again.
+    pub tries_failed: u64,
+}
+
+/// 20: counters do not count what did not happen, nor forget what did.
+pub struct Counters;
+
+impl Invariant for Counters {
+    fn number(&self) -> u8 {
+        20
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let greeted = model
+            .sessions
+            .values()
+            .filter(|session| session.greeted.is_some())
+            .count() as u64;
+        let opened = model.sessions.len() as u64;
+        let counted = rest.visitors;
+        (counted < greeted || counted > opened)
+            .then(|| format!("{counted} visitors were counted; {opened} came, {greeted} were served"))
+    }
+}
+
+/// 23: sockets, sessions and buffers are back where they began.
+pub struct Baseline;
+
+impl Invariant for Baseline {
+    fn number(&self) -> u8 {
+        23
+    }
+
+    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+        let off = rest.baseline.iter().find(|(_, is, should)| is != should);
+        off.map(|(what, is, should)| format!("{is} {what} at rest, there should be {should}"))
+    }
+}
+
+/// 24: whoever was accepted has an outcome.
+pub struct Books;
+
+impl Invariant for Books {
+    fn number(&self) -> u8 {
+        24
+    }
+
+    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+        let (visitors, outcomes) = rest.books;
+        (visitors != outcomes)
+            .then(|| format!("{visitors} visitors were accepted, {outcomes} sessions have an outcome"))
+    }
+}
+
+/// 25: every client that is well is registered, and nobody else.
+pub struct Registered;
+
+impl Invariant for Registered {
+    fn number(&self) -> u8 {
+        25
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let plan = &model.plan;
+        let due = plan.heal_ms + plan.knobs.convergence_ms();
+        let late = model.converged.is_none() && model.now.as_millis() > u128::from(due);
+        late.then(|| {
+            let (is, should) = (model.sight.registered, plan.registered().len());
+            format!(
+                "{is} clients are registered {} ms after the healing, {should} should be",
+                due - plan.heal_ms
+            )
+        })
+    }
+
+    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+        let (is, should) = rest.registered;
+        (is != should).then(|| format!("{is} clients are registered at rest, {should} should be"))
+    }
+}
+
+/// Connections beyond the fewest that a pool may still be about to retire.
+const SURPLUS_MAX: i64 = 2;
+
+/// 26: the pools of all who are well are full, and not fuller, when nobody has come for a while.
+#[derive(Default)]
+pub struct Pools {
+    /// The quiet after the healing is over.
+    asked: bool,
+}
+
+impl Invariant for Pools {
+    fn number(&self) -> u8 {
+        26
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let plan = &model.plan;
+        let (from, to) = plan.quiet();
+        // Just before the next visitors come.
+        if self.asked || from == to || model.now + Duration::from_millis(200) < to {
+            return None;
+        }
+        self.asked = true;
+        model.converged?;
+        if plan.knobs.pool_max < 64 {
+            // A session that goes on takes the place of one that is parked.
+            return None;
+        }
+        let (is, each) = (model.sight.parked, plan.knobs.pool_min);
+        let least = i64::try_from(each * plan.registered().len()).unwrap_or(i64::MAX);
+        (is < least)
+            .then(|| format!("{is} proxy connections are parked after a quiet while, {least} are wanted"))
+    }
+
+    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+        let (is, least) = (rest.parked, rest.parked_min);
+        let most = least + SURPLUS_MAX * rest.registered.1 as i64;
+        (is < least || is > most)
+            .then(|| format!("{is} proxy connections are parked, {least} to {most} are wanted"))
+    }
+}
+
+/// 28, at rest: every session has ended.
+pub struct AllEnded;
+
+impl Invariant for AllEnded {
+    fn number(&self) -> u8 {
+        28
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let (done, of) = rest.done;
+        let open = model.open.len();
+        (open > 0 || done < of).then(|| {
+            format!("{open} sessions have not ended, {done} of {of} visitors and strangers are done")
+        })
+    }
+}
+
+/// 33: nodes keep to the protocol among themselves.
+pub struct Courtesy;
+
+impl Invariant for Courtesy {
+    fn number(&self) -> u8 {
+        33
+    }
+
+    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+        let count = rest.violations;
+        (count > 0).then(|| format!("peers broke the protocol {count} times, and all of them are ours"))
+    }
+}
+
+/// 30: once all is well, no visitor is sent where nobody serves.
+pub struct NoVainTries;
+
+impl Invariant for NoVainTries {
+    fn number(&self) -> u8 {
+        30
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let knobs = &model.plan.knobs;
+        // A slow answer and a full pool fail a try as well.
+        if knobs.is_slow() || knobs.pool_max < 64 {
+            return None;
+        }
+        // Whoever refuses for good is tried, by half of the visitors where there are two, and once by each.
+        let most = match (model.outside.clients.len(), model.plan.clients.len()) {
+            (0, _) => 0,
+            (1, 2) => {
+                let since = model.converged.unwrap_or_default();
+                let visits = model
+                    .sessions
+                    .values()
+                    .filter(|session| session.opened >= since)
+                    .count() as f64;
+                (visits / 2.0 + 5.0 * (visits / 4.0).sqrt()) as u64 + 1
+            }
+            _ => return None,
+        };
+        let count = rest.tries_failed;
+        (count > most).then(|| format!("{count} tries failed although all was well, at most {most} may"))
+    }
+}

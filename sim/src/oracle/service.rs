@@ -1,0 +1,152 @@
+//! Invariants 27, 28 and 32: visitors are served, in time, to the end.
+
+use std::time::Duration;
+
+use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session};
+use crate::event::{End, Event};
+
+/// How long a session may take beyond what its visit asks for and the start deadline.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a connection on which nothing passes any more may go unnoticed: keepalive of the product (25 s) or
+/// of the kernel (30 s), what is sent again, and a margin.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// 27: a visit fails only if something befell it that excuses it.
+pub struct Success;
+
+impl Invariant for Success {
+    fn number(&self) -> u8 {
+        27
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Ends {
+            session: id,
+            how: End::Broken(why) | End::Cut(why),
+        } = event
+        else {
+            return None;
+        };
+        let session = model.sessions.get(id)?;
+        let missing = accuse(model, session)?;
+        Some(format!(
+            "session {id} broke ({why}) although {missing}: {session:?}"
+        ))
+    }
+}
+
+/// Why a broken session has no excuse.
+fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+    let exposure = &session.exposure;
+    let knobs = &model.plan.knobs;
+    if exposure.server || exposure.visitor || !model.takes_part(session) || exposure.sound_min == 0 {
+        return None;
+    }
+    if exposure.crowd >= knobs.sessions_max.min(knobs.pool_max) {
+        return None;
+    }
+    // A start may be too slow for an untroubled client, again and again.
+    if knobs.is_slow() && session.greeted.is_none() {
+        return None;
+    }
+    if exposure.clients.is_empty() {
+        // It may be refused by a client that is lost for good, and have no second try.
+        let excused = !model.outside.clients.is_empty() && model.is_cautious();
+        return (!excused).then_some("nothing was troubled and a client was registered");
+    }
+    // Each of them may have been tried, and left the start unanswered.
+    if exposure.clients.len() >= TRIES_MAX {
+        return None;
+    }
+    // Whom it was started on is not to be seen from outside before it has sent its header; and a try that
+    // may not be repeated is lost with its client.
+    if Model::reads_first(session) || model.is_cautious() || exposure.upstreams {
+        return None;
+    }
+    let started_in_trouble = model
+        .started_on(session)
+        .any(|upstream| exposure.clients.contains(&upstream));
+    let excused = started_in_trouble || model.perhaps_started_in_trouble(session);
+    (!excused).then_some("a sound client was registered throughout and no troubled one had started it")
+}
+
+/// 28: no session hangs.
+pub struct NoHang;
+
+impl Invariant for NoHang {
+    fn number(&self) -> u8 {
+        28
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let hung = model.open.iter().find_map(|id| {
+            let session = model.sessions.get(id)?;
+            let exposed = if session.was_exposed() {
+                SILENCE_MAX
+            } else {
+                Duration::ZERO
+            };
+            let due = session.exposure.last.max(session.opened) + takes(model, session) + MARGIN + exposed;
+            (model.now > due).then_some((id, session))
+        });
+        let (id, session) = hung?;
+        Some(format!("session {id} hangs: {session:?}"))
+    }
+}
+
+/// What a visit asks for, at most: its start, its pace, its upstream's thinking, and its bytes on a slow way.
+fn takes(model: &Model, session: &Session) -> Duration {
+    let (visit, knobs) = (&session.visit, &model.plan.knobs);
+    let pieces = visit.len / visit.piece.max(1) as u64 + 1;
+    let reads = visit.reply_len / 1_024 + 1;
+    // A window a round trip, over three ways, each way.
+    let window = knobs.kernel_buffer.clamp(1, 32 * 1024) as u64;
+    let rounds = (visit.len + visit.reply_len) / window + 8;
+    let round = 6 * (knobs.latency_ms.1 + 1) * if knobs.tail_one_in > 0 { 4 } else { 1 };
+    Duration::from_millis(
+        knobs.start_timeout_ms
+            + visit.delay_ms
+            + visit.stall_ms
+            + pieces * visit.piece_pause_ms
+            + reads * visit.read_pause_ms
+            + rounds * round,
+    )
+}
+
+/// 32: no visitor waits for its start longer than the deadline.
+pub struct StartDeadline;
+
+impl Invariant for StartDeadline {
+    fn number(&self) -> u8 {
+        32
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let knobs = &model.plan.knobs;
+        let round = Duration::from_millis(12 * 10 * (knobs.latency_ms.1 + 1));
+        let deadline = Duration::from_millis(knobs.start_timeout_ms) + Duration::from_secs(2) + round;
+        let late = model.open.iter().find_map(|id| {
+            let session = model.sessions.get(id)?;
+            let exposure = &session.exposure;
+            let waits = session.greeted.is_none() && model.now > session.opened + deadline;
+            // A service that hangs is not the tunnel's to answer for.
+            let excused = exposure.server || exposure.visitor || !exposure.clients.is_empty();
+            (waits && !excused).then_some((id, session))
+        });
+        let (id, session) = late?;
+        Some(format!("session {id} still waits: {session:?}"))
+    }
+}

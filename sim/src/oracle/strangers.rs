@@ -1,0 +1,100 @@
+//! Invariants 6 and 15: nobody gets in who does not belong here, and nobody takes another's place.
+
+use std::time::Duration;
+
+use super::{Invariant, Model};
+use crate::{
+    event::Event,
+    plan::{Deed, Millis, who::Who},
+};
+
+/// How long the server may think about nonsense.
+const THINKING_MS: Millis = 2_000;
+
+/// What stranger `who` does, and since when.
+fn deed(model: &Model, who: Who) -> Option<(Deed, Millis)> {
+    let Who::Stranger(n) = who else {
+        return None;
+    };
+    model
+        .plan
+        .strangers
+        .get(n)
+        .map(|intrusion| (intrusion.deed, intrusion.at_ms))
+}
+
+/// Whether something was done to the server, or to everybody's way to it, since `from_ms`.
+fn server_was_troubled(model: &Model, from_ms: Millis) -> bool {
+    model.was_troubled(Duration::from_millis(from_ms), |trouble| trouble.server)
+}
+
+/// 6: a registration cannot be taken over from one who lives.
+pub struct Fencing;
+
+impl Invariant for Fencing {
+    fn number(&self) -> u8 {
+        6
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Pretended { stranger, proxies } = event else {
+            return None;
+        };
+        let (Deed::DuplicateId { client, .. }, at_ms) = deed(model, *stranger)? else {
+            return None;
+        };
+        let from = Duration::from_millis(at_ms);
+        let away = model.was_troubled(from, |trouble| {
+            trouble.server || trouble.clients.contains(&client)
+        });
+        (*proxies > 0 && !away)
+            .then(|| format!("{stranger} took the place of client {client}, who was there"))
+    }
+}
+
+/// 15: nobody is registered who has not proved to be one of us, and nonsense is turned away at once.
+pub struct Admission;
+
+impl Invariant for Admission {
+    fn number(&self) -> u8 {
+        15
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        match event {
+            Event::Pretended { stranger, proxies } => {
+                let (deed, _) = deed(model, *stranger)?;
+                (deed == Deed::WrongToken && *proxies > 0)
+                    .then(|| format!("{stranger} was given work, with a wrong token"))
+            }
+            Event::Knocked {
+                stranger,
+                shut_after_ms,
+                ..
+            } => {
+                let (deed, at_ms) = deed(model, *stranger)?;
+                let knobs = &model.plan.knobs;
+                let waits = match deed {
+                    Deed::HugeHeader | Deed::HugeBody | Deed::UnknownFrame | Deed::WrongVersion => 0,
+                    // Eight bytes, one a second.
+                    Deed::Slowloris => 8_000 + knobs.handshake_timeout_ms,
+                    _ => knobs.handshake_timeout_ms,
+                };
+                let most = waits + THINKING_MS + 4 * knobs.exchange_ms();
+                let late = shut_after_ms.is_none_or(|after| after > most);
+                (late && !server_was_troubled(model, at_ms)).then(|| {
+                    format!(
+                        "the door was shut in the face of {stranger} after {shut_after_ms:?} ms, not {most}"
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let most = model.plan.clients.len() + model.shams();
+        let registered = model.sight.registered;
+        (registered > most).then(|| format!("{registered} clients are registered, there are {most}"))
+    }
+}

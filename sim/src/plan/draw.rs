@@ -1,0 +1,411 @@
+//! From a seed to a plan: one function per scenario.
+
+use rand::{Rng, RngExt, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit, knobs::Knobs, who::Who};
+use crate::{
+    fault::{
+        AnyAct, Dice, Family, Fault,
+        path::Clog,
+        process::{Crash, Stop},
+    },
+    payload::When,
+};
+
+/// A kind of world.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Makes its plan of a seed.
+    pub draw: fn(u64) -> Plan,
+}
+
+/// Every scenario; the first is the one a sweep runs.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "chaos",
+        about: "2 to 5 clients, 2 to 4 visitors, 120 s; every kind of fault, each seed without some",
+        draw: chaos,
+    },
+    Scenario {
+        name: "smoke",
+        about: "3 clients, 5 visitors, 60 s; a client crash, a server restart, a clogged link",
+        draw: smoke,
+    },
+    Scenario {
+        name: "calm",
+        about: "3 clients, 3 visitors, 60 s; nothing goes wrong, so nothing may",
+        draw: calm,
+    },
+];
+
+/// The scenario of that name.
+pub fn scenario(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+fn calm(seed: u64) -> Plan {
+    Plan {
+        scenario: "calm".to_owned(),
+        seed,
+        duration_ms: 60_000,
+        heal_ms: 20_000,
+        quiet_ms: (0, 0),
+        last_visit_ms: 50_000,
+        knobs: Knobs::default(),
+        clients: vec![0; 3],
+        faults: Vec::new(),
+        strangers: Vec::new(),
+        visitors: visitors(seed, 3, 1, 400),
+        planted: None,
+    }
+}
+
+fn smoke(seed: u64) -> Plan {
+    let mut rng = Purpose::Knobs.rng(seed);
+    let least = rng.random_range(1..=5);
+    let mut plan = Plan {
+        scenario: "smoke".to_owned(),
+        heal_ms: 30_000,
+        visitors: visitors(seed, 5, 1, 400),
+        ..calm(seed)
+    };
+    plan.knobs.latency_ms = (least, least + rng.random_range(0..=40));
+    plan.knobs.chop_one_in = if rng.random_bool(0.5) {
+        rng.random_range(2..=20)
+    } else {
+        0
+    };
+    let rng = &mut Purpose::Swarm.rng(seed);
+    let mut fault = |begins: std::ops::Range<Millis>, lasts: std::ops::Range<Millis>, act| {
+        let from_ms = rng.random_range(begins);
+        let to_ms = (from_ms + rng.random_range(lasts)).min(plan.heal_ms);
+        plan.faults.push(Fault {
+            from_ms,
+            to_ms: Some(to_ms),
+            act,
+        });
+    };
+    let mut rng = Purpose::Family(0).rng(seed);
+    let mut client = || Who::Client(rng.random_range(0..3));
+    let (crashed, clogged) = (client(), client());
+    let who = Who::Server;
+    let restart = if rng.random_bool(0.4) {
+        AnyAct::Stop(Stop { who })
+    } else {
+        AnyAct::Crash(Crash { who })
+    };
+    fault(5_000..24_000, 200..5_000, AnyAct::Crash(Crash { who: crashed }));
+    fault(5_000..24_000, 200..5_000, restart);
+    fault(
+        5_000..20_000,
+        300..20_000,
+        AnyAct::Clog(Clog {
+            between: (clogged, Who::Server),
+            both: true,
+        }),
+    );
+    plan.faults.sort_by_key(|fault| fault.from_ms);
+    plan
+}
+
+/// Faults begin when everybody is here.
+const FIRST_FAULT: Millis = 4_000;
+
+fn chaos(seed: u64) -> Plan {
+    let mut rng = Purpose::Knobs.rng(seed);
+    let clients: usize = rng.random_range(2..=5);
+    let groups = if clients >= 3 && rng.random_bool(0.3) {
+        2
+    } else {
+        1
+    };
+    let visitors_count = rng.random_range(2..=4);
+    let mut plan = Plan {
+        scenario: "chaos".to_owned(),
+        seed,
+        duration_ms: 120_000,
+        heal_ms: 56_000,
+        quiet_ms: (0, 0),
+        last_visit_ms: 102_000,
+        knobs: knobs(&mut rng),
+        clients: (0..clients).map(|n| n % groups).collect(),
+        faults: Vec::new(),
+        strangers: Vec::new(),
+        visitors: visitors(seed, visitors_count, groups, 1_000),
+        planted: None,
+    };
+    // What takes a hundred round trips takes the whole run.
+    let mut most = 8 * plan.knobs.kernel_buffer as u64;
+    if plan.knobs.chop_one_in == 1 && plan.knobs.chop_to == 1 {
+        // Each byte crosses every hop alone, and in a frame of its own.
+        most = most.min(2_000);
+    }
+    for visit in plan.visitors.iter_mut().flatten() {
+        (visit.len, visit.reply_len) = (visit.len.min(most), visit.reply_len.min(most));
+    }
+    plan.quiet_ms = (5_000, plan.knobs.quiet_ms());
+    let mut swarm = Purpose::Swarm.rng(seed);
+    for (n, family) in (0..).zip(Family::ALL) {
+        let (on, times) = (swarm.random_bool(0.6), swarm.random_range(1..=4));
+        if on {
+            let mut rng = Purpose::Family(n).rng(seed);
+            for _ in 0..times {
+                let fault = fault(*family, &mut rng, &plan);
+                plan.faults.push(fault);
+            }
+        }
+    }
+    if swarm.random_bool(0.4) {
+        lasting(&mut Purpose::Family(0x80).rng(seed), &mut plan);
+    }
+    plan.faults.sort_by_key(|fault| fault.from_ms);
+    if swarm.random_bool(0.6) {
+        plan.strangers = intrusions(&mut Purpose::Strangers.rng(seed), &plan);
+    }
+    plan
+}
+
+/// A fault of a family that is over when the healing is.
+fn fault(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> Fault {
+    let mut dice = Dice {
+        rng,
+        clients: plan.clients.len(),
+        visitors: plan.visitors.len(),
+    };
+    let act = AnyAct::draw(family, &mut dice);
+    let (least, most) = act.lasts_ms();
+    let from_ms = rng.random_range(FIRST_FAULT..plan.heal_ms - 1_000);
+    // Short ones are as likely as long ones, on the scale of what they do.
+    let lasts = least + (rng.random_range(0.0_f64..1.0).powi(2) * (most - least) as f64) as Millis;
+    Fault {
+        from_ms,
+        to_ms: Some((from_ms + lasts).min(plan.heal_ms)),
+        act,
+    }
+}
+
+/// One client is lost for good, if its group can do without.
+fn lasting(rng: &mut ChaCha8Rng, plan: &mut Plan) {
+    let families = [
+        Family::Process,
+        Family::Power,
+        Family::Pause,
+        Family::Partition,
+        Family::Upstream,
+    ];
+    for _ in 0..50 {
+        let family = *families.choose(rng).expect("there are families");
+        let Fault { from_ms, act, .. } = fault(family, rng, plan);
+        let trouble = act.troubles();
+        let Some(lost) = trouble.clients.first().copied() else {
+            continue;
+        };
+        let others = plan
+            .clients
+            .iter()
+            .filter(|group| **group == plan.clients[lost])
+            .count()
+            > 1;
+        if act.may_last() && others && trouble.clients.len() == 1 && trouble.visitors.is_empty() {
+            // Nothing else happens to it from then on, or something might raise it from the dead.
+            plan.faults.retain(|fault| {
+                !fault.act.troubles().clients.contains(&lost) || fault.to_ms.is_some_and(|to| to < from_ms)
+            });
+            plan.faults.push(Fault {
+                from_ms,
+                to_ms: None,
+                act,
+            });
+            return;
+        }
+    }
+}
+
+fn intrusions(rng: &mut ChaCha8Rng, plan: &Plan) -> Vec<Intrusion> {
+    let clients = plan.clients.len();
+    let groups = plan.groups();
+    let mut intrusions: Vec<_> = (0..rng.random_range(1..=4))
+        .map(|_| {
+            let for_ms = rng.random_range(500..10_000);
+            let group = rng.random_range(0..groups);
+            let client = rng.random_range(0..clients);
+            let deed = match rng.random_range(0..13) {
+                0 => Deed::Garbage {
+                    len: rng.random_range(0..2_000),
+                },
+                1 => Deed::HugeHeader,
+                11 => Deed::HugeBody,
+                12 => Deed::UnknownFrame,
+                2 => Deed::WrongVersion,
+                3 => Deed::Slowloris,
+                4 => Deed::Silence,
+                5 => Deed::WrongToken,
+                6 => Deed::ReplayControl { client },
+                7 => Deed::ReplayProxy { client },
+                8 => Deed::DuplicateId { client, for_ms },
+                9 => Deed::NeverServes { group, for_ms },
+                _ => Deed::Flaps {
+                    group,
+                    times: rng.random_range(1..10),
+                },
+            };
+            let mut at_ms = rng.random_range(3_000..plan.heal_ms - 20_000);
+            let mut deed = deed;
+            // Whoever takes a name, or says what its owner said, does it best while the owner is away; and is
+            // still there when it comes back.
+            if let Deed::DuplicateId { client, .. } | Deed::ReplayControl { client } = deed
+                && let Some((from, to)) = away(plan, client, at_ms)
+                && rng.random_bool(0.7)
+            {
+                at_ms = from + rng.random_range(50..1_000);
+                if let Deed::DuplicateId { for_ms, .. } = &mut deed {
+                    *for_ms = to.saturating_sub(at_ms) + rng.random_range(1_000..8_000);
+                }
+            }
+            Intrusion { at_ms, deed }
+        })
+        .collect();
+    // One who takes a lost client's name would be welcome.
+    let core = plan.core();
+    intrusions.retain(|one| !matches!(one.deed, Deed::DuplicateId { client, .. } if !core.contains(&client)));
+    intrusions
+}
+
+/// From when to when a client's process is taken away, near a moment and long before the healing.
+fn away(plan: &Plan, client: usize, at_ms: Millis) -> Option<(Millis, Millis)> {
+    let gone = |fault: &Fault| {
+        let by = matches!(
+            fault.act,
+            AnyAct::Crash(_) | AnyAct::PowerLoss(_) | AnyAct::Isolate(_)
+        );
+        let to = fault.to_ms.filter(|to| *to < plan.heal_ms - 10_000)?;
+        (by && fault.act.troubles().clients.contains(&client)).then_some((fault.from_ms, to))
+    };
+    let all = plan.faults.iter().filter_map(gone);
+    all.min_by_key(|(from, _)| from.abs_diff(at_ms))
+}
+
+fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
+    let calm = Knobs::default();
+    let mut odd = |probability: f64| rng.random_bool(probability);
+    let (net, io, product, tight) = (odd(0.7), odd(0.6), odd(0.6), odd(0.3));
+    let mut knobs = Knobs {
+        retry_budget_ms: 20_000,
+        ..calm
+    };
+    if net {
+        let least = rng.random_range(1..=20);
+        knobs.latency_ms = (least, least + rng.random_range(0..=60));
+        knobs.tail_one_in = *[0, 0, 20, 200].choose(rng).expect("some");
+        knobs.mtu = *[576, 1_500, 9_000, 32_000].choose(rng).expect("some");
+        knobs.kernel_buffer = *[64, 512, 4_096, 16_384, 65_536]
+            .choose_weighted(rng, |buffer| if *buffer < 1_000 { 1 } else { 8 })
+            .expect("some");
+    }
+    if io {
+        knobs.chop_one_in = *[0, 1, 3, 20]
+            .choose_weighted(rng, |n| if *n == 1 { 1 } else { 4 })
+            .expect("some");
+        knobs.chop_to = *[1, 100, 5_000]
+            .choose_weighted(rng, |n| if *n == 1 { 1 } else { 4 })
+            .expect("some");
+        knobs.balk_one_in = *[0, 2, 10, 100].choose(rng).expect("some");
+        knobs.yield_one_in = *[0, 2, 10, 100].choose(rng).expect("some");
+    }
+    if product {
+        knobs.missed_max = rng.random_range(2..=4);
+        let shortest = 2 * knobs.exchange_ms() / Millis::from(knobs.missed_max - 1);
+        knobs.heartbeat_ms = (*[500, 1_000, 2_000, 5_000].choose(rng).expect("some")).max(shortest);
+        knobs.pool_min = *[0, 1, 4, 16].choose(rng).expect("some");
+        knobs.backoff_base_ms = *[50, 200, 1_000].choose(rng).expect("some");
+        knobs.backoff_cap_ms = *[2_000, 5_000, 15_000].choose(rng).expect("some");
+        knobs.drain_timeout_ms = *[500, 1_500, 4_000].choose(rng).expect("some");
+        knobs.replay_unacknowledged = rng.random_bool(0.7);
+        knobs.half_closed_timeout_ms = *[40_000, 300_000].choose(rng).expect("some");
+    }
+    if tight {
+        knobs.pool_max = *[knobs.pool_min.max(1), knobs.pool_min + 2, 64]
+            .choose(rng)
+            .expect("some");
+        knobs.sessions_max = *[2, 8, 65_536].choose(rng).expect("some");
+        knobs.waiting_max = *[1, 1_024].choose(rng).expect("some");
+        knobs.unproven_max = *[8, 1_024].choose(rng).expect("some");
+        knobs.replay_bytes = *[1_000, 100_000, 64 << 20].choose(rng).expect("some");
+    }
+    knobs
+}
+
+/// What each visitor does; the pause between two visits is so long on average, in ms.
+fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
+    let each = |n| {
+        let mut rng = Purpose::Visitor(n).rng(seed);
+        // More than fit: a visitor does as many as it can before the last.
+        (0..110_000 / pause_ms)
+            .map(|_| visit(&mut rng, groups, pause_ms))
+            .collect()
+    };
+    (0..count).map(each).collect()
+}
+
+fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
+    let manner = match rng.random_range(0..40) {
+        0..16 => Manner::Plain,
+        16..26 => Manner::HalfClose,
+        26..33 => Manner::ReadFirst,
+        33..35 => Manner::Leave,
+        35..37 => Manner::Reset,
+        _ => Manner::Quit {
+            after_ms: rng.random_range(0..1_000),
+        },
+    };
+    let when = match rng.random_range(0..4) {
+        0 => When::AfterHeader,
+        1 if manner == Manner::HalfClose => When::AfterEof,
+        _ => When::AfterRequest,
+    };
+    let len = length(rng);
+    // Now and then a reader stops for longer than a connection may be silent, with more to come than all
+    // buffers on the way hold.
+    let stall_ms = if rng.random_ratio(1, 60) {
+        rng.random_range(26_000..32_000)
+    } else {
+        0
+    };
+    let reply_len = if stall_ms > 0 { 600_000 } else { length(rng) };
+    let slow = rng.random_ratio(1, 10);
+    let piece = if slow { (len / 10).max(1) } else { 16 * 1024 };
+    let piece_pause_ms = if slow { rng.random_range(20..200) } else { 0 };
+    let long = rng.random_ratio(1, 10);
+    Visit {
+        pause_ms: rng.random_range(1..2 * pause_ms),
+        group: rng.random_range(0..groups),
+        len,
+        reply_len,
+        when,
+        delay_ms: rng.random_range(0..if long { 3_000 } else { 60 }),
+        piece: usize::try_from(piece).unwrap_or(usize::MAX),
+        piece_pause_ms,
+        read_pause_ms: if rng.random_ratio(1, 15) {
+            rng.random_range(5..60)
+        } else {
+            0
+        },
+        stall_ms,
+        manner,
+    }
+}
+
+/// Mostly small, now and then beyond what is kept for replay.
+fn length(rng: &mut impl Rng) -> u64 {
+    match rng.random_range(0..40) {
+        0..22 => rng.random_range(0..200),
+        22..34 => rng.random_range(200..16_384),
+        34..38 => rng.random_range(16_384..80_000),
+        _ => rng.random_range(65_536..200_000),
+    }
+}

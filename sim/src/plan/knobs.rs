@@ -1,0 +1,142 @@
+//! What a run turns: the network's manners and the product's options.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Millis;
+
+/// Every knob. A plan file leaves out what stands at its default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knobs {
+    /// One way between hosts, least and most.
+    pub latency_ms: (Millis, Millis),
+    /// One in so many packets takes ten times as long; 0 is none.
+    pub tail_one_in: u32,
+    /// Bytes per packet on every link.
+    pub mtu: u32,
+    /// Bytes a kernel buffers per socket and direction.
+    pub kernel_buffer: usize,
+    /// How long bytes may stay unacknowledged before a kernel gives its connection up; 0 is for ever.
+    pub retry_budget_ms: Millis,
+    /// One in so many reads and writes of a node is cut short; 0 is none.
+    pub chop_one_in: u32,
+    /// The longest read or write that is cut short.
+    pub chop_to: usize,
+    /// One in so many reads and writes of a node says "not yet" although it could be done; 0 is none.
+    pub balk_one_in: u32,
+    /// One in so many turns of a task of a node is put off; 0 is none.
+    pub yield_one_in: u32,
+
+    /// Heartbeat interval.
+    pub heartbeat_ms: Millis,
+    /// Missed heartbeats before a link is dead.
+    pub missed_max: u32,
+    /// Time for a handshake.
+    pub handshake_timeout_ms: Millis,
+    /// Proxy connections kept parked per client.
+    pub pool_min: usize,
+    /// Proxy connections per client.
+    pub pool_max: usize,
+    /// Whether an unacknowledged start may be sent again.
+    pub replay_unacknowledged: bool,
+    /// First bytes kept for replay, all sessions together.
+    pub replay_bytes: usize,
+    /// The least time a client gets to answer a start.
+    pub answer_timeout_ms: Millis,
+    /// From accept to started.
+    pub start_timeout_ms: Millis,
+    /// How long a half-closed session may stay silent.
+    pub half_closed_timeout_ms: Millis,
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Visitors that may wait for an empty group.
+    pub waiting_max: usize,
+    /// Connections that have not proved themselves yet.
+    pub unproven_max: usize,
+    /// The ceiling of a client's first wait before it comes back.
+    pub backoff_base_ms: Millis,
+    /// The ceiling of all its waits.
+    pub backoff_cap_ms: Millis,
+    /// How long a draining node waits for its sessions.
+    pub drain_timeout_ms: Millis,
+}
+
+impl Default for Knobs {
+    /// A calm network, the product's own defaults, and a short drain.
+    fn default() -> Self {
+        Self {
+            latency_ms: (2, 10),
+            tail_one_in: 0,
+            mtu: 9_000,
+            kernel_buffer: 64 * 1024,
+            retry_budget_ms: 0,
+            chop_one_in: 0,
+            chop_to: 100,
+            balk_one_in: 0,
+            yield_one_in: 0,
+            heartbeat_ms: 5_000,
+            missed_max: 3,
+            handshake_timeout_ms: 5_000,
+            pool_min: 4,
+            pool_max: 4_096,
+            replay_unacknowledged: true,
+            replay_bytes: 64 << 20,
+            answer_timeout_ms: 300,
+            start_timeout_ms: 8_000,
+            half_closed_timeout_ms: 300_000,
+            sessions_max: 65_536,
+            waiting_max: 1_024,
+            unproven_max: 1_024,
+            backoff_base_ms: 200,
+            backoff_cap_ms: 15_000,
+            drain_timeout_ms: 3_000,
+        }
+    }
+}
+
+impl Knobs {
+    /// How long a silent link may go unnoticed.
+    pub fn detection_ms(&self) -> Millis {
+        self.heartbeat_ms * Millis::from(self.missed_max)
+    }
+
+    /// How long a message of a few hundred bytes and its answer may take on an untroubled way: two ways, the
+    /// slow packets, and as many rounds as a small buffer makes of it.
+    pub fn exchange_ms(&self) -> Millis {
+        let tail = if self.tail_one_in > 0 { 10 } else { 1 };
+        let rounds = 1 + 512 / self.kernel_buffer.max(1) as Millis;
+        2 * self.latency_ms.1 * tail * rounds
+    }
+
+    /// Whether an untroubled client may be too slow to answer a start in time.
+    pub fn is_slow(&self) -> bool {
+        // The client has an exchange of its own, with its upstream.
+        2 * self.exchange_ms() > self.answer_timeout_ms
+    }
+
+    /// How long nobody has to come for the pools to be full again: what is dead is noticed, and what was ordered
+    /// in vain is ordered again.
+    pub fn quiet_ms(&self) -> Millis {
+        self.detection_ms().min(15_000) + 12_000
+    }
+
+    /// How long after the last fault everything may take to be as before: a silent link is noticed, the
+    /// longest pause is waited out, and a margin.
+    pub fn convergence_ms(&self) -> Millis {
+        self.detection_ms() + self.backoff_cap_ms + 7_000
+    }
+}
+
+impl fmt::Display for Knobs {
+    /// Those that are turned, as a plan file spells them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = |knobs: &Self| serde_json::to_value(knobs).map_err(|_| fmt::Error);
+        let (mut turned, calm) = (all(self)?, all(&Self::default())?);
+        if let Some(turned) = turned.as_object_mut() {
+            turned.retain(|name, value| calm.get(name) != Some(value));
+        }
+        write!(f, "{turned}")
+    }
+}

@@ -1,0 +1,331 @@
+//! One seed makes one plan: who lives in the world, what each does and what is done to it, as plain data.
+//! The plan runs, not the seed: a plan can be printed, edited, compared, made smaller and kept in a file.
+
+pub mod check;
+pub mod draw;
+pub mod file;
+pub mod hosts;
+pub mod knobs;
+pub mod who;
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use self::{knobs::Knobs, who::Who};
+use crate::{fault::Fault, payload::When};
+
+/// Milliseconds: of simulated time since the run began, or between two moments of it.
+pub type Millis = u64;
+
+/// What a generator is for: each purpose has a stream of its own, so that more draws for one, or one fault
+/// less, shift nothing in another.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// Which families of faults take part.
+    Swarm,
+    /// Hosts and knobs.
+    Knobs,
+    /// The schedule of one family of faults.
+    Family(u64),
+    /// The operations of one visitor.
+    Visitor(usize),
+    /// The deeds of strangers.
+    Strangers,
+    /// Latency and loss on the way from one host to another.
+    Path(usize, usize),
+    /// The order in which hosts get their turn.
+    Turns,
+    /// The habits of one life of one host: short reads, balking, yields.
+    Habits(u64),
+    /// The randomness of one life of one host.
+    Node(u64),
+}
+
+impl Purpose {
+    /// The generator of this purpose under `seed`.
+    pub fn rng(self, seed: u64) -> ChaCha8Rng {
+        let stream = match self {
+            Self::Swarm => 1,
+            Self::Knobs => 2,
+            Self::Strangers => 3,
+            Self::Turns => 4,
+            Self::Family(n) => 0x100 + n,
+            Self::Visitor(n) => 0x1_0000 + n as u64,
+            Self::Habits(n) => 0x10_0000 + n,
+            Self::Node(n) => 0x100_0000 + n,
+            Self::Path(from, to) => 0x1000_0000 + ((from as u64) << 12) + to as u64,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        rng
+    }
+}
+
+/// Everything a run does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The scenario it was drawn for.
+    pub scenario: String,
+    /// Where it came from, and what the run draws its small choices from.
+    pub seed: u64,
+    /// When the run ends.
+    pub duration_ms: Millis,
+    /// When everything but the lasting faults is healed and the liveness phase begins.
+    pub heal_ms: Millis,
+    /// How long before and after the healing nobody begins a visit: what heals must heal by itself.
+    #[serde(default)]
+    pub quiet_ms: (Millis, Millis),
+    /// When the last visit may begin; what follows is the time to come to rest.
+    pub last_visit_ms: Millis,
+    /// What is turned.
+    #[serde(default)]
+    pub knobs: Knobs,
+    /// The group each client serves. Every client has an upstream host of its own.
+    pub clients: Vec<usize>,
+    /// What is done to the world.
+    pub faults: Vec<Fault>,
+    /// What strangers do.
+    #[serde(default)]
+    pub strangers: Vec<Intrusion>,
+    /// What each visitor does, in order.
+    pub visitors: Vec<Vec<Visit>>,
+    /// The planted bug that is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
+}
+
+/// One visitor connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Visit {
+    /// Pause before it.
+    pub pause_ms: Millis,
+    /// The group it asks for.
+    #[serde(default)]
+    pub group: usize,
+    /// Body bytes to send.
+    pub len: u64,
+    /// Body bytes to get.
+    pub reply_len: u64,
+    /// When the upstream replies.
+    pub when: When,
+    /// How long the upstream thinks before that.
+    pub delay_ms: Millis,
+    /// Bytes per write.
+    pub piece: usize,
+    /// The pause after each write.
+    pub piece_pause_ms: Millis,
+    /// The pause after each read of 16 KiB.
+    #[serde(default)]
+    pub read_pause_ms: Millis,
+    /// A pause in the middle of reading.
+    #[serde(default)]
+    pub stall_ms: Millis,
+    /// How it behaves.
+    pub manner: Manner,
+}
+
+/// How a visitor behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manner {
+    /// Sends, and ends its direction when it has everything.
+    Plain,
+    /// Ends its direction as soon as it has sent everything.
+    HalfClose,
+    /// Sends nothing before the upstream's greeting.
+    ReadFirst,
+    /// Leaves after sending half.
+    Leave,
+    /// Resets after sending half.
+    Reset,
+    /// Leaves when so much time is over, wherever it is.
+    Quit {
+        /// After this long.
+        after_ms: Millis,
+    },
+}
+
+/// One deed of a stranger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intrusion {
+    /// When.
+    pub at_ms: Millis,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What a stranger does at the server's control or proxy port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deed {
+    /// Random bytes.
+    Garbage {
+        /// How many.
+        len: usize,
+    },
+    /// A right preamble, then a frame that claims a huge header.
+    HugeHeader,
+    /// A right preamble, then a frame that claims a huge body.
+    HugeBody,
+    /// A right preamble, then a frame of a kind nobody knows and nobody may skip.
+    UnknownFrame,
+    /// A right preamble of a version nobody speaks.
+    WrongVersion,
+    /// One byte of a right preamble per second.
+    Slowloris,
+    /// Connects and says nothing.
+    Silence,
+    /// A real client with a wrong token.
+    WrongToken,
+    /// The first bytes of a client's latest control connection, again.
+    ReplayControl {
+        /// Whose.
+        client: usize,
+    },
+    /// The first bytes of a client's latest proxy connection, again.
+    ReplayProxy {
+        /// Whose.
+        client: usize,
+    },
+    /// A real client with the id of another.
+    DuplicateId {
+        /// Whose.
+        client: usize,
+        /// How long it lives.
+        for_ms: Millis,
+    },
+    /// A real client that registers for a while and whose upstream is never there.
+    NeverServes {
+        /// The group it claims to serve.
+        group: usize,
+        /// How long it lives.
+        for_ms: Millis,
+    },
+    /// A real client that registers, leaves without a word and comes back, again and again.
+    Flaps {
+        /// The group it serves.
+        group: usize,
+        /// How often.
+        times: u32,
+    },
+}
+
+impl Deed {
+    /// The name of every kind, as plans spell it.
+    pub const NAMES: [&'static str; 13] = [
+        "garbage",
+        "huge-header",
+        "huge-body",
+        "unknown-frame",
+        "wrong-version",
+        "slowloris",
+        "silence",
+        "wrong-token",
+        "replay-control",
+        "replay-proxy",
+        "duplicate-id",
+        "never-serves",
+        "flaps",
+    ];
+
+    /// Its name, without its parameters.
+    pub fn name(self) -> &'static str {
+        let nth = match self {
+            Self::Garbage { .. } => 0,
+            Self::HugeHeader => 1,
+            Self::HugeBody => 2,
+            Self::UnknownFrame => 3,
+            Self::WrongVersion => 4,
+            Self::Slowloris => 5,
+            Self::Silence => 6,
+            Self::WrongToken => 7,
+            Self::ReplayControl { .. } => 8,
+            Self::ReplayProxy { .. } => 9,
+            Self::DuplicateId { .. } => 10,
+            Self::NeverServes { .. } => 11,
+            Self::Flaps { .. } => 12,
+        };
+        Self::NAMES[nth]
+    }
+
+    /// The client it is done to.
+    pub fn client_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::ReplayControl { client }
+            | Self::ReplayProxy { client }
+            | Self::DuplicateId { client, .. } => Some(client),
+            _ => None,
+        }
+    }
+
+    /// The group it is done to.
+    pub fn group_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::NeverServes { group, .. } | Self::Flaps { group, .. } => Some(group),
+            _ => None,
+        }
+    }
+}
+
+impl Plan {
+    /// How many groups there are.
+    pub fn groups(&self) -> usize {
+        self.clients.iter().max().map_or(1, |last| last + 1)
+    }
+
+    /// How many stranger hosts there are: one for each deed, so that none waits for another.
+    pub fn strangers(&self) -> usize {
+        self.strangers.len()
+    }
+
+    /// Every host, in the order of their numbers.
+    pub fn hosts(&self) -> Vec<Who> {
+        let clients = 0..self.clients.len();
+        let mut hosts = vec![Who::Server];
+        hosts.extend(clients.clone().map(Who::Client));
+        hosts.extend(clients.map(Who::Upstream));
+        hosts.extend((0..self.visitors.len()).map(Who::Visitor));
+        hosts.extend((0..self.strangers()).map(Who::Stranger));
+        hosts
+    }
+
+    /// The clients that serve once the run is healed.
+    pub fn core(&self) -> Vec<usize> {
+        self.spared_by(|_| true)
+    }
+
+    /// The clients that are registered once the run is healed, whether they serve or not.
+    pub fn registered(&self) -> Vec<usize> {
+        self.spared_by(|fault| !fault.act.leaves_registered())
+    }
+
+    /// The clients that none of those lasting faults harms.
+    fn spared_by(&self, which: impl Fn(&Fault) -> bool) -> Vec<usize> {
+        let lasting = self
+            .faults
+            .iter()
+            .filter(|fault| fault.to_ms.is_none() && which(fault));
+        let lost: Vec<_> = lasting.flat_map(|fault| fault.act.troubles().clients).collect();
+        (0..self.clients.len())
+            .filter(|client| !lost.contains(client))
+            .collect()
+    }
+
+    /// When nobody begins a visit.
+    pub fn quiet(&self) -> (Duration, Duration) {
+        let (before, after) = self.quiet_ms;
+        let at = |ms| Duration::from_millis(ms);
+        (at(self.heal_ms.saturating_sub(before)), at(self.heal_ms + after))
+    }
+
+    /// When the run ends.
+    pub fn duration(&self) -> Duration {
+        Duration::from_millis(self.duration_ms)
+    }
+}
