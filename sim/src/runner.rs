@@ -284,7 +284,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
     let noticed = heal + Duration::from_millis(plan.knobs.detection_ms()) + Duration::from_secs(2);
     let mut registered = 0;
     let (mut started, mut healing, mut healed_after) = (false, false, None);
-    let mut failed_before = 0;
+    let mut failed_before = None;
     let mut next = LOOK;
     loop {
         let now = world.run_until(next);
@@ -312,8 +312,11 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
         // Not before what is dead but looks alive has been noticed.
         if now >= noticed && healed_after.is_none() && registered == expected {
             healed_after = Some(now - heal);
-            failed_before = tries_failed(&world);
             oracle.tell(Event::Phase { name: "converged" });
+        }
+        // Nor before the last connection that only looks alive has been.
+        if healed_after.is_some() && now >= plan.silence_found() {
+            failed_before.get_or_insert_with(|| tries_failed(&world));
         }
         oracle.look(sight);
         if oracle.verdict().is_some() {
@@ -323,7 +326,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
             continue;
         }
         // A parked connection may be retired at any moment; rest is when all books agree at one of them.
-        let rest = rest(&world, plan, failed_before);
+        let rest = rest(&world, plan, failed_before.unwrap_or_default());
         if !oracle.unrest(&rest) || now >= duration + REST_MAX {
             oracle.rest(&rest);
             return (healed_after, world.sockets());

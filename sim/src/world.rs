@@ -256,6 +256,11 @@ impl World {
         let reasons = self.downs.entry(who).or_default();
         *reasons = reasons.saturating_sub(1);
         if *reasons == 0 {
+            // The life before this one may have ended of itself and not been reaped: this one must not be in its
+            // place.
+            if let Some(node) = self.nodes.get(&who) {
+                node.bury();
+            }
             self.process(who, ProcessDeed::Boot);
         }
     }

@@ -14,7 +14,7 @@ pub mod process;
 pub mod seam;
 pub mod upstream;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -265,6 +265,22 @@ pub struct Fault {
     pub to_ms: Option<Millis>,
     /// What it is.
     pub act: AnyAct,
+}
+
+/// After so long a connection that silently died is found out: the keepalive of proxy connections (25 s), and a
+/// margin.
+const SILENCE_FOUND_MS: Millis = 30_000;
+
+impl Fault {
+    /// When the silence it may have brought about has been found out; 0 when it brings about none.
+    pub fn silence_found(&self) -> Duration {
+        let found = if self.act.is_silent() {
+            self.from_ms + SILENCE_FOUND_MS
+        } else {
+            0
+        };
+        Duration::from_millis(found)
+    }
 }
 
 /// Whom a fault may harm.

@@ -193,8 +193,10 @@ impl Model {
                 } else {
                     0
                 };
+                let found = self.plan.faults[*nth].silence_found();
                 for active in self.active.iter_mut().filter(|active| active.nth == *nth) {
-                    active.until = Some(now + SETTLE + Duration::from_millis(silence));
+                    let over = (now + Duration::from_millis(silence)).max(found);
+                    active.until = Some(over + SETTLE);
                 }
             }
             Event::FaultMisses { nth, .. } => self.active.retain(|active| active.nth != *nth),

@@ -138,6 +138,10 @@ impl Invariant for Pools {
         }
         self.asked = true;
         model.converged?;
+        if plan.silence_found() > to {
+            // One of them may be dead and look alive, or be replaced at this very moment.
+            return None;
+        }
         if plan.knobs.pool_max < 64 {
             // A session that goes on takes the place of one that is parked.
             return None;

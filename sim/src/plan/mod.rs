@@ -324,6 +324,12 @@ impl Plan {
         (at(self.heal_ms.saturating_sub(before)), at(self.heal_ms + after))
     }
 
+    /// When every connection that a fault has silently killed has been found out.
+    pub fn silence_found(&self) -> Duration {
+        let found = self.faults.iter().map(Fault::silence_found);
+        found.max().unwrap_or_default()
+    }
+
     /// When the run ends.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)

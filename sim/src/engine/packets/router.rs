@@ -240,8 +240,9 @@ impl Router {
             path.held.push((now, packet));
             if len > 0 || flags.fin {
                 self.book.with(|book| {
-                    let socket = book.sockets.entry(ends).or_default();
-                    socket.stuck_since.get_or_insert(now);
+                    if let Some(socket) = book.sockets.get_mut(&ends) {
+                        socket.stuck_since.get_or_insert(now);
+                    }
                 });
             }
             return;
@@ -297,8 +298,11 @@ impl Router {
         let Some((ends, _)) = tcp_of(&mut packet) else {
             return;
         };
+        // What a machine had sent before it lost power arrives, and makes no socket of it.
         let at = self.book.with(|book| {
-            let socket = book.sockets.entry(ends).or_default();
+            let Some(socket) = book.sockets.get_mut(&ends) else {
+                return at;
+            };
             socket.next_arrival = socket.next_arrival.max(at);
             socket.next_arrival
         });
