@@ -61,7 +61,12 @@ impl Backoff {
     }
 
     fn ceiling(&self) -> Duration {
-        let factor = 1u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX);
+        let failures = if mutant!("backoff-never-grows") {
+            0
+        } else {
+            self.failures
+        };
+        let factor = 1u32.checked_shl(failures.min(30)).unwrap_or(u32::MAX);
         let grown = self.options.base.saturating_mul(factor);
         if mutant!("backoff-without-cap") {
             return grown;

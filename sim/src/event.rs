@@ -221,10 +221,14 @@ impl fmt::Display for Event {
             Self::Dials {
                 lived_ms, waited_ms, ..
             } => {
-                write!(
-                    f,
-                    "dials the server; the last link lived {lived_ms:?} ms and ended {waited_ms:?} ms ago"
-                )
+                f.write_str("dials the server")?;
+                if let Some(lived) = lived_ms {
+                    write!(f, "; the last link lived {lived} ms")?;
+                }
+                if let Some(waited) = waited_ms {
+                    write!(f, "; the last try ended {waited} ms ago")?;
+                }
+                Ok(())
             }
             Self::Knocked {
                 answered,

@@ -246,9 +246,11 @@ impl World {
 
     /// Takes a host down, for one more reason.
     pub fn take_down(&mut self, who: Who, deed: ProcessDeed) -> bool {
-        let reasons = self.downs.entry(who).or_default();
-        *reasons += 1;
-        *reasons > 1 || self.process(who, deed)
+        let down = self.downs.get(&who).is_some_and(|reasons| *reasons > 0) || self.process(who, deed);
+        if down {
+            *self.downs.entry(who).or_default() += 1;
+        }
+        down
     }
 
     /// Takes one reason away, and boots the host when none is left.

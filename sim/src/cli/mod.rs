@@ -51,7 +51,7 @@ pub enum Command {
     Sweep(sweep::SweepArgs),
     /// Make the plan of a failing run smaller, as long as it fails by the same invariant.
     Shrink(shrink::ShrinkArgs),
-    /// Say which scenarios there are.
+    /// Say which scenarios there are, or which faults, planted bugs or marks.
     List(list::ListArgs),
     /// Run the same seeds in two processes, and compare their traces.
     Canary(canary::CanaryArgs),

@@ -203,6 +203,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "The pause between two attempts grows without bound.",
     },
     Planted {
+        name: "backoff-never-grows",
+        breaks: "A client that finds nobody asks again as soon after the tenth failure as after the first.",
+    },
+    Planted {
         name: "backoff-without-jitter",
         breaks: "All clients of a server come back at the same moments.",
     },

@@ -1,6 +1,35 @@
-//! Invariants 8, 9 and 16: how much, and to whom.
+//! Invariants 7, 8, 9 and 16: how much, and to whom.
+
+use std::time::Duration;
 
 use super::{Invariant, Model, rest::Rest};
+use crate::{event::Event, fault::AnyAct, plan::who::Who};
+
+/// 7: an address whose owner has died is free at once: a server finds its ports taken only by a fault.
+pub struct Ports;
+
+impl Invariant for Ports {
+    fn number(&self) -> u8 {
+        7
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Stops {
+            host: Who::Server,
+            why,
+        } = event
+        else {
+            return None;
+        };
+        let by_fault = model.plan.faults.iter().any(|fault| {
+            let from = Duration::from_millis(fault.from_ms);
+            let to = fault.to_ms.map_or(Duration::MAX, Duration::from_millis);
+            matches!(fault.act, AnyAct::TakePorts(_)) && (from..=to).contains(&model.now)
+        });
+        (why.contains("address in use") && !by_fault)
+            .then(|| format!("the server could not start again: {why}"))
+    }
+}
 
 /// Fewer undisturbed sessions than this say nothing about balance.
 const BALANCE_MIN: usize = 40;

@@ -1,6 +1,9 @@
-//! Invariants 22 and 29: clients come back, soon but not at once, and notice when they must.
+//! Invariants 22, 29 and 31: clients come back, soon but not at once nor in a storm, and notice when they must.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{Class, Invariant, Model};
 use crate::{
@@ -122,5 +125,45 @@ impl Invariant for Noticed {
         late.map(|(client, _)| {
             format!("client {client} has not noticed that its control connection is silent")
         })
+    }
+}
+
+/// The window in which a storm is counted.
+const STORM_WINDOW: Duration = Duration::from_secs(1);
+/// Attempts of each client in that window. With the shortest base (50 ms) the mean waits are 25, 50, 100, 200 and
+/// 400 ms, so five or six attempts fall into the first second.
+const STORM_MAX: usize = 12;
+
+/// 31: the storm after a restart is bounded: no second has more than so many attempts for each client.
+#[derive(Default)]
+pub struct Storm {
+    /// When clients dialled, the latest last.
+    dials: VecDeque<Duration>,
+}
+
+impl Invariant for Storm {
+    fn number(&self) -> u8 {
+        31
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Dials {
+            client: Who::Client(_),
+            ..
+        } = event
+        else {
+            return None;
+        };
+        self.dials.push_back(model.now);
+        while self
+            .dials
+            .front()
+            .is_some_and(|at| model.now > *at + STORM_WINDOW)
+        {
+            self.dials.pop_front();
+        }
+        let (count, clients) = (self.dials.len(), model.plan.clients.len());
+        (count > STORM_MAX * clients)
+            .then(|| format!("{clients} clients have dialled {count} times within a second"))
     }
 }
