@@ -356,6 +356,7 @@ impl World {
             sessions: metrics.sessions.get(),
             unproven: metrics.connections_unproven.get(),
             replay_bytes: metrics.replay_bytes.get(),
+            silenced: self.engine.silenced(),
         }
     }
 

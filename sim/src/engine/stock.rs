@@ -119,6 +119,10 @@ impl Engine for Stock {
         false
     }
 
+    fn silenced(&self) -> usize {
+        0
+    }
+
     fn sockets(&self, _: usize) -> Vec<String> {
         Vec::new()
     }

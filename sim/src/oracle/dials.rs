@@ -128,6 +128,38 @@ impl Invariant for Noticed {
     }
 }
 
+/// 29 as well: a connection that a black hole has swallowed is found out, parked as it may be.
+#[derive(Default)]
+pub struct FoundOut {
+    /// The quiet after the healing is over.
+    asked: bool,
+}
+
+impl Invariant for FoundOut {
+    fn number(&self) -> u8 {
+        29
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let (from, to) = model.plan.quiet();
+        // Just before the next visitors come.
+        if self.asked || from == to || model.now + Duration::from_millis(200) < to {
+            return None;
+        }
+        self.asked = true;
+        // A session may wait for its reader for longer, and a handmade plan may leave no time.
+        if !model.open.is_empty() || model.plan.silence_found() > to {
+            return None;
+        }
+        let held = model.sight.silenced;
+        (held > 0).then(|| format!("{held} ends of silent connections are held as if they lived"))
+    }
+}
+
 /// The window in which a storm is counted.
 const STORM_WINDOW: Duration = Duration::from_secs(1);
 /// Attempts of each client in that window. With the shortest base (50 ms) the mean waits are 25, 50, 100, 200 and

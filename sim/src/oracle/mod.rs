@@ -62,6 +62,8 @@ pub struct Sight {
     pub unproven: i64,
     /// First bytes kept for replay.
     pub replay_bytes: i64,
+    /// Ends of connections that a black hole has swallowed, at any host, still held as if they lived.
+    pub silenced: usize,
 }
 
 /// Something that must hold.
@@ -116,6 +118,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::Books),
         Box::new(rest::Registered),
         Box::<rest::Pools>::default(),
+        Box::<dials::FoundOut>::default(),
         Box::new(rest::AllEnded),
         Box::new(rest::Courtesy),
         Box::new(rest::NoVainTries),

@@ -164,6 +164,9 @@ fn chaos(seed: u64) -> Plan {
         lasting(&mut Purpose::Family(0x80).rng(seed), &mut plan);
     }
     plan.faults.sort_by_key(|fault| fault.from_ms);
+    // Nor does anybody come before what has silently died is found out.
+    let found = u64::try_from(plan.silence_found().as_millis()).unwrap_or(u64::MAX);
+    plan.quiet_ms.1 = plan.quiet_ms.1.max(found.saturating_sub(plan.heal_ms));
     if swarm.random_bool(0.6) {
         plan.strangers = intrusions(&mut Purpose::Strangers.rng(seed), &plan);
     }

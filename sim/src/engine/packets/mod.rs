@@ -230,6 +230,15 @@ impl Engine for Packets {
         router.flow(kernels, pick, deed)
     }
 
+    fn silenced(&self) -> usize {
+        let held = |socket: &&book::Socket| {
+            socket.black_hole && socket.holder == book::Holder::Software && socket.failed.is_none()
+        };
+        self.world
+            .book
+            .with(|book| book.sockets.values().filter(held).count())
+    }
+
     fn sockets(&self, host: usize) -> Vec<String> {
         let entries = netstat(self.world.hosts[host].ip).entries;
         let open = entries.iter().filter_map(|entry| {
