@@ -12,7 +12,7 @@ use crate::{
     fault::Fault,
     lock::Shared,
     net::Ailments,
-    node::{Node, Part, TOKEN},
+    node::{Node, PROXY_PORT, Part, TOKEN},
     oracle::{Oracle, Sight},
     plan::{Plan, who::Who},
     stranger::Stranger,
@@ -356,7 +356,7 @@ impl World {
             sessions: metrics.sessions.get(),
             unproven: metrics.connections_unproven.get(),
             replay_bytes: metrics.replay_bytes.get(),
-            silenced: self.engine.silenced(),
+            silenced: self.engine.silenced(PROXY_PORT),
         }
     }
 

@@ -39,8 +39,8 @@ pub trait Engine {
     /// Does something to one connection. `false` when there is none such, or when this engine cannot.
     fn flow(&mut self, pick: FlowPick, deed: FlowDeed) -> bool;
 
-    /// How many ends of connections that a black hole has swallowed are still held as if they lived.
-    fn silenced(&self) -> usize;
+    /// How many ends of connections to that port, swallowed by a black hole, are still held as if they lived.
+    fn silenced(&self, port: u16) -> usize;
 
     /// The sockets that a host has open, in words.
     fn sockets(&self, host: usize) -> Vec<String>;

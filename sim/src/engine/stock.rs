@@ -119,7 +119,7 @@ impl Engine for Stock {
         false
     }
 
-    fn silenced(&self) -> usize {
+    fn silenced(&self, _: u16) -> usize {
         0
     }
 

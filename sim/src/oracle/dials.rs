@@ -128,7 +128,7 @@ impl Invariant for Noticed {
     }
 }
 
-/// 29 as well: a connection that a black hole has swallowed is found out, parked as it may be.
+/// 29 as well: a proxy connection that a black hole has swallowed is found out, parked as it may be.
 #[derive(Default)]
 pub struct FoundOut {
     /// The quiet after the healing is over.
@@ -156,7 +156,7 @@ impl Invariant for FoundOut {
             return None;
         }
         let held = model.sight.silenced;
-        (held > 0).then(|| format!("{held} ends of silent connections are held as if they lived"))
+        (held > 0).then(|| format!("{held} ends of silent proxy connections are held as if they lived"))
     }
 }
 

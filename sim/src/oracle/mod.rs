@@ -62,7 +62,7 @@ pub struct Sight {
     pub unproven: i64,
     /// First bytes kept for replay.
     pub replay_bytes: i64,
-    /// Ends of connections that a black hole has swallowed, at any host, still held as if they lived.
+    /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
     pub silenced: usize,
 }
 

@@ -230,13 +230,14 @@ impl Engine for Packets {
         router.flow(kernels, pick, deed)
     }
 
-    fn silenced(&self) -> usize {
-        let held = |socket: &&book::Socket| {
-            socket.black_hole && socket.holder == book::Holder::Software && socket.failed.is_none()
+    fn silenced(&self, port: u16) -> usize {
+        let held = |(ends, socket): &(&book::Ends, &book::Socket)| {
+            let there = ends.local.port() == port || ends.peer.port() == port;
+            there && socket.black_hole && socket.holder == book::Holder::Software && socket.failed.is_none()
         };
         self.world
             .book
-            .with(|book| book.sockets.values().filter(held).count())
+            .with(|book| book.sockets.iter().filter(held).count())
     }
 
     fn sockets(&self, host: usize) -> Vec<String> {
