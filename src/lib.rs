@@ -14,23 +14,33 @@
 pub mod role;
 pub mod config;
 
-// Where visitors come in, and one visitor's way through.
+// Where visitors and operators come in, and one visitor's way through.
+pub mod admin;
 pub mod entry;
 pub mod session;
 
 // Who is here, who may be used, what is warm.
 pub mod registry;
 pub mod selector;
+pub mod prober;
 pub mod pool;
+
+// One thing that may be chosen, and its live figures.
+pub mod target;
 
 // One connection between client and server, and what crosses it.
 pub mod link;
 pub mod wire;
 
+// What people list and files hold.
+pub mod candidates;
+
 // The ground.
+pub mod follow;
 pub mod env;
 pub mod metrics;
 pub mod transport;
+pub mod files;
 pub mod backoff;
 pub mod id;
 pub mod probe;

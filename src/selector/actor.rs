@@ -1,71 +1,485 @@
-//! Owns the membership of one group and publishes it. Never carries a session, never asks a client.
+//! Owns who of one group may be used, and publishes it. Never carries a session, never opens a connection.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
-use actix::{Actor, Context, Handler, Message};
-use tracing::info;
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
+};
+use rand_chacha::ChaCha8Rng;
+use tracing::{debug, info};
 
 use super::{
-    active_set::{ActiveSet, Target, TargetKey},
+    Options,
+    active_set::ActiveSet,
     group::Group,
+    health::State,
+    journal::{Decision, Journal},
+    roster::{Action, Report, Roster, Standing},
+    target::{Reach, Target, Tunnel},
 };
-use crate::{id::Epoch, probe::mutant};
+use crate::{
+    env::Env,
+    id::{Epoch, GroupName},
+    metrics::{GroupSeries, ProbeResult, TargetSeries, TargetState},
+    pool::{
+        actor::{Add, Remove},
+        dial::Dialled,
+    },
+    probe::mutant,
+    prober::{
+        self, Scoring,
+        actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch, Watch},
+        probe::{Probe, ProbeFailure},
+    },
+    time::{self, Duration, Instant},
+};
+
+/// How often, in probe intervals, the prober is told that real traffic answers. More is a message for each session.
+const ANSWERED_PER_INTERVAL: u32 = 4;
+
+/// How many of those who stand by are named. More would only reach their visitors' deadlines.
+const RESERVE_MAX: usize = 8;
+
+/// How one group is judged.
+#[derive(Clone)]
+pub struct Setup<R: Reach> {
+    /// Who is in the active set.
+    pub selector: Options,
+    /// When targets are probed.
+    pub probing: prober::Options,
+    /// What measurements count for.
+    pub scoring: Scoring,
+    /// How they are probed; `None` when only sessions tell.
+    pub probe: Option<Arc<dyn Probe<R>>>,
+    /// Who keeps streams to the members warm.
+    pub warm: Option<Warm<R::Key>>,
+}
+
+/// A pool that follows the active set.
+#[derive(Clone)]
+pub struct Warm<K: Send + 'static> {
+    /// Told who came in.
+    pub add: Recipient<Add<K>>,
+    /// Told who left.
+    pub remove: Recipient<Remove<K>>,
+}
+
+impl<R: Reach> Default for Setup<R> {
+    fn default() -> Self {
+        Self {
+            selector: Options::default(),
+            probing: prober::Options::default(),
+            scoring: Scoring::default(),
+            probe: None,
+            warm: None,
+        }
+    }
+}
 
 /// The selector of one group.
-pub struct Selector {
-    group: Arc<Group>,
-    members: BTreeMap<TargetKey, Arc<Target>>,
+pub struct Selector<R: Reach> {
+    env: Env,
+    group: Arc<Group<R>>,
+    setup: Setup<R>,
+    roster: Roster<R::Key>,
+    targets: BTreeMap<R::Key, Known<R>>,
+    active: BTreeMap<R::Key, Arc<Target<R>>>,
+    /// Members that the prober has not been told of yet, in and out.
+    moved: SetMembers<R::Key>,
+    prober: Option<Addr<Prober<R>>>,
+    series: GroupSeries,
+    journal: Journal,
+    rng: ChaCha8Rng,
+    timer: Option<(Instant, SpawnHandle)>,
 }
 
-impl Selector {
+struct Known<R> {
+    target: Arc<Target<R>>,
+    series: TargetSeries,
+    /// When the prober was last told that it answers.
+    told_at: Option<Instant>,
+}
+
+impl<R: Reach> Selector<R> {
     /// The selector that publishes to `group`.
-    pub fn new(group: Arc<Group>) -> Self {
+    pub fn new(env: &Env, group: Arc<Group<R>>, setup: Setup<R>) -> Self {
+        let interval = setup.probe.as_ref().map(|_| setup.probing.interval);
+        let series = env.metrics.groups.join(group.name().as_str());
+        let roster = Roster::new(time::now(), setup.selector.clone(), setup.scoring, interval);
         Self {
+            env: env.clone(),
             group,
-            members: BTreeMap::new(),
+            setup,
+            roster,
+            targets: BTreeMap::new(),
+            active: BTreeMap::new(),
+            moved: SetMembers {
+                joined: Vec::new(),
+                left: Vec::new(),
+            },
+            prober: None,
+            series,
+            journal: Journal::default(),
+            rng: env.entropy.rng(),
+            timer: None,
         }
     }
-
-    fn publish(&self) {
-        self.group.publish(ActiveSet::new(&self.members));
-    }
 }
 
-/// A client serves this group from now on.
+/// A target serves this group from now on.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Joined(pub Arc<Target>);
+pub struct Joined<R: Reach>(pub Arc<Target<R>>);
 
-/// A registration has ended, or takes nothing new.
+/// A target is gone: a key names one, an [`Epoch`] all those of a registration.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Left(pub Epoch);
+pub struct Left<K: 'static>(pub K);
 
-impl Actor for Selector {
+/// A target takes no new sessions any more; it is gone when it has [`Left`].
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Draining<K: 'static>(pub K);
+
+/// A session says how its target did.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reported<K: 'static> {
+    /// Which target.
+    pub key: K,
+    /// How it did.
+    pub report: Report,
+}
+
+/// What was decided lately, oldest first.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<Decision>")]
+pub struct ReadJournal;
+
+/// How the group stands.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Status")]
+pub struct ReadStatus;
+
+/// How a group stands, in the order of its targets.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The group.
+    pub group: GroupName,
+    /// Soft evidence is ignored: too many are out.
+    pub panic: bool,
+    /// Failed probes are not believed: a local fault is suspected.
+    pub frozen: bool,
+    /// Nobody is well.
+    pub last_resort: bool,
+    /// Its targets.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// How one target stands.
+#[derive(Clone, Debug)]
+pub struct TargetStatus {
+    /// What the roster says of it.
+    pub standing: Standing,
+    /// Sessions that this node has on it.
+    pub in_flight: usize,
+}
+
+impl<R: Reach> Actor for Selector<R> {
     type Context = Context<Self>;
-}
 
-impl Handler<Joined> for Selector {
-    type Result = ();
-
-    fn handle(&mut self, Joined(target): Joined, _ctx: &mut Self::Context) {
-        let (group, client, upstream) = (self.group.name(), &target.client, &target.upstream);
-        info!(%group, %client, %upstream, targets = self.members.len() + 1, "target joined");
-        self.members.insert(target.key(), target);
-        self.publish();
-    }
-}
-
-impl Handler<Left> for Selector {
-    type Result = ();
-
-    fn handle(&mut self, Left(epoch): Left, _ctx: &mut Self::Context) {
-        let before = self.members.len();
-        self.members
-            .retain(|(member, _), _| *member != epoch || mutant!("group-keeps-dead-member"));
-        if self.members.len() != before {
-            info!(group = %self.group.name(), targets = self.members.len(), "target left");
-            self.publish();
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(probe) = &self.setup.probe {
+            let (env, options) = (self.env.clone(), self.setup.probing.clone());
+            let results = ctx.address().downgrade().recipient();
+            self.prober = Some(Prober::new(env, options, Arc::clone(probe), results).start());
         }
     }
 }
+
+impl<R: Reach> Handler<Joined<R>> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, Joined(target): Joined<R>, ctx: &mut Self::Context) {
+        let (key, name) = (target.key(), target.reach.name());
+        if let Some(prober) = &self.prober {
+            prober.do_send(Watch(Arc::clone(&target)));
+        }
+        let gauges = Arc::clone(&target.gauges);
+        let series =
+            (self.env.metrics.targets).join(self.group.name().as_str(), &name, move || gauges.in_flight());
+        let known = Known {
+            target,
+            series,
+            told_at: None,
+        };
+        self.targets.insert(key.clone(), known);
+        self.count_targets();
+        self.roster.join(time::now(), key, &name, &mut self.rng);
+        self.drive(ctx);
+    }
+}
+
+impl<R: Reach> Handler<Left<R::Key>> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, Left(key): Left<R::Key>, ctx: &mut Self::Context) {
+        self.forget(&key);
+        self.drive(ctx);
+    }
+}
+
+impl Handler<Left<Epoch>> for Selector<Tunnel> {
+    type Result = ();
+
+    fn handle(&mut self, Left(epoch): Left<Epoch>, ctx: &mut Self::Context) {
+        let gone = self.targets.keys().filter(|(of, _)| *of == epoch);
+        let gone: Vec<_> = gone.cloned().collect();
+        if gone.is_empty() || mutant!("group-keeps-dead-member") {
+            return;
+        }
+        gone.iter().for_each(|key| self.forget(key));
+        self.drive(ctx);
+    }
+}
+
+impl<R: Reach> Handler<Draining<R::Key>> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, Draining(key): Draining<R::Key>, ctx: &mut Self::Context) {
+        self.roster.drain(time::now(), &key);
+        self.drive(ctx);
+    }
+}
+
+impl<R: Reach> Handler<Probed<R::Key>> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, probed: Probed<R::Key>, ctx: &mut Self::Context) {
+        if let Err(failure) = probed.result {
+            debug!(group = %self.group.name(), target = ?probed.key, %failure, "probe failed");
+        }
+        self.series.probed(match probed.result {
+            Ok(_) => ProbeResult::Ok,
+            Err(ProbeFailure::Refused) => ProbeResult::Refused,
+            Err(ProbeFailure::Timeout) => ProbeResult::Timeout,
+            Err(ProbeFailure::Broken | ProbeFailure::BadStatus(_)) => ProbeResult::Failed,
+        });
+        let answer = probed.result.ok();
+        self.roster
+            .handle_probed(probed.at, &probed.key, answer, probed.elapsed, &mut self.rng);
+        self.drive(ctx);
+    }
+}
+
+impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, Reported { key, report }: Reported<R::Key>, ctx: &mut Self::Context) {
+        if let Report::Connected(_) = report {
+            self.tell_answered(&key);
+        }
+        self.roster
+            .handle_report(time::now(), &key, report, &mut self.rng);
+        self.drive(ctx);
+    }
+}
+
+/// What a pool's dials came to is as good as a probe.
+impl Handler<Dialled> for Selector<SocketAddr> {
+    type Result = ();
+
+    fn handle(&mut self, Dialled { addr, result, took }: Dialled, ctx: &mut Self::Context) {
+        let report = match result {
+            Ok(took) => Report::Connected(took),
+            Err(io::ErrorKind::TimedOut) => Report::TimedOut(took),
+            Err(_) => Report::Refused(took),
+        };
+        self.handle(Reported { key: addr, report }, ctx);
+    }
+}
+
+/// How a target's state is shown.
+fn shown(standing: &Standing) -> TargetState {
+    match standing.state {
+        State::Draining => TargetState::Draining,
+        State::Open(_) => TargetState::Down,
+        State::HalfOpen(_) => TargetState::Probation,
+        State::Closed if standing.active => TargetState::Active,
+        State::Closed => TargetState::Standby,
+    }
+}
+
+impl<R: Reach> Handler<ReadJournal> for Selector<R> {
+    type Result = MessageResult<ReadJournal>;
+
+    fn handle(&mut self, _: ReadJournal, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.journal.decisions().cloned().collect())
+    }
+}
+
+impl<R: Reach> Handler<ReadStatus> for Selector<R> {
+    type Result = MessageResult<ReadStatus>;
+
+    fn handle(&mut self, _: ReadStatus, _ctx: &mut Self::Context) -> Self::Result {
+        let status = |(key, standing)| TargetStatus {
+            standing,
+            in_flight: self
+                .targets
+                .get(key)
+                .map_or(0, |known| known.target.gauges.in_flight()),
+        };
+        MessageResult(Status {
+            group: self.group.name().clone(),
+            panic: self.roster.is_panicking(),
+            frozen: self.roster.is_frozen(),
+            last_resort: self.roster.is_last_resort(),
+            targets: self.roster.standings(time::now()).map(status).collect(),
+        })
+    }
+}
+
+impl<R: Reach> Selector<R> {
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        while let Some(action) = self.roster.poll_action() {
+            match action {
+                Action::Enter(key) => self.enter(key),
+                Action::Exit(key) => self.exit(key),
+                Action::Publish => self.publish(),
+                Action::Hurry(key) => {
+                    if let Some(prober) = &self.prober {
+                        prober.do_send(Hurry(key));
+                    }
+                }
+                Action::Weigh(key) => self.weigh(time::now(), &key),
+                Action::WeighAll => {
+                    let now = time::now();
+                    self.targets.keys().for_each(|key| self.weigh(now, key));
+                }
+                Action::Decided(decision) => {
+                    info!(group = %self.group.name(), "{decision}");
+                    self.journal.push(decision);
+                }
+            }
+        }
+        self.arm(ctx);
+    }
+
+    fn count_targets(&self) {
+        self.series
+            .targets
+            .set(i64::try_from(self.targets.len()).unwrap_or(i64::MAX));
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let due = self.roster.poll_timeout();
+        if self.timer.as_ref().map(|(armed, _)| *armed) == due {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(due) = due {
+            let wait = due.saturating_duration_since(time::now());
+            let timer = ctx.run_later(wait, |selector, ctx| {
+                selector.timer = None;
+                // A timer would keep an actor alive that nobody can reach any more.
+                if ctx.connected() {
+                    selector.roster.handle_timeout(time::now(), &mut selector.rng);
+                    if selector.active.len() < selector.targets.len() {
+                        // Those who stand by may be others by now.
+                        selector.publish();
+                    }
+                    selector.drive(ctx);
+                } else {
+                    ctx.stop();
+                }
+            });
+            self.timer = Some((due, timer));
+        }
+    }
+
+    fn enter(&mut self, key: R::Key) {
+        if let Some(known) = self.targets.get(&key) {
+            self.active.insert(key.clone(), Arc::clone(&known.target));
+            self.series.changes.inc();
+            if let Some(warm) = &self.setup.warm {
+                warm.add.do_send(Add(key.clone()));
+            }
+            if self.prober.is_some() {
+                self.moved.joined.push(key);
+            }
+        }
+    }
+
+    fn exit(&mut self, key: R::Key) {
+        self.active.remove(&key);
+        self.series.changes.inc();
+        if let Some(warm) = &self.setup.warm {
+            warm.remove.do_send(Remove(key.clone()));
+        }
+        if self.prober.is_some() {
+            self.moved.left.push(key);
+        }
+    }
+
+    fn publish(&mut self) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.series.active.set(count(self.active.len()));
+        let reserve = self.roster.reserve(time::now(), RESERVE_MAX);
+        let reserve = reserve
+            .iter()
+            .filter_map(|key| Some(Arc::clone(&self.targets.get(key)?.target)));
+        let set = ActiveSet::new(self.active.values().cloned()).reserving(reserve.collect());
+        self.group.publish(set);
+        if let Some(prober) = &self.prober {
+            prober.do_send(SetMembers {
+                joined: std::mem::take(&mut self.moved.joined),
+                left: std::mem::take(&mut self.moved.left),
+            });
+        }
+    }
+
+    /// Writes what strategies choose by.
+    fn weigh(&self, now: Instant, key: &R::Key) {
+        if let Some(known) = self.targets.get(key) {
+            let gauges = &known.target.gauges;
+            gauges.set_share(self.roster.share(now, key));
+            if let Some(cost) = self.roster.cost(now, key) {
+                gauges.set_cost(cost);
+            }
+            if let Some(standing) = self.roster.standing(now, key) {
+                known.series.set_score(standing.score.total);
+                if let Some(latency) = standing.score.latency {
+                    known.series.set_latency(latency);
+                }
+                known.series.set_state(shown(&standing));
+            }
+        }
+    }
+
+    /// Saves the prober a probe, and a message for each session.
+    fn tell_answered(&mut self, key: &R::Key) {
+        let (Some(prober), Some(known)) = (&self.prober, self.targets.get_mut(key)) else {
+            return;
+        };
+        let now = time::now();
+        let pause: Duration = self.setup.probing.interval / ANSWERED_PER_INTERVAL;
+        if known.told_at.is_none_or(|told| now >= told + pause) {
+            known.told_at = Some(now);
+            prober.do_send(Answered(key.clone()));
+        }
+    }
+
+    fn forget(&mut self, key: &R::Key) {
+        self.roster.leave(time::now(), key);
+        self.targets.remove(key);
+        self.count_targets();
+        if let Some(prober) = &self.prober {
+            prober.do_send(Unwatch(key.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

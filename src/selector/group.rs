@@ -8,19 +8,19 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::active_set::ActiveSet;
+use super::{active_set::ActiveSet, target::Reach};
 use crate::id::GroupName;
 
 /// Where a selector publishes and everybody else reads, asking nobody.
 #[derive(Debug)]
-pub struct Group {
+pub struct Group<R> {
     name: GroupName,
-    active: ArcSwap<ActiveSet>,
+    active: ArcSwap<ActiveSet<R>>,
     waiting: AtomicUsize,
     changed: Notify,
 }
 
-impl Group {
+impl<R: Reach> Group<R> {
     /// A group without targets.
     pub fn new(name: GroupName) -> Arc<Self> {
         Arc::new(Self {
@@ -37,17 +37,23 @@ impl Group {
     }
 
     /// The targets that may be used now.
-    pub fn active(&self) -> Arc<ActiveSet> {
+    pub fn active(&self) -> Arc<ActiveSet<R>> {
         self.active.load_full()
     }
 
     /// Replaces the snapshot and wakes who waits for a target.
-    pub fn publish(&self, set: ActiveSet) {
+    pub fn publish(&self, set: ActiveSet<R>) {
         let usable = !set.is_empty();
+        let set = set.after(&self.active.load());
         self.active.store(Arc::new(set));
         if usable {
             self.changed.notify_waiters();
         }
+    }
+
+    /// How many wait for a target now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits until the group has a target. `None` when `waiting_max` others wait already.

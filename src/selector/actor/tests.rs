@@ -1,0 +1,109 @@
+use std::{net::SocketAddr, sync::atomic::AtomicBool, sync::atomic::Ordering::Relaxed};
+
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::{env::Stop, prober::probe::ProbeFailure, selector::Switching, transport::BoxFuture};
+
+/// Everybody answers within 5 ms but one, while it is down.
+struct OneDown {
+    who: SocketAddr,
+    down: Arc<AtomicBool>,
+}
+
+impl Probe<SocketAddr> for OneDown {
+    fn probe(
+        &self,
+        target: Arc<Target<SocketAddr>>,
+        _timeout: Duration,
+    ) -> BoxFuture<'static, Result<Duration, ProbeFailure>> {
+        let down = target.reach == self.who && self.down.load(Relaxed);
+        let answer = Duration::from_millis(5);
+        Box::pin(async move {
+            if down {
+                Err(ProbeFailure::Refused)
+            } else {
+                Ok(answer)
+            }
+        })
+    }
+}
+
+/// Waits until the active set has `n` members.
+async fn members(group: &Group<SocketAddr>, n: usize) {
+    let reached = async {
+        while group.active().targets().len() != n {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let seen = || group.active().targets().len();
+    assert!(
+        time::within(Duration::from_secs(20), reached).await.is_some(),
+        "{n} members, not {}",
+        seen()
+    );
+}
+
+#[tokio::test]
+async fn a_group_is_probed_judged_and_published() {
+    let judged = async {
+        let (_, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let group = Group::new(GroupName::new("g").unwrap());
+        let address = |n| SocketAddr::from(([127, 0, 0, n], 1));
+        let down = Arc::new(AtomicBool::new(false));
+        let probe = OneDown {
+            who: address(1),
+            down: Arc::clone(&down),
+        };
+        let setup = Setup {
+            selector: Options {
+                evaluation_interval: Duration::from_millis(200),
+                switching: Switching {
+                    hold_off: Duration::from_millis(10),
+                    ..Switching::default()
+                },
+                ..Options::default()
+            },
+            probing: prober::Options {
+                interval: Duration::from_millis(10),
+                ..prober::Options::default()
+            },
+            scoring: Scoring::default(),
+            probe: Some(Arc::new(probe)),
+            warm: None,
+        };
+        let selector = Selector::new(&env, Arc::clone(&group), setup).start();
+        for n in 1..=3 {
+            selector.do_send(Joined(Arc::new(Target::new(address(n)))));
+        }
+        members(&group, 3).await;
+        down.store(true, Relaxed);
+        members(&group, 2).await;
+        down.store(false, Relaxed);
+        members(&group, 3).await;
+        let cost = group.active().targets()[0].gauges.cost();
+        assert!(cost.is_some_and(|cost| cost < Duration::from_secs(1)), "{cost:?}");
+
+        let status = selector.send(ReadStatus).await.unwrap();
+        assert_eq!(status.targets.len(), 3);
+        assert_eq!(status.targets[0].standing.name.as_ref(), "127.0.0.1:1");
+        let journal = selector.send(ReadJournal).await.unwrap();
+        let lines: Vec<_> = journal.iter().map(Decision::to_string).collect();
+        for said in ["removed 127.0.0.1:1: failing", "added 127.0.0.1:1: recovered"] {
+            assert!(lines.iter().any(|line| line.starts_with(said)), "{lines:#?}");
+        }
+        selector.do_send(Left(address(2)));
+        members(&group, 2).await;
+        // Whoever owned the group drops it: nothing may go on by itself.
+        let weak = selector.downgrade();
+        drop(selector);
+        let ended = async {
+            while weak.upgrade().is_some_and(|left| left.connected()) {
+                time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(time::within(Duration::from_secs(20), ended).await.is_some());
+    };
+    LocalSet::new().run_until(judged).await;
+}

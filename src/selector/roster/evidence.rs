@@ -1,0 +1,60 @@
+//! What a success or a failure means for one target.
+
+use rand::Rng;
+
+use super::{super::health::State, Action, Roster};
+use crate::time::{Duration, Instant};
+
+impl<K: Ord + Clone> Roster<K> {
+    /// It answered, within `rtt`.
+    pub(super) fn succeeded(&mut self, now: Instant, key: &K, rtt: Duration) {
+        let enough = self.last_resort;
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        entry.meter.handle_success(now, rtt);
+        let was_well = entry.gate.state() == State::Closed;
+        let closed = entry.gate.handle_success(now) || enough && entry.gate.close();
+        if closed {
+            entry.meter.forgive(now);
+        } else if !was_well && entry.served && matches!(entry.gate.state(), State::HalfOpen(_)) {
+            self.actions.push_back(Action::Hurry(key.clone()));
+        }
+        self.actions.push_back(Action::Weigh(key.clone()));
+        if closed {
+            self.rearm(now, key);
+            self.compose(now);
+        }
+    }
+
+    /// It could not be reached, which took so long.
+    pub(super) fn failed(&mut self, now: Instant, key: &K, elapsed: Duration, rng: &mut impl Rng) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.meter.handle_failure(now, elapsed);
+            let was = entry.gate.state();
+            let opened = entry.gate.handle_connect_failed(now, rng);
+            self.after_failure(now, key, opened.then_some(was));
+        }
+    }
+
+    /// A session on it broke.
+    pub(super) fn broke(&mut self, now: Instant, key: &K, rng: &mut impl Rng) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            let was = entry.gate.state();
+            let opened = entry.gate.handle_session_failed(now, rng);
+            self.after_failure(now, key, opened.then_some(was));
+        }
+    }
+
+    /// A failure has, or has not, opened a gate that `was` in another state.
+    fn after_failure(&mut self, now: Instant, key: &K, opened: Option<State>) {
+        self.actions.push_back(Action::Weigh(key.clone()));
+        if let Some(was) = opened {
+            self.rearm(now, key);
+            // A target that was out stays out: nobody else needs to be looked at.
+            if was == State::Closed || self.entries.get(key).is_some_and(|e| e.active_since.is_some()) {
+                self.compose(now);
+            }
+        }
+    }
+}
