@@ -4,12 +4,20 @@ use std::{future::poll_fn, task::Poll};
 
 use tokio::sync::mpsc;
 
+use super::{
+    actor::Pool,
+    park::{Lent, Park, Report, Taker},
+    sizing::{Caps, ORDERS_MAX},
+};
 use crate::{
-    id::{ConnId, Ordinal},
+    id::{ConnId, Epoch, Ordinal},
     link::framed::{Framed, FramedError},
     time::Timer,
     transport::BoxFuture,
 };
+
+/// The pool of a server.
+pub type ConnPool = Pool<Epoch, Conn>;
 
 /// A proven proxy connection between two sessions.
 pub struct Conn {
@@ -43,21 +51,41 @@ pub trait Job: Send {
 /// Lends the connection behind it to one job at a time.
 pub type Lender = mpsc::Sender<Box<dyn Job>>;
 
-/// What a connection tells its pool.
-#[derive(Debug)]
-pub enum Report {
-    /// Ready for the next job.
-    Parked(ConnId),
-    /// No more; why, for metrics.
-    Gone(ConnId, &'static str),
+impl Park for Conn {
+    /// A client opens what it is asked for, in its own order; the link asks for many at once.
+    const CAPS: Caps = Caps {
+        per_event: ORDERS_MAX,
+        outstanding: ORDERS_MAX,
+        per_second: None,
+        single_use: false,
+    };
+
+    type Loan = Lender;
+    type Hold = Lender;
+
+    fn keep(
+        self,
+        id: ConnId,
+        report: impl Fn(Report<Lender>) + Send + 'static,
+    ) -> (Lender, impl Future<Output = ()> + Send + 'static) {
+        let (lender, jobs) = mpsc::channel(1);
+        (lender, keep(id, self, jobs, report))
+    }
+
+    fn lend(lender: &Lender, taker: Taker<Lender>) -> Lent<Lender> {
+        match taker.reply.send(lender.clone()) {
+            Ok(()) => Lent::Done,
+            Err(_) => Lent::TakerGone,
+        }
+    }
 }
 
 /// Serves jobs until the connection dies or its pool lets go of it.
-pub async fn keep(
+async fn keep(
     id: ConnId,
     mut conn: Conn,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    report: impl Fn(Report),
+    report: impl Fn(Report<Lender>),
 ) {
     let cause = loop {
         let job = match parked(&mut conn, &mut jobs).await {
@@ -71,7 +99,13 @@ pub async fn keep(
         }
         report(Report::Parked(id));
     };
-    report(Report::Gone(id, cause));
+    report(Report::Gone {
+        conn: id,
+        cause,
+        // A client's connections come and go with it: how it ends them says nothing about it.
+        hung_up: false,
+        taker: None,
+    });
 }
 
 /// Watches a parked connection: anything but PING and PONG on it is a violation.

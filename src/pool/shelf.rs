@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use rand::{Rng, RngExt};
+
 use super::{
     Options,
-    sizing::{Stock, to_order, to_retire},
+    sizing::Caps,
+    slot::{Mark, Slot},
 };
 use crate::{
-    id::{ConnId, Epoch},
+    id::ConnId,
     probe::{mutant, sometimes},
     time::{Duration, Instant},
 };
@@ -15,69 +18,80 @@ use crate::{
 /// How long an order may take. The ticket behind it is void after the same time.
 pub const ORDER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks at the surplus.
-const TRIM_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The pause after a failed order: doubles with each failure, up to the cap; one arrival forgives all.
-const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-
-/// Takers that may wait for one client. More would only reach their deadlines.
+/// Takers that may wait for one target. More would only reach their deadlines.
 const WAITERS_MAX: usize = 1024;
+
+/// The least part of the maximum age that a connection gets. Closer to the whole, and connections that were opened
+/// together die together.
+const AGE_LEAST: f64 = 0.8;
 
 /// A taker, as the shell knows it.
 pub type Ticket = u64;
 
 /// What the shell does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<K> {
     /// Hand this connection to this taker.
     Give(Ticket, ConnId),
     /// Tell this taker that there will be none.
     Refuse(Ticket),
-    /// Ask the client for so many connections.
-    Order(Epoch, usize),
+    /// Ask for so many connections to this target.
+    Order(K, usize),
     /// Close this parked connection.
     Retire(ConnId),
 }
 
+/// A connection of a present target.
 #[derive(Debug)]
-struct Slot {
-    /// Last in, first out: the warmest is taken, the coldest retires.
-    idle: Vec<ConnId>,
-    busy: usize,
-    /// When each order is given up, oldest first.
-    orders: VecDeque<Instant>,
-    waiters: VecDeque<(Ticket, Instant)>,
-    /// The fewest idle since the last trim.
-    low_water: usize,
-    trim_at: Instant,
-    failures: u32,
-    order_after: Instant,
-    /// As it stands in [`Shelf::due`].
-    due: Option<Instant>,
-    /// Idle connections as counted in [`Shelf::parked`].
-    counted: usize,
+pub(super) struct Held<K> {
+    key: K,
+    is_busy: bool,
+    /// Parked since then; kept while it is busy, for it may be found dead when it is given.
+    since: Instant,
+    /// Too old from then on.
+    pub until: Option<Instant>,
+}
+
+/// How one target stands, for status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Parked, ready.
+    pub parked: usize,
+    /// Ordered, not here yet.
+    pub ordered: usize,
+    /// How many are to be kept ready now.
+    pub wanted: usize,
+    /// How long a new one takes, nine times of ten; `None` where nobody asks.
+    pub refill_time: Option<Duration>,
+    /// Why none are kept.
+    pub mark: Option<Mark>,
 }
 
 /// Commands: [`add`](Self::add), [`remove`](Self::remove). Inputs: `handle_*`. Outputs: `poll_*`.
-#[derive(Debug, Default)]
-pub struct Shelf {
+#[derive(Debug)]
+pub struct Shelf<K> {
     options: Options,
-    slots: BTreeMap<Epoch, Slot>,
+    caps: Caps,
+    slots: BTreeMap<K, Slot>,
     /// Every connection of a present target, parked or busy.
-    conns: BTreeMap<ConnId, (Epoch, bool)>,
-    /// When each slot wants to be looked at: the clock of 10,000 clients costs no more than that of one.
-    due: BTreeSet<(Instant, Epoch)>,
+    held: BTreeMap<ConnId, Held<K>>,
+    /// When each slot wants to be looked at: the clock of 10,000 targets costs no more than that of one.
+    due: BTreeSet<(Instant, K)>,
     parked: usize,
-    actions: VecDeque<Action>,
+    actions: VecDeque<Action<K>>,
 }
 
-impl Shelf {
-    /// An empty shelf.
-    pub fn new(options: Options) -> Self {
+impl<K: Ord + Clone> Shelf<K> {
+    /// An empty shelf for connections of one kind.
+    pub fn new(options: Options, caps: Caps) -> Self {
         Self {
             options,
-            ..Self::default()
+            caps,
+            slots: BTreeMap::new(),
+            held: BTreeMap::new(),
+            due: BTreeSet::new(),
+            parked: 0,
+            actions: VecDeque::new(),
         }
     }
 
@@ -86,149 +100,194 @@ impl Shelf {
         self.parked
     }
 
-    /// A client has registered: fill up.
-    pub fn add(&mut self, now: Instant, epoch: Epoch) {
-        self.slots.entry(epoch).or_insert_with(|| Slot {
-            idle: Vec::new(),
-            busy: 0,
-            orders: VecDeque::new(),
-            waiters: VecDeque::new(),
-            low_water: 0,
-            trim_at: now + TRIM_INTERVAL,
-            failures: 0,
-            order_after: now,
-            due: None,
-            counted: 0,
-        });
-        self.refill(now, epoch);
-        self.check();
+    /// How each target stands, in their order.
+    pub fn standings(&self, now: Instant) -> impl Iterator<Item = (&K, Standing)> {
+        self.slots.iter().map(move |(key, slot)| {
+            let standing = Standing {
+                parked: slot.idle.len(),
+                ordered: slot.ordered(),
+                wanted: slot.base(now, &self.options),
+                refill_time: slot.refill_time(),
+                mark: slot.mark(),
+            };
+            (key, standing)
+        })
     }
 
-    /// A registration has ended, or drains: nothing of it is handed out or parked again.
-    pub fn remove(&mut self, epoch: Epoch) {
-        if let Some(slot) = self.slots.remove(&epoch) {
+    /// A target is there: fill up.
+    pub fn add(&mut self, now: Instant, key: K) {
+        let caps = &self.caps;
+        self.slots
+            .entry(key.clone())
+            .or_insert_with(|| Slot::new(now, caps));
+        self.refill(now, &key);
+        self.check(&key);
+    }
+
+    /// A target has ended, or drains: nothing of it is handed out or parked again.
+    pub fn remove(&mut self, key: &K) {
+        if let Some(slot) = self.slots.remove(key) {
             self.parked -= slot.counted;
-            self.due.retain(|(_, owner)| *owner != epoch);
+            if let Some(due) = slot.due {
+                self.due.remove(&(due, key.clone()));
+            }
+            for conn in slot.idle.iter().chain(&slot.busy) {
+                self.held.remove(conn);
+            }
             self.actions.extend(slot.idle.into_iter().map(Action::Retire));
             self.actions
                 .extend(slot.waiters.into_iter().map(|(ticket, _)| Action::Refuse(ticket)));
         }
-        self.conns.retain(|_, (owner, _)| *owner != epoch);
-        self.check();
+        self.check(key);
     }
 
-    /// Someone wants a connection to `epoch` before `deadline`. Says whether one was parked.
-    pub fn handle_take(&mut self, now: Instant, epoch: Epoch, ticket: Ticket, deadline: Instant) -> bool {
-        let Some(slot) = self.slots.get_mut(&epoch) else {
+    /// Someone wants a connection to `key`, and waits until `patience`, or not at all. Says whether one was parked.
+    pub fn handle_take(&mut self, now: Instant, key: &K, ticket: Ticket, patience: Option<Instant>) -> bool {
+        self.retire_aged(now, key);
+        let Some(slot) = self.slots.get_mut(key) else {
             self.actions.push_back(Action::Refuse(ticket));
             return false;
         };
         let hit = !slot.idle.is_empty() && slot.waiters.is_empty();
         sometimes!(!hit, "pool-was-empty");
-        if slot.waiters.len() >= WAITERS_MAX {
-            self.actions.push_back(Action::Refuse(ticket));
-        } else {
-            slot.waiters.push_back((ticket, deadline));
+        slot.handle_take(now, &self.options, hit);
+        let deadline = patience.or(hit.then_some(now));
+        match deadline.filter(|_| slot.waiters.len() < WAITERS_MAX) {
+            Some(deadline) => {
+                slot.pay_for_one();
+                slot.waiters.push_back((ticket, deadline));
+            }
+            None => self.actions.push_back(Action::Refuse(ticket)),
         }
-        self.serve(epoch);
-        self.refill(now, epoch);
-        self.check();
+        self.serve(now, key);
+        self.refill(now, key);
+        self.check(key);
         hit
     }
 
-    /// A new connection has come in for `epoch`. Says whether it is welcome.
-    pub fn handle_arrived(&mut self, now: Instant, epoch: Epoch, conn: ConnId) -> bool {
+    /// A new connection has come in for `key`. Says whether it is welcome.
+    pub fn handle_arrived(&mut self, now: Instant, key: &K, conn: ConnId, rng: &mut impl Rng) -> bool {
         let wrong = self.slots.keys().next();
         let wrong = wrong.filter(|_| mutant!("arrived-connection-shelved-under-wrong-client"));
-        let epoch = wrong.copied().unwrap_or(epoch);
-        let Some(slot) = self.slots.get_mut(&epoch) else {
+        let key = wrong.unwrap_or(key).clone();
+        let Some(slot) = self.slots.get_mut(&key) else {
             return false;
         };
-        slot.orders.pop_front();
-        slot.failures = 0;
-        slot.order_after = now;
-        slot.busy += 1;
-        self.conns.insert(conn, (epoch, true));
-        self.handle_parked(now, conn);
+        slot.handle_arrived(now, &self.options);
+        slot.busy.insert(conn);
+        let held = Held {
+            key,
+            is_busy: true,
+            since: now,
+            until: None,
+        };
+        self.held.insert(conn, held);
+        self.handle_parked(now, conn, rng);
         true
     }
 
     /// A connection is ready for its next session, or was not used after all.
-    pub fn handle_parked(&mut self, now: Instant, conn: ConnId) {
-        match self.conns.get_mut(&conn) {
-            Some((epoch, busy @ true)) => {
-                *busy = false;
-                let epoch = *epoch;
-                if let Some(slot) = self.slots.get_mut(&epoch) {
-                    slot.busy -= 1;
-                    slot.idle.push(conn);
-                }
-                self.serve(epoch);
-                self.refill(now, epoch);
-            }
-            Some(_) => {}
-            None => self.actions.push_back(Action::Retire(conn)),
+    pub fn handle_parked(&mut self, now: Instant, conn: ConnId, rng: &mut impl Rng) {
+        let Some(held) = self.held.get_mut(&conn) else {
+            self.actions.push_back(Action::Retire(conn));
+            return;
+        };
+        if !std::mem::replace(&mut held.is_busy, false) {
+            return;
         }
-        self.check();
+        held.since = now;
+        let age = |max: Duration| now + max.mul_f64(rng.random_range(AGE_LEAST..=1.0));
+        held.until = self.options.max_age.map(age);
+        let (key, until) = (held.key.clone(), held.until);
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.busy.remove(&conn);
+            slot.idle.push(conn);
+            slot.ages_at = slot.ages_at.into_iter().chain(until).min();
+        }
+        self.serve(now, &key);
+        self.refill(now, &key);
+        self.check(&key);
     }
 
     /// A connection is no more.
     pub fn handle_gone(&mut self, now: Instant, conn: ConnId) {
-        if matches!(self.conns.get(&conn), Some((_, false))) && mutant!("pool-keeps-dead-connection") {
+        if matches!(self.held.get(&conn), Some(held) if !held.is_busy)
+            && mutant!("pool-keeps-dead-connection")
+        {
             return;
         }
-        let Some((epoch, busy)) = self.conns.remove(&conn) else {
+        let Some(Held { key, is_busy, .. }) = self.held.remove(&conn) else {
             return;
         };
-        if let Some(slot) = self.slots.get_mut(&epoch) {
-            if busy {
-                slot.busy -= 1;
+        if let Some(slot) = self.slots.get_mut(&key) {
+            if is_busy {
+                slot.busy.remove(&conn);
             } else {
                 sometimes!("parked-connection-died");
                 slot.idle.retain(|idle| *idle != conn);
                 slot.low_water = slot.low_water.min(slot.idle.len());
             }
         }
-        self.refill(now, epoch);
-        self.check();
+        self.refill(now, &key);
+        self.check(&key);
     }
 
-    /// The client could not open `count` of the connections it was asked for.
-    pub fn handle_order_failed(&mut self, now: Instant, epoch: Epoch, count: usize) {
-        if let Some(slot) = self.slots.get_mut(&epoch) {
-            sometimes!("order-failed");
-            slot.orders.drain(..count.min(slot.orders.len()));
-            slot.fail(now);
+    /// The target closed a connection that nobody used: it is no more, and who does so twice gets none to keep.
+    pub fn handle_hung_up(&mut self, now: Instant, conn: ConnId) {
+        if let Some(held) = self.held.get(&conn)
+            && let Some(slot) = self.slots.get_mut(&held.key)
+        {
+            slot.handle_hung_up(now, held.since);
         }
-        self.refill(now, epoch);
-        self.check();
+        self.handle_gone(now, conn);
+    }
+
+    /// The target spoke on a connection that nobody used: none are kept from now on.
+    pub fn handle_spoke(&mut self, now: Instant, conn: ConnId) {
+        let Some(held) = self.held.get(&conn) else {
+            return;
+        };
+        let key = held.key.clone();
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.set_mark(now, Mark::SpeaksFirst);
+        }
+        self.refill(now, &key);
+        self.check(&key);
+    }
+
+    /// `count` of the connections ordered could not be opened.
+    pub fn handle_order_failed(&mut self, now: Instant, key: &K, count: usize) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            sometimes!("order-failed");
+            slot.handle_failed(now, count);
+        }
+        self.refill(now, key);
+        self.check(key);
     }
 
     /// A deadline may have come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let epochs: Vec<_> = self
+        let keys: Vec<_> = self
             .due
             .iter()
             .take_while(|(due, _)| *due <= now)
-            .map(|(_, epoch)| *epoch)
+            .map(|(_, key)| key.clone())
             .collect();
-        for epoch in epochs {
-            if let Some(slot) = self.slots.get_mut(&epoch) {
-                self.actions.extend(slot.expire(now));
+        for key in keys {
+            self.retire_aged(now, &key);
+            if let Some(slot) = self.slots.get_mut(&key) {
                 self.actions
-                    .extend(slot.trim(now, &self.options).into_iter().inspect(|action| {
-                        if let Action::Retire(conn) = action {
-                            self.conns.remove(conn);
-                        }
-                    }));
+                    .extend(slot.expire(now).into_iter().map(Action::Refuse));
+                let trimmed = slot.trim(now, &self.options);
+                self.retire(trimmed);
             }
-            self.refill(now, epoch);
+            self.refill(now, &key);
+            self.check(&key);
         }
-        self.check();
     }
 
     /// The next thing to do.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<Action<K>> {
         self.actions.pop_front()
     }
 
@@ -237,223 +296,97 @@ impl Shelf {
         self.due.first().map(|(due, _)| *due)
     }
 
-    fn serve(&mut self, epoch: Epoch) {
-        let Some(slot) = self.slots.get_mut(&epoch) else {
+    fn serve(&mut self, now: Instant, key: &K) {
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
         while !slot.waiters.is_empty()
             && let Some(conn) = slot.idle.pop()
         {
             let (ticket, _) = slot.waiters.pop_front().expect("a waiter was seen");
-            slot.busy += 1;
-            slot.low_water = slot.low_water.min(slot.idle.len());
-            self.conns.insert(conn, (epoch, true));
+            slot.busy.insert(conn);
+            let held = self.held.get_mut(&conn).expect("what is parked is held");
+            held.is_busy = true;
+            slot.handle_given(now, held.since);
             self.actions.push_back(Action::Give(ticket, conn));
         }
     }
 
     /// Orders what is missing, and notes when this slot wants to be looked at again. Ends every change.
-    fn refill(&mut self, now: Instant, epoch: Epoch) {
-        let Some(slot) = self.slots.get_mut(&epoch) else {
+    fn refill(&mut self, now: Instant, key: &K) {
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        let count = if now < slot.order_after {
-            0
-        } else {
-            to_order(&self.options, slot.stock())
-        };
+        let unwanted = slot.take_unwanted(&self.caps, &self.options);
+        let count = slot.order(now, &self.caps, &self.options);
         if count > 0 {
-            let mut due = now + ORDER_TIMEOUT;
-            if mutant!("lost-order-never-expires") {
-                due += ORDER_TIMEOUT * 1000;
-            }
-            slot.orders.extend(std::iter::repeat_n(due, count));
-            self.actions.push_back(Action::Order(epoch, count));
+            self.actions.push_back(Action::Order(key.clone(), count));
         }
         self.parked = self.parked - slot.counted + slot.idle.len();
         slot.counted = slot.idle.len();
-        let due = slot.due(&self.options);
+        let due = slot.next_due(now, &self.caps, &self.options);
         if slot.due != due {
             if let Some(old) = std::mem::replace(&mut slot.due, due) {
-                self.due.remove(&(old, epoch));
+                self.due.remove(&(old, key.clone()));
             }
-            self.due.extend(due.map(|due| (due, epoch)));
+            self.due.extend(due.map(|due| (due, key.clone())));
+        }
+        self.retire(unwanted);
+    }
+
+    fn retire_aged(&mut self, now: Instant, key: &K) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            let aged = slot.take_aged(now, &self.held);
+            self.retire(aged);
         }
     }
 
-    /// The sentences this core believes at every moment.
-    fn check(&self) {
+    fn retire(&mut self, conns: Vec<ConnId>) {
+        for conn in conns {
+            self.held.remove(&conn);
+            self.actions.push_back(Action::Retire(conn));
+        }
+    }
+
+    /// The sentences this core believes at every moment, as far as they concern this target.
+    fn check(&self, key: &K) {
         if !cfg!(debug_assertions) {
             return;
         }
-        let parked: usize = self.slots.values().map(|slot| slot.idle.len()).sum();
-        debug_assert_eq!(parked, self.parked, "the count of parked connections is right");
-        for (epoch, slot) in &self.slots {
-            let owned = self.conns.values().filter(|(owner, _)| owner == epoch);
-            debug_assert_eq!(
-                owned.count(),
-                slot.idle.len() + slot.busy,
-                "every connection is parked or busy"
-            );
-            debug_assert!(
-                slot.idle.is_empty() || slot.waiters.is_empty(),
-                "nobody waits while a connection is parked"
-            );
-        }
-    }
-}
-
-impl Slot {
-    fn stock(&self) -> Stock {
-        Stock {
-            idle: self.idle.len(),
-            busy: self.busy,
-            ordered: self.orders.len(),
-            waiting: self.waiters.len(),
-        }
-    }
-
-    fn fail(&mut self, now: Instant) {
-        let (base, cap) = RETRY_PAUSE;
-        self.order_after = now + base.saturating_mul(1 << self.failures.min(10)).min(cap);
-        self.failures += 1;
-    }
-
-    fn expire(&mut self, now: Instant) -> Vec<Action> {
-        if self.orders.front().is_some_and(|due| *due <= now) {
-            self.orders.retain(|due| *due > now);
-            self.fail(now);
-        }
-        let (late, waiting) = self.waiters.drain(..).partition(|(_, deadline)| *deadline <= now);
-        self.waiters = waiting;
-        let late: VecDeque<(Ticket, Instant)> = late;
-        sometimes!(!late.is_empty(), "waiter-gave-up");
-        late.into_iter()
-            .map(|(ticket, _)| Action::Refuse(ticket))
-            .collect()
-    }
-
-    fn trim(&mut self, now: Instant, options: &Options) -> Vec<Action> {
-        if now < self.trim_at {
-            return Vec::new();
-        }
-        let surplus = to_retire(options, self.low_water.min(self.idle.len()));
-        sometimes!(surplus > 0, "proxy-connection-retired");
-        let retired = self.idle.drain(..surplus).map(Action::Retire).collect();
-        self.trim_at = now + TRIM_INTERVAL;
-        self.low_water = self.idle.len();
-        retired
-    }
-
-    fn due(&self, options: &Options) -> Option<Instant> {
-        let wanting = self.failures > 0 && to_order(options, self.stock()) > 0;
-        let retry = (wanting && !mutant!("refill-stops-after-failure")).then_some(self.order_after);
-        let order = self.orders.front().copied();
-        let waiter = self.waiters.iter().map(|(_, deadline)| *deadline).min();
-        let trim = (self.idle.len() > options.min).then_some(self.trim_at);
-        [retry, order, waiter, trim].into_iter().flatten().min()
+        debug_assert!(self.parked <= self.held.len(), "what is parked is held");
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        let holds = |conn: &ConnId, busy| {
+            let held = self.held.get(conn);
+            held.is_some_and(|held| held.key == *key && held.is_busy == busy)
+        };
+        debug_assert!(
+            slot.idle.iter().all(|conn| holds(conn, false)) && slot.busy.iter().all(|conn| holds(conn, true)),
+            "every connection is parked or busy"
+        );
+        debug_assert_eq!(
+            slot.counted,
+            slot.idle.len(),
+            "the count of parked connections is right"
+        );
+        debug_assert!(
+            slot.idle.is_empty() || slot.waiters.is_empty(),
+            "nobody waits while a connection is parked"
+        );
+        debug_assert!(
+            slot.ordered() <= self.caps.outstanding,
+            "no more is ordered than may be"
+        );
+        debug_assert!(
+            !self.caps.single_use || slot.idle.len() <= self.options.max,
+            "no more is parked than may be"
+        );
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time;
+mod tests;
 
-    const EPOCH: fn() -> Epoch = || Epoch::new(1, 1);
-
-    fn drain(shelf: &mut Shelf) -> Vec<Action> {
-        std::iter::from_fn(|| shelf.poll_action()).collect()
-    }
-
-    fn filled(min: usize) -> (Shelf, Instant) {
-        let now = time::now();
-        let mut shelf = Shelf::new(Options { min, max: 100 });
-        shelf.add(now, EPOCH());
-        let ordered: Vec<_> = (min > 0)
-            .then_some(Action::Order(EPOCH(), min))
-            .into_iter()
-            .collect();
-        assert_eq!(drain(&mut shelf), ordered);
-        for n in 0..min {
-            assert!(shelf.handle_arrived(now, EPOCH(), ConnId::new(n as u64)));
-        }
-        assert_eq!(drain(&mut shelf), []);
-        (shelf, now)
-    }
-
-    #[test]
-    fn the_warmest_is_taken_and_the_spare_ordered_again() {
-        let (mut shelf, now) = filled(2);
-        assert!(shelf.handle_take(now, EPOCH(), 7, now));
-        assert_eq!(
-            drain(&mut shelf),
-            [Action::Give(7, ConnId::new(1)), Action::Order(EPOCH(), 1)]
-        );
-    }
-
-    #[test]
-    fn a_miss_waits_for_an_arrival_until_its_deadline() {
-        let (mut shelf, now) = filled(0);
-        let deadline = now + Duration::from_secs(1);
-        assert!(!shelf.handle_take(now, EPOCH(), 1, deadline));
-        assert!(!shelf.handle_take(now, EPOCH(), 2, deadline));
-        assert_eq!(
-            drain(&mut shelf),
-            [Action::Order(EPOCH(), 1), Action::Order(EPOCH(), 1)]
-        );
-        shelf.handle_arrived(now, EPOCH(), ConnId::new(5));
-        assert_eq!(drain(&mut shelf), [Action::Give(1, ConnId::new(5))]);
-        assert_eq!(shelf.poll_timeout(), Some(deadline));
-        shelf.handle_timeout(deadline);
-        assert_eq!(drain(&mut shelf), [Action::Refuse(2)]);
-    }
-
-    #[test]
-    fn refilling_goes_on_after_failures() {
-        let (mut shelf, mut now) = filled(0);
-        shelf.handle_take(now, EPOCH(), 1, now + Duration::from_secs(60));
-        drain(&mut shelf);
-        for _ in 0..8 {
-            shelf.handle_order_failed(now, EPOCH(), 1);
-            assert_eq!(drain(&mut shelf), [], "no order right after a failure");
-            now = shelf.poll_timeout().expect("a retry is due");
-            shelf.handle_timeout(now);
-            assert_eq!(drain(&mut shelf), [Action::Order(EPOCH(), 1)]);
-        }
-    }
-
-    #[test]
-    fn a_removed_target_keeps_nothing() {
-        let (mut shelf, now) = filled(1);
-        shelf.handle_take(now, EPOCH(), 1, now);
-        drain(&mut shelf);
-        shelf.remove(EPOCH());
-        shelf.handle_parked(now, ConnId::new(0));
-        assert_eq!(drain(&mut shelf), [Action::Retire(ConnId::new(0))]);
-        assert!(!shelf.handle_arrived(now, EPOCH(), ConnId::new(9)));
-        assert_eq!(shelf.poll_timeout(), None);
-    }
-
-    #[test]
-    fn what_nobody_used_for_a_while_is_retired_by_halves() {
-        let (mut shelf, mut now) = filled(0);
-        for n in 0..8 {
-            shelf.handle_take(now, EPOCH(), n, now + ORDER_TIMEOUT);
-        }
-        for n in 0..8 {
-            shelf.handle_arrived(now, EPOCH(), ConnId::new(n));
-        }
-        for n in 0..8 {
-            shelf.handle_parked(now, ConnId::new(n));
-        }
-        drain(&mut shelf);
-        let mut left = Vec::new();
-        while shelf.parked() > 0 {
-            now = shelf.poll_timeout().expect("a surplus is trimmed");
-            shelf.handle_timeout(now);
-            left.push(shelf.parked());
-        }
-        assert_eq!(left, [8, 4, 2, 1, 0]);
-    }
-}
+#[cfg(test)]
+mod model;

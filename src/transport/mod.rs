@@ -7,6 +7,8 @@ use std::{future::Future, io, net::SocketAddr, pin::Pin};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub mod null;
+pub mod prefixed;
 pub mod tcp;
 
 /// A boxed future that may move between threads.

@@ -1,0 +1,317 @@
+//! The books of one target. Pure; [`Shelf`](super::shelf::Shelf) keeps one for each.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{
+    Mode, Options,
+    demand::Demand,
+    pace::Pace,
+    shelf::{Held, ORDER_TIMEOUT, Ticket},
+    sizing::{Caps, Stock, base_stock, to_order, to_retire},
+};
+use crate::{
+    id::ConnId,
+    probe::{mutant, sometimes},
+    time::{Duration, Instant},
+};
+
+/// Between two looks at the surplus.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The pause after a failed order: doubles with each failure, up to the cap; one arrival forgives all.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How long a mark lasts. Longer, and a target that was restarted twice stays cold; shorter tries in vain more often.
+const MARK_LASTS: Duration = Duration::from_secs(600);
+
+/// So many times a target closes early before its connections are not kept any more.
+const HANG_UPS_MAX: u32 = 2;
+
+/// Why no connections to a target are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It speaks before it is spoken to (SSH, SMTP, MySQL), and counts the time until it is answered.
+    SpeaksFirst,
+    /// It closed connections that waited, twice in a row.
+    ShortIdle,
+}
+
+impl Mark {
+    /// A short name, for status.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::SpeaksFirst => "speaks_first",
+            Self::ShortIdle => "short_idle",
+        }
+    }
+}
+
+/// How often a target closed connections that waited.
+#[derive(Clone, Copy, Debug, Default)]
+struct HangUps {
+    count: u32,
+    last: Option<Instant>,
+    /// How long the last one had waited. Who waits longer and lives clears the target.
+    after: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Last in, first out: the warmest is taken, the coldest retires.
+    pub idle: Vec<ConnId>,
+    pub busy: BTreeSet<ConnId>,
+    /// When each order was given, and when it is given up, oldest first.
+    orders: VecDeque<(Instant, Instant)>,
+    pub waiters: VecDeque<(Ticket, Instant)>,
+    /// The fewest idle since the last trim.
+    pub low_water: usize,
+    trim_at: Instant,
+    failures: u32,
+    order_after: Instant,
+    /// As it stands in `Shelf::due`.
+    pub due: Option<Instant>,
+    /// Idle connections as counted in `Shelf::parked`.
+    pub counted: usize,
+    /// Only where the stock follows it, and from the first connection or taker on.
+    demand: Option<Box<Demand>>,
+    pace: Pace,
+    /// No parked connection is too old before that.
+    pub ages_at: Option<Instant>,
+    mark: Option<(Mark, Instant)>,
+    hang_ups: HangUps,
+}
+
+impl Slot {
+    pub(super) fn new(now: Instant, caps: &Caps) -> Self {
+        Self {
+            idle: Vec::new(),
+            busy: BTreeSet::new(),
+            orders: VecDeque::new(),
+            waiters: VecDeque::new(),
+            low_water: 0,
+            trim_at: now + TRIM_INTERVAL,
+            failures: 0,
+            order_after: now,
+            due: None,
+            counted: 0,
+            demand: None,
+            pace: Pace::new(now, caps.per_second, caps.outstanding),
+            ages_at: None,
+            mark: None,
+            hang_ups: HangUps::default(),
+        }
+    }
+
+    pub(super) fn ordered(&self) -> usize {
+        self.orders.len()
+    }
+
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.mark.map(|(mark, _)| mark)
+    }
+
+    pub(super) fn refill_time(&self) -> Option<Duration> {
+        self.demand.as_ref().map(|demand| demand.refill_time())
+    }
+
+    /// How many to keep ready now.
+    pub(super) fn base(&self, now: Instant, options: &Options) -> usize {
+        match (&self.mark, &self.demand) {
+            (Some(_), _) => 0,
+            (None, None) => base_stock(options, 0.0),
+            (None, Some(demand)) => base_stock(options, demand.outstanding(now))
+                .saturating_add(demand.missed(now))
+                .min(options.max),
+        }
+    }
+
+    /// Someone wants a connection. What was marked long ago gets another chance.
+    pub(super) fn handle_take(&mut self, now: Instant, options: &Options, hit: bool) {
+        if let Some((_, since)) = self.mark
+            && now.saturating_duration_since(since) >= MARK_LASTS
+        {
+            self.mark = None;
+            self.hang_ups = HangUps::default();
+        }
+        if let Some(demand) = self.demand(now, options) {
+            demand.handle_take(now);
+            if !hit {
+                demand.handle_miss(now);
+            }
+        }
+    }
+
+    /// A parked connection that was there since then is given to someone.
+    pub(super) fn handle_given(&mut self, now: Instant, since: Instant) {
+        self.low_water = self.low_water.min(self.idle.len());
+        if now.saturating_duration_since(since) > self.hang_ups.after {
+            self.hang_ups = HangUps::default();
+        }
+    }
+
+    /// An order was carried out.
+    pub(super) fn handle_arrived(&mut self, now: Instant, options: &Options) {
+        if let Some((ordered, _)) = self.orders.pop_front()
+            && let Some(demand) = self.demand(now, options)
+        {
+            demand.handle_refill(now.saturating_duration_since(ordered));
+        }
+        self.failures = 0;
+        self.order_after = now;
+    }
+
+    /// `count` orders failed.
+    pub(super) fn handle_failed(&mut self, now: Instant, count: usize) {
+        self.orders.drain(..count.min(self.orders.len()));
+        self.fail(now);
+    }
+
+    /// The target closed a connection that had waited since then. Those that were parked when it last did so, and
+    /// went with it, count once.
+    pub(super) fn handle_hung_up(&mut self, now: Instant, since: Instant) {
+        if self.hang_ups.last.is_some_and(|last| since <= last) {
+            return;
+        }
+        self.hang_ups = HangUps {
+            count: self.hang_ups.count + 1,
+            last: Some(now),
+            after: now.saturating_duration_since(since),
+        };
+        if self.hang_ups.count >= HANG_UPS_MAX {
+            self.set_mark(now, Mark::ShortIdle);
+        }
+    }
+
+    pub(super) fn set_mark(&mut self, now: Instant, mark: Mark) {
+        self.mark.get_or_insert((mark, now));
+    }
+
+    /// How many to order now; they count as ordered from here on.
+    pub(super) fn order(&mut self, now: Instant, caps: &Caps, options: &Options) -> usize {
+        if now < self.order_after {
+            return 0;
+        }
+        let count = self.pace.allowed(now, self.lacking(now, caps, options));
+        if count > 0 {
+            let mut due = now + ORDER_TIMEOUT;
+            if mutant!("lost-order-never-expires") {
+                due += ORDER_TIMEOUT * 1000;
+            }
+            self.orders.extend(std::iter::repeat_n((now, due), count));
+            self.pace.handle_ordered(now, count);
+        }
+        count
+    }
+
+    /// The next taker's order is free: it replaces what it takes, or waits for.
+    pub(super) fn pay_for_one(&mut self) {
+        self.pace.handle_taken();
+    }
+
+    /// Orders and takers that are too late; the takers are returned.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Ticket> {
+        if self.orders.front().is_some_and(|(_, due)| *due <= now) {
+            self.orders.retain(|(_, due)| *due > now);
+            self.fail(now);
+        }
+        let (late, waiting) = self.waiters.drain(..).partition(|(_, deadline)| *deadline <= now);
+        self.waiters = waiting;
+        let late: VecDeque<(Ticket, Instant)> = late;
+        sometimes!(!late.is_empty(), "waiter-gave-up");
+        late.into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
+    /// Takes out the parked connections that are too old.
+    pub(super) fn take_aged<K>(&mut self, now: Instant, held: &BTreeMap<ConnId, Held<K>>) -> Vec<ConnId> {
+        if self.ages_at.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let until = |conn: &ConnId| held.get(conn).and_then(|held| held.until);
+        let aged: Vec<_> = self
+            .idle
+            .extract_if(.., |conn| until(conn).is_some_and(|until| until <= now))
+            .collect();
+        self.ages_at = self.idle.iter().filter_map(until).min();
+        self.low_water = self.low_water.min(self.idle.len());
+        if !aged.is_empty() {
+            // They waited as long as any may, and lived.
+            self.hang_ups = HangUps::default();
+        }
+        aged
+    }
+
+    /// Takes out half of what nobody used lately.
+    pub(super) fn trim(&mut self, now: Instant, options: &Options) -> Vec<ConnId> {
+        if now < self.trim_at {
+            return Vec::new();
+        }
+        let surplus = to_retire(self.base(now, options), self.low_water.min(self.idle.len()));
+        sometimes!(surplus > 0, "proxy-connection-retired");
+        let retired = self.idle.drain(..surplus).collect();
+        self.trim_at = now + TRIM_INTERVAL;
+        self.low_water = self.idle.len();
+        retired
+    }
+
+    /// Takes out what may not be parked: everything of a target that is marked, and the coldest beyond `max` where
+    /// arrivals are all that counts against it.
+    pub(super) fn take_unwanted(&mut self, caps: &Caps, options: &Options) -> Vec<ConnId> {
+        let wanted = match self.mark {
+            Some(_) => 0,
+            None if caps.single_use => options.max,
+            None => return Vec::new(),
+        };
+        let unwanted = self
+            .idle
+            .drain(..self.idle.len().saturating_sub(wanted))
+            .collect();
+        self.low_water = self.low_water.min(self.idle.len());
+        unwanted
+    }
+
+    /// When it wants to be looked at again.
+    pub(super) fn next_due(&self, now: Instant, caps: &Caps, options: &Options) -> Option<Instant> {
+        let wanting = self.lacking(now, caps, options) > 0;
+        // Where an order may be given now, those that were given bring the next look.
+        let paused = wanting && self.failures > 0 && now < self.order_after;
+        let retry = (paused && !mutant!("refill-stops-after-failure")).then_some(self.order_after);
+        let paced = wanting && !paused && self.pace.allowed(now, 1) == 0;
+        let pace = paced.then(|| self.pace.next()).flatten();
+        let order = self.orders.front().map(|(_, due)| *due);
+        let waiter = self.waiters.iter().map(|(_, deadline)| *deadline).min();
+        let trim = (self.idle.len() > options.min).then_some(self.trim_at);
+        let age = self.ages_at.filter(|_| !self.idle.is_empty());
+        [retry, pace, order, waiter, trim, age]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn demand(&mut self, now: Instant, options: &Options) -> Option<&mut Demand> {
+        let follows = options.mode == Mode::Dynamic;
+        follows.then(|| {
+            &mut **self
+                .demand
+                .get_or_insert_with(|| Box::new(Demand::new(now, options.scaling_window)))
+        })
+    }
+
+    fn stock(&self) -> Stock {
+        Stock {
+            idle: self.idle.len(),
+            busy: self.busy.len(),
+            ordered: self.orders.len(),
+            waiting: self.waiters.len(),
+        }
+    }
+
+    fn lacking(&self, now: Instant, caps: &Caps, options: &Options) -> usize {
+        to_order(caps, options.max, self.base(now, options), self.stock())
+    }
+
+    fn fail(&mut self, now: Instant) {
+        let (base, cap) = RETRY_PAUSE;
+        self.order_after = now + base.saturating_mul(1 << self.failures.min(10)).min(cap);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
