@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use adit::config::{
-    ClientFlags, LoggingFlags, Role, ServerFlags,
+    ClientFlags, ForwardFlags, LoggingFlags, Role, SERVER_ADMIN, ServerFlags,
     value::{Level, LogFormat},
 };
 use clap::{
@@ -11,7 +11,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-/// A reverse tunnel: reach services behind NAT through one public server.
+/// A reverse tunnel and TCP forwarder: reach services behind NAT, or the best of many addresses.
 #[derive(Debug, Parser)]
 #[command(name = "adit", version, propagate_version = true, disable_help_subcommand = true, after_help = EXAMPLE)]
 pub struct Cli {
@@ -33,7 +33,10 @@ Over the internet, with a secret of at least 16 bytes (openssl rand -hex 32 > to
   adit server --token-file token                                           # on the public machine
   adit client --client-id a --server HOST --local 3000 --token-file token  # behind NAT
 
-Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
+A forwarder to the best of some addresses, without a tunnel:
+  adit forward --candidate 192.0.2.1:443 --candidate 192.0.2.2:443
+
+Exit codes: 0 done, 1 failed while running (or not ready), 2 wrong usage or configuration.
 Every key of the files is described in docs/configuration.md.";
 
 /// The subcommands.
@@ -45,9 +48,15 @@ pub enum Command {
     /// Run the side behind NAT: connect to the server and serve local services.
     #[command(after_help = CLIENT_EXAMPLE)]
     Client(ClientArgs),
+    /// Run a TCP forwarder: send each visitor to one of the best of many addresses.
+    #[command(after_help = FORWARD_EXAMPLE)]
+    Forward(ForwardArgs),
     /// Parse and check a configuration file; an error names its file, line and key.
     #[command(after_help = CHECK_EXAMPLE)]
     Check(CheckArgs),
+    /// Ask a running node whether it is ready; exits with 0 if it is, with 1 if not.
+    #[command(after_help = HEALTH_EXAMPLE)]
+    Health(HealthArgs),
     /// Run a server, two clients and sample services in one process, and say what to open.
     Demo(DemoArgs),
 }
@@ -66,9 +75,25 @@ Examples:
   adit client --client-id a --server tunnel.example.com --local 3000 --token-file token
   adit client -c client.yaml";
 
+const FORWARD_EXAMPLE: &str = "\
+Examples:
+  adit forward --candidate 192.0.2.1:443 --candidate 192.0.2.2:443
+  adit forward --listen 127.0.0.1:5432 --candidate 'db.example.com:5432 weight=2' --candidate 10.0.0.0/28:5432
+  adit forward -c config.yaml
+
+Visitors come in on --listen. Candidates are measured all the time, and the best of them are used.";
+
+const HEALTH_EXAMPLE: &str = "\
+Examples:
+  adit health
+  adit health --admin 127.0.0.1:7501
+
+It asks for /readyz where the node's `admin.listen` is; a server has that on 127.0.0.1:7500 by default.";
+
 const CHECK_EXAMPLE: &str = "\
-Example:
-  adit check -c server.yaml";
+Examples:
+  adit check -c server.yaml
+  adit check -c config.yaml --role forward";
 
 /// Flags of every subcommand.
 #[derive(Args, Clone, Copy, Debug)]
@@ -168,6 +193,39 @@ impl ClientArgs {
     }
 }
 
+/// Flags of `adit forward`.
+#[derive(Args, Debug)]
+pub struct ForwardArgs {
+    /// Configuration file, .yaml or .toml; flags win over it
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address where visitors come in [default: 127.0.0.1:1234]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where visitors may be sent, as in a file of candidates; may be given more than once
+    #[arg(long, value_name = "HOST:PORT")]
+    candidate: Vec<String>,
+}
+
+impl ForwardArgs {
+    /// The flags as the configuration takes them.
+    pub fn flags(self, logging: LoggingArgs) -> ForwardFlags {
+        ForwardFlags {
+            listen: self.listen,
+            candidates: self.candidate,
+            logging: logging.into(),
+        }
+    }
+}
+
+/// Flags of `adit health`.
+#[derive(Args, Debug)]
+pub struct HealthArgs {
+    /// The node's admin address
+    #[arg(long, value_name = "ADDR", default_value_t = SERVER_ADMIN.to_string())]
+    pub admin: String,
+}
+
 /// Flags of `adit check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -219,6 +277,18 @@ mod tests {
         assert_eq!(flags.servers, ["x", "y:1"]);
         assert_eq!(flags.local.as_deref(), Some("3000"));
         assert_eq!(flags.logging.level, Some(Level::Debug));
+    }
+
+    #[test]
+    fn candidates_are_many() {
+        let line = "adit forward --candidate a:1 --candidate 10.0.0.0/30:1 --listen :5";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Forward(args) = cli.command else {
+            panic!("parsed as another command");
+        };
+        let flags = args.flags(cli.logging);
+        assert_eq!(flags.candidates, ["a:1", "10.0.0.0/30:1"]);
+        assert_eq!(flags.listen.as_deref(), Some(":5"));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::{env, future::Future, process::ExitCode};
 
 use adit::{
     config::{
-        self, Checked, ClientConfig, Logging, LoggingFlags, Role, ServerConfig, Source, TOKEN_VARIABLE,
-        value::Level,
+        self, Checked, ClientConfig, ForwardConfig, Logging, LoggingFlags, Role, ServerConfig, Source,
+        TOKEN_VARIABLE, value::Level,
     },
     env::{Env, Stop, Stopper},
     role,
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 mod cli;
+mod health;
 mod log;
 
 /// How long the workers may take to let go of what they carry.
@@ -55,15 +56,35 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
         cli::Command::Server(args) => {
             let file = args.config.clone();
             let checked = config::load_server(file.as_deref(), &args.flags(logging), &lookup)?;
-            start_logging(&checked.config.logging, &checked.warnings)?;
-            Ok(Box::new(move || run_server(checked.config)))
+            let log = start_logging(&checked.config.logging, &checked.warnings)?;
+            Ok(Box::new(move || {
+                let _log = log;
+                run_server(checked.config)
+            }))
         }
         cli::Command::Client(args) => {
             let file = args.config.clone();
             let checked = config::load_client(file.as_deref(), &args.flags(logging), &lookup)?;
-            start_logging(&checked.config.logging, &checked.warnings)?;
-            Ok(Box::new(move || run_client(checked.config)))
+            let log = start_logging(&checked.config.logging, &checked.warnings)?;
+            Ok(Box::new(move || {
+                let _log = log;
+                run_client(checked.config)
+            }))
         }
+        cli::Command::Forward(args) => {
+            let file = args.config.clone();
+            let checked = config::load_forward(file.as_deref(), &args.flags(logging), lookup)?;
+            let log = start_logging(&checked.config.logging, &checked.warnings)?;
+            Ok(Box::new(move || {
+                let _log = log;
+                run_forward(checked.config)
+            }))
+        }
+        cli::Command::Health(args) => Ok(Box::new(move || {
+            health::ask(&args.admin)?;
+            println!("ready");
+            Ok(ExitCode::SUCCESS)
+        })),
         cli::Command::Check(args) => {
             check(&args)?;
             Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
@@ -72,14 +93,17 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
             // The demo speaks for itself; the log of its parts is there for who asks.
             let mut flags = LoggingFlags::from(logging);
             flags.level.get_or_insert(Level::Warn);
-            start_logging(&Logging::from_flags(flags), &[])?;
+            let log = start_logging(&Logging::from_flags(flags), &[])?;
             let options = role::demo::Options {
                 once: args.once,
                 port: args
                     .port
                     .unwrap_or(if args.once { 0 } else { config::PUBLIC_PORT }),
             };
-            Ok(Box::new(move || run_demo(options)))
+            Ok(Box::new(move || {
+                let _log = log;
+                run_demo(options)
+            }))
         }
     }
 }
@@ -93,6 +117,7 @@ fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
     let warnings = match role {
         Role::Server => warnings(config::build_server(&source, &Default::default(), &lookup)?),
         Role::Client => warnings(config::build_client(&source, &Default::default(), &lookup)?),
+        Role::Forward => warnings(config::build_forward(&source, &Default::default(), &lookup)?),
     };
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -109,12 +134,12 @@ fn lookup(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-fn start_logging(logging: &Logging, warnings: &[String]) -> anyhow::Result<()> {
-    log::init(logging)?;
+fn start_logging(logging: &Logging, warnings: &[String]) -> anyhow::Result<log::Log> {
+    let log = log::init(logging)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(())
+    Ok(log)
 }
 
 fn run_server(config: ServerConfig) -> anyhow::Result<ExitCode> {
@@ -123,9 +148,13 @@ fn run_server(config: ServerConfig) -> anyhow::Result<ExitCode> {
 
 fn run_client(config: ClientConfig) -> anyhow::Result<ExitCode> {
     run(|env| async {
-        role::client::run(config, env).await;
+        role::client::run(config, env).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn run_forward(config: ForwardConfig) -> anyhow::Result<ExitCode> {
+    run(|env| async { Ok(role::forward::run(config, env).await?) }).map(|()| ExitCode::SUCCESS)
 }
 
 fn run_demo(options: role::demo::Options) -> anyhow::Result<ExitCode> {

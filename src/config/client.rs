@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Checked, ClientConfig, ConfigError, Logging, LoggingFlags, UpstreamConfig, address,
+    Checked, ClientConfig, ConfigError, GroupConfig, Logging, LoggingFlags, UpstreamConfig, address,
     expand::Lookup,
     file::{BackoffKeys, ClientFile, UpstreamKeys},
-    load::{Role, Source},
+    group,
+    load::{Role, Source, TIMEOUT_MIN},
+    ports::Taken,
     secret,
     server::{CONTROL_PORT, drain, group_name},
     tree::KeyPath,
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     backoff,
     id::{ClientId, GroupName, UpstreamName},
-    link, session,
+    link,
     time::Duration,
 };
 
@@ -24,8 +26,6 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:7000";
 pub const LOCAL_UPSTREAM: &str = "main";
 /// The most upstreams; more do not fit a `Register`.
 const UPSTREAMS_MAX: usize = 64;
-/// The shortest timeout. A shorter one fails on every machine that is busy.
-const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 /// The flags of `adit client`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,14 +88,16 @@ pub fn build_client(
         }
     }
     let upstreams = match &flags.local {
-        Some(local) => vec![UpstreamConfig {
-            name: UpstreamName::new(LOCAL_UPSTREAM).expect("the name of the local upstream is legal"),
-            group: group.clone(),
-            targets: vec![address::target(local).map_err(|message| flag_error("--local", message))?],
-            connect_timeout: session::Options::default().connect_timeout,
-        }],
-        None => upstreams(file.upstreams.unwrap_or_default(), &group, source)?,
+        Some(local) => vec![UpstreamConfig::new(
+            UpstreamName::new(LOCAL_UPSTREAM).expect("the name of the local upstream is legal"),
+            group.clone(),
+            vec![address::target(local).map_err(|message| flag_error("--local", message))?],
+        )],
+        None => upstreams(file.upstreams.unwrap_or_default(), &group, source, &mut warnings)?,
     };
+    let mut taken = Taken::new(source);
+    let admin = taken.side(file.admin, "admin", None, &mut warnings)?;
+    let metrics = taken.side(file.metrics, "metrics", None, &mut warnings)?;
     let link = link::Options::default();
     let handshake = file.link.unwrap_or_default().handshake_timeout;
     let config = ClientConfig {
@@ -114,6 +116,8 @@ pub fn build_client(
             ..link
         },
         backoff: backoff_options(file.backoff.unwrap_or_default(), source)?,
+        admin,
+        metrics,
         drain: drain(file.drain.unwrap_or_default(), source)?,
         logging: Logging::build(file.logging.unwrap_or_default(), flags.logging, source)?,
     };
@@ -168,6 +172,7 @@ fn upstreams(
     keys: Vec<UpstreamKeys>,
     client_group: &GroupName,
     source: &Source,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<UpstreamConfig>, ConfigError> {
     let all = KeyPath::new("upstreams");
     if keys.is_empty() {
@@ -203,17 +208,37 @@ fn upstreams(
             address::target(text).map_err(|message| source.key_error(&at_targets.index(index), message))
         };
         let targets = texts.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let defaults = UpstreamConfig::new(name, group, targets);
         let connect_timeout = source.duration(
             &at.key("connect_timeout"),
             keys.connect_timeout,
             TIMEOUT_MIN,
-            session::Options::default().connect_timeout,
+            defaults.connect_timeout,
         )?;
+        // Connections to addresses, as a forwarder's; but only where they are asked for.
+        let pool = keys.pools.map(|keys| {
+            let defaults = group::of_addresses().pool;
+            group::pool_options(keys, &at.key("pools"), &defaults, source, warnings)
+        });
+        let pool = pool.transpose()?;
+        let keys = group::Keys {
+            balance: keys.balance,
+            selector: keys.selector,
+            probing: keys.probing,
+            scoring: keys.scoring,
+            pools: None,
+        };
+        let idle = ["balance", "selector", "probing", "scoring", "pools"];
+        group::warn_of_idle(&keys, &idle, &at, source, warnings);
+        let choice = group::build(keys, &at, &GroupConfig::default(), source, warnings)?;
         built.push(UpstreamConfig {
-            name,
-            group,
-            targets,
             connect_timeout,
+            balance: choice.balance,
+            selector: choice.selector,
+            probing: choice.probing,
+            scoring: choice.scoring,
+            pool,
+            ..defaults
         });
     }
     Ok(built)

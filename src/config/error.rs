@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::candidates::ListError;
+
 /// Why a configuration was not accepted. Nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -41,6 +43,9 @@ pub enum ConfigError {
         /// What is wrong; names the key.
         message: String,
     },
+    /// A list of candidates has a line that is none.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// A flag's value is not acceptable.
     #[error("{flag}: {message}")]
     Flag {

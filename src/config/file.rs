@@ -1,11 +1,14 @@
-//! What stands in the files, key by key. Plain structs, every key optional; `server.rs` and `client.rs` turn
-//! them into the checked types. `docs/configuration.md` describes every key and its default.
+//! What stands in the files, key by key. Plain structs, every key optional; `server.rs`, `client.rs` and
+//! `forward.rs` turn them into the checked types. `docs/configuration.md` describes every key and its default.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::value::{Balance, Carry, Kind, Later, Level, LogFormat, LogOutput, Replay, Size, Span};
+use super::value::{
+    Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Points, PoolMode,
+    ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
+};
 
 /// Declares the struct of one mapping: keys of this version, then keys of later versions.
 macro_rules! keys {
@@ -48,11 +51,15 @@ keys! {
         link: LinkKeys,
         /// Deadlines of sessions.
         session: SessionKeys,
+        /// State, metrics and commands.
+        admin: ListenKeys,
+        /// Metrics alone.
+        metrics: ListenKeys,
         /// How the server ends.
         drain: DrainKeys,
         /// What is written where.
         logging: LoggingKeys,
-    } later { tls, admin, metrics, rules, upstreams, probing, scoring, selector }
+    } later { tls, rules, upstreams }
 }
 
 keys! {
@@ -140,17 +147,107 @@ keys! {
         replay: Replay,
         /// How many connections are kept ready.
         pools: PoolKeys,
-    } later { overflow, probing, scoring, selector }
+        /// How targets are probed.
+        probing: ProbingKeys,
+        /// What measurements count for.
+        scoring: ScoringKeys,
+        /// Who may be used.
+        selector: SelectorKeys,
+    } later { overflow }
 }
 
 keys! {
-    /// `pools` of a group.
+    /// `pools`, everywhere.
     PoolKeys {
-        /// Parked per client.
+        /// How the number of ready connections is found.
+        mode: PoolMode,
+        /// Ready at least.
         min: u32,
-        /// Parked and busy per client.
+        /// Ready (and, behind a client, busy) at most.
         max: u32,
-    } later { mode, max_age, scaling }
+        /// How long a connection may be kept ready.
+        max_age: Age,
+        /// What `mode: dynamic` looks at.
+        scaling: ScalingKeys,
+    } later {}
+}
+
+keys! {
+    /// `pools.scaling`.
+    ScalingKeys {
+        /// How far back arrivals are looked at.
+        window: Span,
+    } later {}
+}
+
+keys! {
+    /// `probing`, everywhere.
+    ProbingKeys {
+        /// What a probe is.
+        kind: ProbeKind,
+        /// Between two probes of an active target.
+        interval: Span,
+        /// How long an answer may take.
+        timeout: Span,
+        /// How many of the others are probed in one interval.
+        probe_candidate_count: CandidateCount,
+        /// What `kind: http` asks for.
+        path: String,
+        /// The status it expects.
+        status: u16,
+        /// The host it names.
+        host: String,
+    } later {}
+}
+
+keys! {
+    /// `scoring`, everywhere.
+    ScoringKeys {
+        /// After so long a measurement counts half.
+        half_life: Span,
+        /// What a failure counts for at least.
+        failure_penalty: Span,
+        /// The latency that scores half.
+        reference: Reference,
+    } later {}
+}
+
+keys! {
+    /// `selector`, everywhere.
+    SelectorKeys {
+        /// Between two evaluations.
+        evaluation_interval: Span,
+        /// The most active targets.
+        active_set_size: SetSize,
+        /// The least score.
+        min_score_threshold: Points,
+        /// How long one that came back takes to its whole share.
+        slow_start: Span,
+        /// How unwillingly active targets change.
+        switching: SwitchingKeys,
+    } later {}
+}
+
+keys! {
+    /// `selector.switching`.
+    SwitchingKeys {
+        /// By how much a newcomer must be better.
+        hysteresis: Share,
+        /// How long a target stays at least.
+        min_dwell: Span,
+        /// Between two improvements.
+        cooldown: Span,
+        /// How long one that failed stays out.
+        hold_off: Span,
+    } later {}
+}
+
+keys! {
+    /// `admin` and `metrics`.
+    ListenKeys {
+        /// The address, or `off`.
+        listen: String,
+    } later {}
 }
 
 keys! {
@@ -200,7 +297,7 @@ keys! {
 }
 
 keys! {
-    /// `drain` of either role.
+    /// `drain` of every role.
     DrainKeys {
         /// From the signal to the end of accepting.
         delay: Span,
@@ -210,7 +307,7 @@ keys! {
 }
 
 keys! {
-    /// `logging` of either role.
+    /// `logging` of every role.
     LoggingKeys {
         /// The least important messages that are logged.
         level: Level,
@@ -220,6 +317,10 @@ keys! {
         output: LogOutput,
         /// The file for `output: file`.
         file: PathBuf,
+        /// When a new file begins.
+        rotation: Rotation,
+        /// How many files are kept.
+        keep: u32,
     } later {}
 }
 
@@ -240,11 +341,15 @@ keys! {
         link: ClientLinkKeys,
         /// Pauses between connection attempts.
         backoff: BackoffKeys,
+        /// State, metrics and commands.
+        admin: ListenKeys,
+        /// Metrics alone.
+        metrics: ListenKeys,
         /// How the client ends.
         drain: DrainKeys,
         /// What is written where.
         logging: LoggingKeys,
-    } later { tls, admin, metrics, allow, entries }
+    } later { tls, allow, entries }
 }
 
 keys! {
@@ -258,7 +363,17 @@ keys! {
         targets: Vec<String>,
         /// How long connecting may take.
         connect_timeout: Span,
-    } later { balance, carry, overflow, replay, probing, scoring, selector, pools }
+        /// How one of its addresses is chosen.
+        balance: Balance,
+        /// How many connections are kept ready; none without this key.
+        pools: PoolKeys,
+        /// How its addresses are probed.
+        probing: ProbingKeys,
+        /// What measurements count for.
+        scoring: ScoringKeys,
+        /// Which of its addresses may be used.
+        selector: SelectorKeys,
+    } later { carry, overflow, replay }
 }
 
 keys! {
@@ -278,5 +393,77 @@ keys! {
         cap: Span,
         /// A connection this old forgives all failures.
         stable_after: Span,
+    } later {}
+}
+
+keys! {
+    /// The file of `adit forward`.
+    ForwardFile {
+        /// Where visitors come in.
+        server: ForwardServerKeys,
+        /// Where they may be sent.
+        candidates: CandidateKeys,
+        /// How a candidate is chosen.
+        balance: Balance,
+        /// How many connections are kept ready.
+        pools: PoolKeys,
+        /// How candidates are probed.
+        probing: ProbingKeys,
+        /// What measurements count for.
+        scoring: ScoringKeys,
+        /// Which candidates may be used.
+        selector: SelectorKeys,
+        /// What visitors may take.
+        limits: ForwardLimitKeys,
+        /// Deadlines of sessions.
+        session: ForwardSessionKeys,
+        /// State, metrics and commands.
+        admin: ListenKeys,
+        /// Metrics alone.
+        metrics: ListenKeys,
+        /// How the forwarder ends.
+        drain: DrainKeys,
+        /// What is written where.
+        logging: LoggingKeys,
+    } later {}
+}
+
+keys! {
+    /// `server` of a forwarder.
+    ForwardServerKeys {
+        /// Its address.
+        listen_addr: String,
+    } later {}
+}
+
+keys! {
+    /// `candidates` of a forwarder.
+    CandidateKeys {
+        /// Named here.
+        addresses: Vec<String>,
+        /// Named in a file of their own, one on each line.
+        file: PathBuf,
+    } later {}
+}
+
+keys! {
+    /// `limits` of a forwarder.
+    ForwardLimitKeys {
+        /// Sessions.
+        sessions: u32,
+        /// Visitors waiting for a candidate that may be used.
+        waiting: u32,
+    } later {}
+}
+
+keys! {
+    /// `session` of a forwarder.
+    ForwardSessionKeys {
+        /// How long connecting to one candidate may take.
+        connect_timeout: Span,
+        /// From accept to a connected candidate.
+        start_timeout: Span,
+        /// Half-closed and without a byte.
+        half_closed_timeout: Span,
     } later {}
 }

@@ -22,15 +22,53 @@ choice! {
         Server = "server",
         /// `adit client`.
         Client = "client",
-    } later ["forward"]
+        /// `adit forward`.
+        Forward = "forward",
+    } later []
 }
 
 /// Top-level keys that only one role has.
-const SERVER_KEYS: &[&str] = &[
-    "bind", "control", "proxy", "public", "auth", "groups", "limits", "rules",
+const KEYS: [(Role, &[&str]); 3] = [
+    (
+        Role::Server,
+        &["bind", "control", "proxy", "public", "auth", "groups", "rules"],
+    ),
+    (
+        Role::Client,
+        &["client_id", "servers", "token", "allow", "group", "backoff"],
+    ),
+    (
+        Role::Forward,
+        &[
+            "server",
+            "candidates",
+            "balance",
+            "pools",
+            "probing",
+            "scoring",
+            "selector",
+        ],
+    ),
 ];
-const CLIENT_KEYS: &[&str] = &["client_id", "servers", "token", "allow", "group", "backoff"];
-const FORWARDER_KEYS: &[&str] = &["server", "candidates", "balance", "pools"];
+
+impl Role {
+    /// What a node of this role is called.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Forward => "forwarder",
+        }
+    }
+}
+
+fn format(path: &Path) -> Result<Format, ConfigError> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("yaml" | "yml") => Ok(Format::Yaml),
+        Some("toml") => Ok(Format::Toml),
+        _ => Err(ConfigError::Ending { path: path.into() }),
+    }
+}
 
 /// One configuration file, or none.
 #[derive(Clone, Debug)]
@@ -56,16 +94,20 @@ impl Source {
         let Some(path) = path else {
             return Ok(Self::none());
         };
-        let format = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("yaml" | "yml") => Format::Yaml,
-            Some("toml") => Format::Toml,
-            _ => return Err(ConfigError::Ending { path: path.into() }),
-        };
+        let format = format(path)?;
         let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
             path: path.into(),
             cause,
         })?;
         Self::parse(path, &text, format)
+    }
+
+    /// Parses `text` as if it had been read from `path`, whose ending names its format.
+    ///
+    /// # Errors
+    /// It has another ending, or is not well-formed.
+    pub fn parse_named(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        Self::parse(path, text, format(path)?)
     }
 
     /// Parses `text` as if it had been read from `path`.
@@ -87,19 +129,20 @@ impl Source {
     /// The role that the file's own keys speak of.
     ///
     /// # Errors
-    /// It has keys of both, of none, or of a role that this version does not have.
+    /// It has keys of several roles, or of none.
     pub fn role(&self) -> Result<Role, ConfigError> {
         let has = |keys: &[&str]| keys.iter().any(|key| self.tree.child(key).is_some());
-        let message = match (has(SERVER_KEYS), has(CLIENT_KEYS)) {
-            (true, false) => return Ok(Role::Server),
-            (false, true) => return Ok(Role::Client),
-            (true, true) => "it has keys of a server and of a client; say which with --role server|client",
-            (false, false) if has(FORWARDER_KEYS) => {
-                "the forwarder (`adit forward`) is not supported in this version yet"
-            }
-            (false, false) => "it could be for a server or a client; say which with --role server|client",
-        };
-        Err(self.role_error(message.to_owned()))
+        let roles: Vec<_> = KEYS.iter().filter(|(_, keys)| has(keys)).collect();
+        let which = format!("say which with --role {}", Role::WORDS.join("|"));
+        match roles[..] {
+            [(role, _)] => Ok(*role),
+            [] => Err(self.role_error(format!("it could be for any role; {which}"))),
+            [(one, _), (other, _), ..] => Err(self.role_error(format!(
+                "it has keys of a {} and of a {}; {which}",
+                one.noun(),
+                other.noun()
+            ))),
+        }
     }
 
     /// Reads the file type of `role`.
@@ -117,8 +160,8 @@ impl Source {
             {
                 return self.role_error(format!(
                     "this is the configuration of a {}, not of a {}",
-                    other.word(),
-                    role.word()
+                    other.noun(),
+                    role.noun()
                 ));
             }
             let (line, key) = error.place.unwrap_or((1, KeyPath::default()));
@@ -184,6 +227,17 @@ impl Source {
         }
     }
 
+    /// The same where a word may stand for none.
+    pub(super) fn some_duration(
+        &self,
+        key: &KeyPath,
+        value: Option<Duration>,
+        least: Duration,
+    ) -> Result<Option<Duration>, ConfigError> {
+        let checked = value.map(|value| self.duration(key, Some(Span(value)), least, value));
+        checked.transpose()
+    }
+
     /// A count of at least 1.
     pub(super) fn count(
         &self,
@@ -218,6 +272,9 @@ impl Source {
         }
     }
 }
+
+/// The shortest timeout. A shorter one fails on every machine that is busy.
+pub(super) const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 /// The longest duration. Larger ones overflow when deadlines are added up; nobody waits longer on purpose.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);

@@ -7,7 +7,7 @@ use super::{
     file::LoggingKeys,
     load::Source,
     tree::KeyPath,
-    value::{Level, LogFormat, LogOutput},
+    value::{Level, LogFormat, LogOutput, Rotation},
 };
 
 /// How a node logs.
@@ -31,7 +31,24 @@ pub enum Output {
     Stderr,
     /// Appended to this file.
     File(PathBuf),
+    /// Appended to files that take turns.
+    Rolling(Rolling),
 }
+
+/// Log files of which each takes what is written in its hour or day (UTC): `adit.log` becomes `adit.2026-01-31.log`,
+/// hourly `adit.2026-01-31-13.log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rolling {
+    /// The path without the time.
+    pub path: PathBuf,
+    /// A file for each hour, else for each day.
+    pub hourly: bool,
+    /// The most files; older ones are removed. Default 7.
+    pub keep: usize,
+}
+
+/// How many log files are kept, unless said otherwise.
+pub(super) const KEEP: usize = 7;
 
 /// What the command line says about logging.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +75,26 @@ impl Logging {
         source: &Source,
     ) -> Result<Self, ConfigError> {
         let at = |key: &str| KeyPath::new("logging").key(key);
+        let rotation = keys.rotation.unwrap_or_default();
+        let keep = source.count(&at("keep"), keys.keep, KEEP)?;
+        if keys.keep.is_some() && rotation == Rotation::Never {
+            return Err(source.key_error(&at("keep"), "only for `rotation: daily` and `rotation: hourly`"));
+        }
+        if keys.rotation.is_some() && keys.file.is_none() {
+            return Err(source.key_error(&at("rotation"), "only for `output: file`"));
+        }
         let output = match (keys.output, keys.file) {
-            (None | Some(LogOutput::File), Some(file)) => Output::File(source.relative(&file)),
+            (None | Some(LogOutput::File), Some(file)) => {
+                let path = source.relative(&file);
+                match rotation {
+                    Rotation::Never => Output::File(path),
+                    Rotation::Hourly | Rotation::Daily => Output::Rolling(Rolling {
+                        path,
+                        hourly: rotation == Rotation::Hourly,
+                        keep,
+                    }),
+                }
+            }
             (Some(LogOutput::File), None) => {
                 return Err(source.key_error(&at("output"), "`file` needs the key `logging.file`"));
             }

@@ -1,16 +1,17 @@
 //! Configuration: composes every concept's options, parses once, checks once.
 //!
 //! A file becomes a tree with lines (`parse`, `tree`), the tree becomes the file types (`read`, `file`, `value`), and
-//! these become, with flags and environment, the checked types below (`server`, `client`). Nobody checks again.
+//! these become, with flags and environment, the checked types (`server`, `client`, `forward`). Nobody checks again.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{
     backoff, entry,
     id::{ClientId, GroupName, UpstreamName},
-    link, pool, registry,
+    link, pool, prober, registry,
     registry::auth::Auth,
-    selector::Strategy,
+    selector::{self, Strategy},
+    session,
     time::Duration,
     wire::proof::Token,
 };
@@ -20,6 +21,8 @@ mod client;
 mod error;
 mod expand;
 pub mod file;
+mod forward;
+mod group;
 mod load;
 mod logging;
 mod parse;
@@ -37,10 +40,16 @@ mod tests;
 pub use client::{ClientFlags, DEFAULT_SERVER, LOCAL_UPSTREAM, build_client, load_client};
 pub use error::ConfigError;
 pub use expand::Lookup;
+pub use forward::{
+    Candidates, FORWARD_LISTEN, FORWARD_METRICS, ForwardConfig, ForwardFlags, ForwardLimits, Origin,
+    build_forward, load_forward, parse_forward,
+};
 pub use load::{Role, Source};
-pub use logging::{Logging, LoggingFlags, Output};
+pub use logging::{Logging, LoggingFlags, Output, Rolling};
 pub use secret::TOKEN_VARIABLE;
-pub use server::{CONTROL_PORT, PROXY_PORT, PUBLIC_PORT, ServerFlags, build_server, load_server};
+pub use server::{
+    CONTROL_PORT, PROXY_PORT, PUBLIC_PORT, SERVER_ADMIN, ServerFlags, build_server, load_server,
+};
 pub use tree::Format;
 
 /// The group of entries and clients that name none.
@@ -76,6 +85,10 @@ pub struct ServerConfig {
     pub link: link::Options,
     /// Limits on what strangers and visitors may take.
     pub limits: Limits,
+    /// Where state, metrics and commands are served; `None` is nowhere. Default 127.0.0.1:7500.
+    pub admin: Option<SocketAddr>,
+    /// Where metrics alone are served; `None`, the default, is nowhere.
+    pub metrics: Option<SocketAddr>,
     /// How it ends.
     pub drain: Drain,
     /// What it writes, and where.
@@ -83,10 +96,16 @@ pub struct ServerConfig {
 }
 
 /// How one group chooses and keeps warm.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupConfig {
     /// Which target of the active set a session takes.
     pub balance: Strategy,
+    /// Who is in the active set.
+    pub selector: selector::Options,
+    /// How targets are probed.
+    pub probing: prober::Options,
+    /// What measurements count for.
+    pub scoring: prober::Scoring,
     /// How many connections are kept ready.
     pub pool: pool::Options,
 }
@@ -153,6 +172,10 @@ pub struct ClientConfig {
     pub link: link::Options,
     /// Pauses between connection attempts.
     pub backoff: backoff::Options,
+    /// Where state, metrics and commands are served; `None`, the default, is nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Where metrics alone are served; `None`, the default, is nowhere.
+    pub metrics: Option<SocketAddr>,
     /// How it ends.
     pub drain: Drain,
     /// What it writes, and where.
@@ -160,7 +183,7 @@ pub struct ClientConfig {
 }
 
 /// One service behind a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
     /// Its name, unique within the client.
     pub name: UpstreamName,
@@ -170,4 +193,31 @@ pub struct UpstreamConfig {
     pub targets: Vec<String>,
     /// How long connecting may take. Default 1 s.
     pub connect_timeout: Duration,
+    /// Which of its active addresses a session takes. Default random.
+    pub balance: Strategy,
+    /// Which of its addresses are active.
+    pub selector: selector::Options,
+    /// How its addresses are probed.
+    pub probing: prober::Options,
+    /// What measurements count for.
+    pub scoring: prober::Scoring,
+    /// How many connections are kept ready; `None`, the default, is none: idle ones take places that a database counts.
+    pub pool: Option<pool::Options>,
+}
+
+impl UpstreamConfig {
+    /// A service with the defaults.
+    pub fn new(name: UpstreamName, group: GroupName, targets: Vec<String>) -> Self {
+        Self {
+            name,
+            group,
+            targets,
+            connect_timeout: session::Options::default().connect_timeout,
+            balance: Strategy::default(),
+            selector: selector::Options::default(),
+            probing: prober::Options::default(),
+            scoring: prober::Scoring::default(),
+            pool: None,
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! Which addresses a server listens on, and whether it may.
+//! Which addresses a node listens on, and whether it may.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ConfigError, ServerFlags, address, load::Source, tree::KeyPath};
+use super::{ConfigError, ServerFlags, address, file::ListenKeys, load::Source, tree::KeyPath};
 use crate::{id::EntryName, registry::auth::Auth};
 
 /// The listening addresses so far, and what may be bound.
@@ -11,7 +11,74 @@ pub(super) struct Ports<'a> {
     bind: IpAddr,
     open: bool,
     insecure: bool,
-    taken: Vec<(SocketAddr, String)>,
+    taken: Taken<'a>,
+}
+
+/// The listening addresses so far, and whose they are.
+pub(super) struct Taken<'a> {
+    source: &'a Source,
+    addresses: Vec<(SocketAddr, String)>,
+}
+
+/// The word for not listening at all.
+const OFF: &str = "off";
+
+impl<'a> Taken<'a> {
+    pub(super) fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            addresses: Vec::new(),
+        }
+    }
+
+    pub(super) fn put(&mut self, listen: SocketAddr, owner: &str) {
+        self.addresses.push((listen, owner.to_owned()));
+    }
+
+    fn clash(&self, listen: SocketAddr) -> Option<String> {
+        let (addr, owner) = self
+            .addresses
+            .iter()
+            .find(|(addr, _)| address::conflict(*addr, listen))?;
+        Some(format!("{listen} is taken by {owner} ({addr})"))
+    }
+
+    /// The address of `admin.listen` or `metrics.listen`: `off`, an address, or `:PORT` on this machine.
+    pub(super) fn side(
+        &mut self,
+        keys: Option<ListenKeys>,
+        name: &str,
+        default: Option<SocketAddr>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
+        let at = KeyPath::new(name).key("listen");
+        let text = keys.and_then(|keys| keys.listen);
+        let listen = match text.as_deref().map(str::trim) {
+            None => default,
+            Some(OFF) => None,
+            Some(text) => Some(
+                address::listen(text, Ipv4Addr::LOCALHOST.into())
+                    .map_err(|message| self.source.key_error(&at, format!("{message} (or `{OFF}`)")))?,
+            ),
+        };
+        let Some(listen) = listen else {
+            return Ok(None);
+        };
+        if let Some(message) = self.clash(listen) {
+            return Err(match text {
+                Some(_) => self.source.key_error(&at, message),
+                None => ConfigError::Whole(format!("`{at}` (default {listen}): {message}")),
+            });
+        }
+        if !listen.ip().is_loopback() {
+            let place = self.source.place(&at);
+            warnings.push(format!(
+                "{place}: {listen} is not loopback: whoever reaches it needs no secret"
+            ));
+        }
+        self.put(listen, &format!("`{at}`"));
+        Ok(Some(listen))
+    }
 }
 
 impl<'a> Ports<'a> {
@@ -50,7 +117,7 @@ impl<'a> Ports<'a> {
             bind,
             open,
             insecure,
-            taken: Vec::new(),
+            taken: Taken::new(source),
         })
     }
 
@@ -66,8 +133,13 @@ impl<'a> Ports<'a> {
         let listen = SocketAddr::new(self.bind, flag.or(key).unwrap_or(default));
         let at = KeyPath::new(name).key("port");
         // The proxy port may be the control port: a preamble tells the two apart.
-        let shared = name == "proxy" && self.taken.first().is_some_and(|(control, _)| *control == listen);
-        let clash = self.clash(listen).filter(|_| !shared);
+        let shared = name == "proxy"
+            && self
+                .taken
+                .addresses
+                .first()
+                .is_some_and(|(control, _)| *control == listen);
+        let clash = self.taken.clash(listen).filter(|_| !shared);
         if let Some(message) = clash {
             return Err(if flag.is_some() {
                 ConfigError::Flag {
@@ -80,7 +152,7 @@ impl<'a> Ports<'a> {
                 ConfigError::Whole(format!("the {name} port (default {default}): {message}"))
             });
         }
-        self.taken.push((listen, format!("the {name} port")));
+        self.taken.put(listen, &format!("the {name} port"));
         Ok(listen)
     }
 
@@ -97,19 +169,16 @@ impl<'a> Ports<'a> {
             let what = format!("{} {listen}", self.source.place(at));
             return Err(ConfigError::Insecure { what });
         }
-        if let Some(message) = self.clash(listen) {
+        if let Some(message) = self.taken.clash(listen) {
             return Err(self.source.key_error(at, message));
         }
-        self.taken.push((listen, format!("the entry `{name}`")));
+        self.taken.put(listen, &format!("the entry `{name}`"));
         Ok(listen)
     }
 
-    fn clash(&self, listen: SocketAddr) -> Option<String> {
-        let (addr, owner) = self
-            .taken
-            .iter()
-            .find(|(addr, _)| address::conflict(*addr, listen))?;
-        Some(format!("{listen} is taken by {owner} ({addr})"))
+    /// The addresses so far, for those that open beside them.
+    pub(super) fn taken(&mut self) -> &mut Taken<'a> {
+        &mut self.taken
     }
 
     /// Says who may register when no secret is asked for.

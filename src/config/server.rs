@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -10,18 +11,17 @@ use super::{
     address,
     expand::Lookup,
     file::{DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys},
-    load::{Role, Source},
+    group,
+    load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
     secret,
     tree::KeyPath,
-    value::{Balance, Replay},
+    value::Replay,
 };
 use crate::{
     entry,
     id::{EntryName, GroupName},
-    link, pool, registry,
-    selector::Strategy,
-    session,
+    link, registry, session,
     time::Duration,
 };
 
@@ -31,10 +31,10 @@ pub const CONTROL_PORT: u16 = 7000;
 pub const PROXY_PORT: u16 = 7001;
 /// Where visitors come in, unless said otherwise.
 pub const PUBLIC_PORT: u16 = 8080;
+/// Where state, metrics and commands are served, unless said otherwise.
+pub const SERVER_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7500);
 /// The most upstreams of a client; more do not fit a `Register`.
 const UPSTREAMS_MAX: usize = 64;
-/// The shortest timeout. A shorter one fails on every machine that is busy.
-const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 
 /// The flags of `adit server`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub fn build_server(
         address::authority(&text, None).map_err(|message| source.key_error(&at, message))
     });
 
-    let groups = Groups::new(file.groups.unwrap_or_default(), source)?;
+    let groups = Groups::new(file.groups.unwrap_or_default(), source, &mut warnings)?;
     let session = session_options(file.session.unwrap_or_default(), source)?;
     let entries = match file.entries {
         Some(keys) => {
@@ -132,6 +132,10 @@ pub fn build_server(
             source.place(&KeyPath::new("entries"))
         ));
     }
+    let admin = ports
+        .taken()
+        .side(file.admin, "admin", Some(SERVER_ADMIN), &mut warnings)?;
+    let metrics = ports.taken().side(file.metrics, "metrics", None, &mut warnings)?;
     groups.warn_of_unused(&entries, source, &mut warnings);
     ports.warn_of_openness(&mut warnings);
 
@@ -146,6 +150,8 @@ pub fn build_server(
         registry,
         link: link_options(file.link.unwrap_or_default(), source)?,
         limits,
+        admin,
+        metrics,
         drain: drain(file.drain.unwrap_or_default(), source)?,
         logging: Logging::build(file.logging.unwrap_or_default(), flags.logging, source)?,
     };
@@ -159,7 +165,11 @@ struct Groups {
 }
 
 impl Groups {
-    fn new(keys: BTreeMap<String, GroupKeys>, source: &Source) -> Result<Self, ConfigError> {
+    fn new(
+        keys: BTreeMap<String, GroupKeys>,
+        source: &Source,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let mut groups = Self {
             built: BTreeMap::new(),
             replay: BTreeMap::new(),
@@ -167,21 +177,18 @@ impl Groups {
         for (name, keys) in keys {
             let at = KeyPath::new("groups").key(&name);
             let group = GroupName::new(&name).map_err(|error| source.key_error(&at, error.to_string()))?;
-            let defaults = pool::Options::default();
-            let pools = keys.pools.unwrap_or_default();
-            let pool = pool::Options {
-                min: pools.min.map_or(defaults.min, |min| min as usize),
-                max: source.count(&at.key("pools").key("max"), pools.max, defaults.max)?,
+            let replay = keys.replay;
+            let keys = group::Keys {
+                balance: keys.balance,
+                selector: keys.selector,
+                probing: keys.probing,
+                scoring: keys.scoring,
+                pools: keys.pools,
             };
-            if pool.min > pool.max {
-                let message = format!("min ({}) is above max ({})", pool.min, pool.max);
-                return Err(source.key_error(&at.key("pools"), message));
-            }
-            let balance = match keys.balance.unwrap_or_default() {
-                Balance::Random => Strategy::Random,
-            };
-            groups.built.insert(group.clone(), GroupConfig { balance, pool });
-            if let Some(replay) = keys.replay {
+            group::warn_of_idle(&keys, &["selector", "probing", "scoring"], &at, source, warnings);
+            let config = group::build(keys, &at, &GroupConfig::default(), source, warnings)?;
+            groups.built.insert(group.clone(), config);
+            if let Some(replay) = replay {
                 groups.replay.insert(group, replay);
             }
         }
@@ -348,7 +355,7 @@ fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options
     Ok((limits, registry))
 }
 
-/// How a node of either role ends.
+/// How a node of any role ends.
 pub(super) fn drain(keys: DrainKeys, source: &Source) -> Result<Drain, ConfigError> {
     let defaults = Drain::default();
     let read = |key: &str, value, default| {

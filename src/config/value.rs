@@ -7,6 +7,13 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use super::size;
 use crate::time::Duration;
 
+fn span(text: &str) -> Option<Duration> {
+    match text.trim() {
+        "0" => Some(Duration::ZERO),
+        text => humantime_serde::re::humantime::parse_duration(text).ok(),
+    }
+}
+
 /// A duration as people write it: `300ms`, `10s`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -22,16 +29,11 @@ impl<'de> Deserialize<'de> for Span {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
-                if text.trim() == "0" {
-                    return Ok(Span(Duration::ZERO));
-                }
-                humantime_serde::re::humantime::parse_duration(text.trim())
-                    .map(Span)
-                    .map_err(|_| {
-                        E::custom(format!(
-                            "expected a duration like `300ms` or `10s`, found {text:?}"
-                        ))
-                    })
+                span(text).map(Span).ok_or_else(|| {
+                    E::custom(format!(
+                        "expected a duration like `300ms` or `10s`, found {text:?}"
+                    ))
+                })
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Span, E> {
@@ -70,6 +72,113 @@ impl<'de> Deserialize<'de> for Size {
             }
         }
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// Declares a value that is written as text or as a number, and read by one function.
+macro_rules! plain {
+    ($(#[$doc:meta])* $type:ident($inner:ty) = $expected:literal, $parse:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $type(pub $inner);
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let reader = Plain { expected: $expected, parse: $parse };
+                deserializer.deserialize_any(reader).map(Self)
+            }
+        }
+    };
+}
+
+struct Plain<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+}
+
+impl<T> Plain<T> {
+    fn read<E: de::Error>(&self, text: &str, found: &str) -> Result<T, E> {
+        (self.parse)(text.trim())
+            .ok_or_else(|| E::custom(format!("expected {}, found {found}", self.expected)))
+    }
+}
+
+impl<T> Visitor<'_> for Plain<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        self.read(text, &format!("{text:?}"))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.read(&number.to_string(), &format!("the number {number}"))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        self.read(&number.to_string(), &format!("the number {number}"))
+    }
+}
+
+/// The value that `word` means, or what `read` makes of any other text.
+fn word_or<T>(text: &str, word: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == word {
+        Some(None)
+    } else {
+        read(text).map(Some)
+    }
+}
+
+fn at_least_one(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|count| *count > 0)
+}
+
+plain! {
+    /// A share: `20%` or `0.2`.
+    Share(f64) = "a share from `0%` to `100%`, like `20%` or `0.2`", |text| {
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim_end().parse::<f64>().ok()? / 100.0,
+            None => text.parse().ok()?,
+        };
+        (0.0..=1.0).contains(&share).then_some(share)
+    }
+}
+
+plain! {
+    /// A score, from 0 to 100.
+    Points(f64) = "a number from 0 to 100", |text| {
+        text.parse().ok().filter(|points| (0.0..=100.0).contains(points))
+    }
+}
+
+plain! {
+    /// `probing.probe_candidate_count`: `None` is `auto`.
+    CandidateCount(Option<u32>) = "a whole number of at least 1, or `auto`", |text| {
+        word_or(text, "auto", at_least_one)
+    }
+}
+
+plain! {
+    /// `selector.active_set_size`: `None` is `all`.
+    SetSize(Option<u32>) = "a whole number of at least 1, or `all`", |text| {
+        word_or(text, "all", at_least_one)
+    }
+}
+
+plain! {
+    /// `pools.max_age`: `None` is `never`.
+    Age(Option<Duration>) = "a duration like `90s`, or `never`", |text| {
+        word_or(text, "never", span)
+    }
+}
+
+plain! {
+    /// `scoring.reference`: `None` is `median`.
+    Reference(Option<Duration>) = "a duration like `30ms`, or `median`", |text| {
+        word_or(text, "median", span)
     }
 }
 
@@ -154,12 +263,48 @@ pub(super) fn no_such_word(text: &str, words: &[&str]) -> String {
 }
 
 choice! {
-    /// How a group chooses among its targets.
+    /// How a session chooses among the active targets of a group.
     Balance {
-        /// Each target with the same chance.
+        /// Each with the same chance, by weight.
         #[default]
         Random = "random",
-    } later ["p2c", "least_connections", "round_robin", "weighted", "hash", "fastest"]
+        /// One after the other.
+        RoundRobin = "round_robin",
+        /// One after the other, each as often as its weight says.
+        Weighted = "weighted",
+        /// The one with the fewest sessions for its weight.
+        LeastConnections = "least_connections",
+        /// Of two drawn, the one with fewer sessions for its weight.
+        PowerOfTwo = "p2c",
+        /// Of two drawn, the one with the lower latency times sessions.
+        PeakEwma = "peak_ewma",
+        /// The same one for the same visitor's address.
+        ConsistentHash = "consistent_hash",
+    } later []
+}
+
+choice! {
+    /// What a probe is.
+    ProbeKind {
+        /// A connection that is accepted.
+        #[default]
+        Tcp = "tcp",
+        /// A request that is answered.
+        Http = "http",
+        /// None.
+        Off = "off",
+    } later []
+}
+
+choice! {
+    /// How the number of ready connections is found.
+    PoolMode {
+        /// It is `min`.
+        #[default]
+        Fixed = "fixed",
+        /// It follows the need, between `min` and `max`.
+        Dynamic = "dynamic",
+    } later []
 }
 
 choice! {
@@ -229,5 +374,18 @@ choice! {
         Stderr = "stderr",
         /// Appended to `logging.file`.
         File = "file",
+    } later []
+}
+
+choice! {
+    /// When a new log file begins.
+    Rotation {
+        /// Never: one file that grows, or that others rotate.
+        #[default]
+        Never = "never",
+        /// Each hour, UTC.
+        Hourly = "hourly",
+        /// Each day, UTC.
+        Daily = "daily",
     } later []
 }

@@ -228,10 +228,10 @@ fn groups_shape_their_entries() {
     )
     .unwrap();
     let replay = |index: usize| checked.config.entries[index].session.replay;
-    assert_eq!(replay(0), crate::session::Replay::RefusedOnly);
-    assert_eq!(replay(1), crate::session::Replay::Unacknowledged);
+    assert_eq!(replay(0), session::Replay::RefusedOnly);
+    assert_eq!(replay(1), session::Replay::Unacknowledged);
     let group = &checked.config.groups[&GroupName::new("g").unwrap()];
-    assert_eq!(group.pool, pool::Options { min: 0, max: 8 });
+    assert_eq!((group.pool.min, group.pool.max), (0, 8));
     says(
         yaml_server("groups:\n  g:\n    pools: { min: 9, max: 8 }\n"),
         "f.yaml:3: key `groups.g.pools`: min (9) is above max (8)",

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod choice;
+mod forward;
 mod meaning;
 mod mistakes;
 
@@ -43,6 +45,10 @@ fn toml_server(text: &str) -> Result<Checked<ServerConfig>, ConfigError> {
 
 fn yaml_client(text: &str) -> Result<Checked<ClientConfig>, ConfigError> {
     build_client(&source(text, Format::Yaml)?, &ClientFlags::default(), &env)
+}
+
+fn yaml_forward(text: &str) -> Result<Checked<ForwardConfig>, ConfigError> {
+    build_forward(&source(text, Format::Yaml)?, &ForwardFlags::default(), &env)
 }
 
 fn flags_client(flags: ClientFlags) -> Result<Checked<ClientConfig>, ConfigError> {
