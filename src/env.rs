@@ -1,10 +1,10 @@
-//! Everything that comes from outside: sockets, names, tasks, randomness, the signal to stop.
+//! Everything that comes from outside: sockets, names, files, tasks, randomness, the signal to stop.
 //!
 //! Production fills these seams from the operating system, the simulator from its world. Code in Adit
 //! asks `Env` and nobody else, or the simulator could not see it.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    files::{Disk, Files},
     metrics::Metrics,
     probe::sometimes,
     time::{self, Duration},
@@ -33,6 +34,8 @@ pub struct Env {
     pub transport: Arc<dyn Transport>,
     /// Turns host names into addresses.
     pub resolver: Arc<dyn Resolver>,
+    /// Reads files and notices their changes.
+    pub files: Arc<dyn Files>,
     /// Runs the tasks that move bytes.
     pub spawner: Arc<dyn Spawner>,
     /// Where every random choice and every nonce comes from.
@@ -44,15 +47,18 @@ pub struct Env {
 }
 
 impl Env {
-    /// The real world: TCP sockets, the system resolver, the current tokio runtime, system randomness.
+    /// The real world: TCP sockets, the system resolver, the disk, the current tokio runtime, system randomness.
     pub fn production(stop: Stop) -> Self {
+        let metrics = Metrics::new();
+        watch_descriptors(&metrics);
         Self {
             transport: Arc::new(Tcp),
             resolver: Arc::new(SystemResolver),
+            files: Arc::new(Disk),
             spawner: Arc::new(RuntimeSpawner),
             entropy: Entropy::System,
             stop,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
         }
     }
 
@@ -96,6 +102,31 @@ impl Env {
     }
 }
 
+/// Shows how many of this process's descriptors are open, where the system tells.
+fn watch_descriptors(metrics: &Metrics) {
+    let folder = "/proc/self/fd";
+    // A newer Linux gives their number as the size of the folder; an older one has to be asked for each.
+    let open = move || match std::fs::metadata(folder).ok()?.len() {
+        0 => Some(std::fs::read_dir(folder).ok()?.count()),
+        n => usize::try_from(n).ok(),
+    };
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if let Some(limit) = limit
+        && open().is_some()
+    {
+        let max = usize::try_from(limit).unwrap_or(usize::MAX);
+        metrics
+            .limits
+            .watch("descriptors", max, move || open().unwrap_or_default());
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").finish_non_exhaustive()
+    }
+}
+
 /// Turns names into addresses.
 pub trait Resolver: Send + Sync {
     /// Resolves `host:port`.
@@ -134,6 +165,11 @@ impl Task {
     /// Wraps the handle of a task that was just started.
     pub fn new(handle: AbortHandle) -> Self {
         Self(Some(handle))
+    }
+
+    /// Whether it has run to its end.
+    pub fn is_finished(&self) -> bool {
+        self.0.as_ref().is_none_or(AbortHandle::is_finished)
     }
 
     /// Lets the task run to its own end.
@@ -225,6 +261,11 @@ impl Stop {
     pub fn channel() -> (Stopper, Self) {
         let (sender, receiver) = watch::channel(StopPhase::Running);
         (Stopper(Arc::new(sender)), Self(receiver))
+    }
+
+    /// How far the node has been told to go.
+    pub fn phase(&self) -> StopPhase {
+        *self.0.borrow()
     }
 
     /// Waits until the node is told to go at least as far as `phase`.

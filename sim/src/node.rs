@@ -7,6 +7,7 @@ use adit::{
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Entropy, Env, Stop, Stopper},
+    files::Memory,
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
@@ -63,6 +64,8 @@ pub struct Node {
     pub who: Who,
     /// What may go wrong in its operating system.
     pub ailments: Shared<Ailments>,
+    /// Its disk, which outlives its lives.
+    pub files: Memory,
     number: usize,
     seed: u64,
     knobs: Rc<Knobs>,
@@ -84,6 +87,7 @@ impl Node {
         Self {
             who,
             ailments: Shared::default(),
+            files: Memory::default(),
             number,
             seed,
             knobs,
@@ -137,6 +141,7 @@ impl Node {
                 addresses: Arc::clone(&self.addresses),
                 ailments: self.ailments.clone(),
             }),
+            files: Arc::new(self.files.clone()),
             spawner: Arc::new(HostTasks(Arc::new(yields))),
             entropy: Entropy::seeded(Purpose::Node(life).rng(self.seed).next_u64()),
             stop,
@@ -186,7 +191,9 @@ impl Node {
     pub async fn be_client(self, part: Part) {
         let env = self.begin();
         let config = client_config(&self.knobs, &part).expect("the configuration is sound");
-        role::client::run(config, env).await;
+        role::client::run(config, env)
+            .await
+            .expect("a client opens nothing, so it starts");
         self.finish();
     }
 }
@@ -241,6 +248,7 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
         pool: pool::Options {
             min: knobs.pool_min,
             max: knobs.pool_max,
+            ..pool::Options::default()
         },
         ..GroupConfig::default()
     };
@@ -248,7 +256,7 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
     let mut configured = BTreeMap::new();
     for (n, port) in (0..groups).zip(PUBLIC_PORT..) {
         let name = GroupName::new(&group_name(n))?;
-        configured.insert(name.clone(), group);
+        configured.insert(name.clone(), group.clone());
         entries.push(entry::Options {
             name: EntryName::new(&format!("public-{}", n + 1))?,
             listen: any(port),
@@ -272,6 +280,8 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
             waiting: knobs.waiting_max,
             ..Limits::default()
         },
+        admin: None,
+        metrics: None,
         drain: Drain {
             timeout: millis(knobs.drain_timeout_ms),
             ..Drain::default()
@@ -288,18 +298,19 @@ fn client_config(knobs: &Knobs, part: &Part) -> anyhow::Result<ClientConfig> {
         group: GroupName::new("nobody-s")?,
         servers: vec![format!("{}:{CONTROL_PORT}", Who::Server)],
         token: token(&part.token)?,
-        upstreams: vec![UpstreamConfig {
-            name: UpstreamName::new("main")?,
+        upstreams: vec![UpstreamConfig::new(
+            UpstreamName::new("main")?,
             group,
-            targets: vec![part.upstream.clone()],
-            connect_timeout: Duration::from_secs(1),
-        }],
+            vec![part.upstream.clone()],
+        )],
         link: link_options(knobs),
         backoff: backoff::Options {
             base: millis(knobs.backoff_base_ms),
             cap: millis(knobs.backoff_cap_ms),
             ..backoff::Options::default()
         },
+        admin: None,
+        metrics: None,
         drain: Drain {
             timeout: millis(knobs.drain_timeout_ms),
             ..Drain::default()

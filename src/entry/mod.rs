@@ -1,5 +1,6 @@
 //! Where visitors come in.
 
+pub mod direct;
 pub mod tcp;
 
 use std::net::SocketAddr;

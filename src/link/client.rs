@@ -17,6 +17,7 @@ use super::{
 use crate::{
     env::Env,
     id::ProxyConnId,
+    metrics::Metrics,
     time::{self, Duration, Instant},
     wire::{
         handshake::RETRY_AFTER_MAX,
@@ -27,6 +28,7 @@ use crate::{
 
 /// The client's link to one server.
 pub struct ClientLink {
+    metrics: Arc<Metrics>,
     began: Instant,
     /// Sessions in flight, told with each heartbeat.
     load: Arc<AtomicUsize>,
@@ -53,6 +55,7 @@ impl ClientLink {
             let me = ctx.address();
             let line = Line::open(env, framed, me.clone().recipient(), me.recipient());
             Self {
+                metrics: Arc::clone(&env.metrics),
                 began,
                 load,
                 line,
@@ -152,9 +155,11 @@ impl Handler<Came<ToClient>> for ClientLink {
 
     fn handle(&mut self, Came(message): Came<ToClient>, ctx: &mut Self::Context) {
         let now = time::now();
-        self.pulse.handle_input(now);
+        let missed = self.pulse.handle_input(now);
+        self.metrics.heartbeats.missed.inc_by(missed.into());
         match message {
             ToClient::HeartbeatAck(ack) => {
+                self.metrics.heartbeats.answered.inc();
                 let sent = self.began + Duration::from_micros(ack.at);
                 if let Some(rtt) = now.checked_duration_since(sent) {
                     self.measured = Some(rtt);
@@ -193,7 +198,13 @@ impl ClientLink {
     fn drive(&mut self, ctx: &mut Context<Self>) {
         let now = time::now();
         match self.pulse.handle_timeout(now) {
-            Beat::Silent => return self.lose(ctx, "silent", true),
+            Beat::Silent => {
+                self.metrics
+                    .heartbeats
+                    .missed
+                    .inc_by(self.pulse.missed(now).into());
+                return self.lose(ctx, "silent", true);
+            }
             Beat::Send => self.beat(ctx, now),
             Beat::Nothing => {}
         }
@@ -210,6 +221,7 @@ impl ClientLink {
             load: u32::try_from(self.load.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             rtt: self.measured.map_or(0, micros),
         };
+        self.metrics.heartbeats.sent.inc();
         self.say(ctx, ToServer::Heartbeat(beat));
     }
 

@@ -52,6 +52,18 @@ pub enum ConnectError {
     Handshake(#[from] HandshakeError),
 }
 
+impl ConnectError {
+    /// A short name for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "io",
+            Self::Timeout(_) => "timeout",
+            Self::Framed(error) => error.label(),
+            Self::Handshake(error) => error.label(),
+        }
+    }
+}
+
 /// Connects to `server` (`host:port`) and registers.
 ///
 /// # Errors

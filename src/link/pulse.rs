@@ -15,6 +15,7 @@ pub struct Pulse {
     interval: Duration,
     missed_max: u32,
     silent_at: Instant,
+    heard_at: Instant,
     beat_at: Option<Instant>,
 }
 
@@ -26,6 +27,7 @@ impl Pulse {
             interval,
             missed_max,
             silent_at: now + interval * missed_max,
+            heard_at: now,
             beat_at: None,
         }
     }
@@ -38,12 +40,22 @@ impl Pulse {
         }
     }
 
-    /// Any frame is a sign of life.
-    pub fn handle_input(&mut self, now: Instant) {
-        if mutant!("heartbeat-does-not-restart-silence") {
-            return;
+    /// Any frame is a sign of life. Returns how many beats were missed before it.
+    pub fn handle_input(&mut self, now: Instant) -> u32 {
+        // The one that has come is not missed.
+        let missed = self.missed(now).saturating_sub(1);
+        self.heard_at = now;
+        if !mutant!("heartbeat-does-not-restart-silence") {
+            self.silent_at = now + self.interval * self.missed_max;
         }
-        self.silent_at = now + self.interval * self.missed_max;
+        missed
+    }
+
+    /// How many beats were due since the peer was last heard.
+    pub fn missed(&self, now: Instant) -> u32 {
+        let silence = now.saturating_duration_since(self.heard_at).as_nanos();
+        let missed = silence.checked_div(self.interval.as_nanos()).unwrap_or(0);
+        u32::try_from(missed).unwrap_or(u32::MAX)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -102,6 +114,22 @@ mod tests {
             pulse.handle_timeout(start + Duration::from_secs(19)),
             Beat::Silent
         );
+    }
+
+    #[test]
+    fn missed_beats_are_counted_once() {
+        let start = crate::time::now();
+        let mut pulse = Pulse::listening(start, &Options::default());
+        let mut check = |secs, expected| {
+            let missed = pulse.handle_input(start + Duration::from_secs(secs));
+            assert_eq!(missed, expected, "after {secs} s");
+        };
+        check(5, 0);
+        check(9, 0);
+        check(15, 0);
+        check(26, 1);
+        check(26, 0);
+        assert_eq!(pulse.missed(start + Duration::from_secs(26 + 15)), 3);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     env::Env,
     id::{Epoch, ProxyConnId},
+    metrics::Metrics,
     time::{self, Duration},
     wire::message::{GoAway, HeartbeatAck, RequestNewProxyConn, ToClient, ToServer},
     wire::preamble::Purpose,
@@ -22,6 +23,7 @@ use crate::{
 
 /// The server's link to one registered client.
 pub struct ServerLink {
+    metrics: Arc<Metrics>,
     epoch: Epoch,
     gauges: Arc<LinkGauges>,
     line: Line<ToClient>,
@@ -46,6 +48,7 @@ impl ServerLink {
             let line = Line::open(env, framed, me.clone().recipient(), me.recipient());
             line.say(first);
             Self {
+                metrics: Arc::clone(&env.metrics),
                 epoch,
                 gauges,
                 line,
@@ -176,12 +179,14 @@ impl Handler<Came<ToServer>> for ServerLink {
     type Result = ();
 
     fn handle(&mut self, Came(message): Came<ToServer>, ctx: &mut Self::Context) {
-        self.pulse.handle_input(time::now());
+        let missed = self.pulse.handle_input(time::now());
+        self.metrics.heartbeats.missed.inc_by(missed.into());
         match message {
             ToServer::Heartbeat(beat) => {
                 if beat.rtt > 0 {
                     self.gauges.measure_rtt(Duration::from_micros(beat.rtt));
                 }
+                self.metrics.heartbeats.answered.inc();
                 self.say(
                     ctx,
                     ToClient::HeartbeatAck(HeartbeatAck {
@@ -214,8 +219,15 @@ impl Handler<Closed> for ServerLink {
 
 impl ServerLink {
     fn drive(&mut self, ctx: &mut Context<Self>) {
-        match self.pulse.handle_timeout(time::now()) {
-            Beat::Silent => self.lose(ctx, "silent", true),
+        let now = time::now();
+        match self.pulse.handle_timeout(now) {
+            Beat::Silent => {
+                self.metrics
+                    .heartbeats
+                    .missed
+                    .inc_by(self.pulse.missed(now).into());
+                self.lose(ctx, "silent", true);
+            }
             Beat::Nothing | Beat::Send => {
                 let wait = self.pulse.poll_timeout().saturating_duration_since(time::now());
                 ctx.run_later(wait, Self::drive);

@@ -20,11 +20,14 @@ use crate::{
         gauges::LinkGauges,
         server::{Close, LinkEvent, Probe, RequestConns, SayGoAway, SayGoAwayAck, ServerLink},
     },
-    pool::actor::{Add, Order, OrderFailed, Pool, Remove},
+    pool::{
+        actor::{Add, Order, OrderFailed, Remove},
+        conn::ConnPool,
+    },
     selector::{
-        active_set::Target,
-        actor::{Joined, Left, Selector},
+        actor::{Joined, Left, Selector, Setup},
         group::Group,
+        target::{Target, Tunnel},
     },
     time::{self, Duration},
     wire::{
@@ -55,7 +58,7 @@ pub struct Registry {
     tunnels: TunnelConnectionManager<oneshot::Sender<ResetCode>>,
     grant: Grant,
     link_options: link::Options,
-    pool: Option<Addr<Pool>>,
+    pool: Option<Addr<ConnPool>>,
     groups: BTreeMap<GroupName, Membership>,
     joining: BTreeMap<JoinId, Join>,
     next_join: JoinId,
@@ -73,8 +76,8 @@ struct Live {
 
 /// One group, as far as the registry cares.
 struct Membership {
-    group: Arc<Group>,
-    selector: Addr<Selector>,
+    group: Arc<Group<Tunnel>>,
+    selector: Addr<Selector<Tunnel>>,
     /// Registered upstreams that serve it.
     members: usize,
     /// An entry sends visitors here: it stays when it is empty.
@@ -103,11 +106,11 @@ impl Registry {
 /// Where connections are pooled; said once, before anything else.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct UsePool(pub Addr<Pool>);
+pub struct UsePool(pub Addr<ConnPool>);
 
 /// The group of this name, made if need be.
 #[derive(Debug, Message)]
-#[rtype(result = "Arc<Group>")]
+#[rtype(result = "Arc<Group<Tunnel>>")]
 pub struct FindGroup(pub GroupName);
 
 /// A client has proved who it is and wants in.
@@ -235,10 +238,10 @@ impl Handler<SessionEnded> for Registry {
     }
 }
 
-impl Handler<Order> for Registry {
+impl Handler<Order<Epoch>> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Order { epoch, count }: Order, _ctx: &mut Self::Context) {
+    fn handle(&mut self, Order { key: epoch, count }: Order<Epoch>, _ctx: &mut Self::Context) {
         let entropy = &self.env.entropy;
         let fresh = || ProxyConnId::new(entropy.bytes());
         let tickets = self.table.issue(time::now(), epoch, count, fresh);
@@ -251,7 +254,10 @@ impl Handler<Order> for Registry {
         if short > 0
             && let Some(pool) = &self.pool
         {
-            pool.do_send(OrderFailed { epoch, count: short });
+            pool.do_send(OrderFailed {
+                key: epoch,
+                count: short,
+            });
         }
     }
 }
@@ -271,7 +277,7 @@ impl Handler<LinkEvent> for Registry {
                 if self.table.handle_ticket_failed(epoch, ticket)
                     && let Some(pool) = &self.pool
                 {
-                    pool.do_send(OrderFailed { epoch, count: 1 });
+                    pool.do_send(OrderFailed { key: epoch, count: 1 });
                 }
             }
             LinkEvent::Draining(epoch) => self.drain_client(ctx, epoch),
@@ -327,10 +333,9 @@ impl Registry {
                 } => self.evict(epoch, silent, reason),
             }
         }
-        self.env
-            .metrics
-            .clients
-            .set(i64::try_from(self.table.len()).unwrap_or(i64::MAX));
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.env.metrics.clients.set(count(self.table.len()));
+        self.env.metrics.links.set(count(self.links.len()));
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -378,12 +383,12 @@ impl Registry {
             pool.do_send(Add(epoch));
         }
         for (group, upstream) in join.serves {
-            let target = Target {
+            let target = Target::new(Tunnel {
                 client: join.client.clone(),
                 epoch,
                 upstream,
                 link: Arc::clone(&gauges),
-            };
+            });
             let membership = self.group(&group);
             membership.members += 1;
             membership.selector.do_send(Joined(Arc::new(target)));
@@ -470,7 +475,7 @@ impl Registry {
     fn group(&mut self, name: &GroupName) -> &mut Membership {
         self.groups.entry(name.clone()).or_insert_with(|| {
             let group = Group::new(name.clone());
-            let selector = Selector::new(Arc::clone(&group)).start();
+            let selector = Selector::new(&self.env, Arc::clone(&group), Setup::default()).start();
             Membership {
                 group,
                 selector,

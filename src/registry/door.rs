@@ -22,7 +22,10 @@ use crate::{
     env::Env,
     id::{ClientId, Epoch, GroupName, NameError, ProxyConnId, UpstreamName},
     link::framed::{Framed, FramedError},
-    pool::actor::{Arrived, Pool},
+    pool::{
+        actor::Arrived,
+        conn::{Conn, ConnPool},
+    },
     probe::{mutant, sometimes},
     time::{self, Duration},
     transport::{Listener, Stream},
@@ -48,7 +51,7 @@ pub struct Door {
     /// Where clients go.
     pub registry: Addr<Registry>,
     /// Where proxy connections go.
-    pub pool: Addr<Pool>,
+    pub pool: Addr<ConnPool>,
     /// Who is at the door.
     pub waiting: Waiting,
 }
@@ -73,6 +76,12 @@ impl Waiting {
             per_address_max,
             counts: Arc::default(),
         }
+    }
+
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        counts.values().sum()
     }
 
     fn take(&self, address: IpAddr) -> Result<Place, &'static str> {
@@ -291,7 +300,10 @@ impl Door {
         let mac = serde_bytes::ByteBuf::from(mac);
         framed.queue(0, &ToClient::ProxyConnReady(ProxyConnReady { mac }));
         framed.flush().await.map_err(FramedError::from)?;
-        self.pool.do_send(Arrived { epoch, framed });
+        self.pool.do_send(Arrived {
+            key: epoch,
+            conn: Conn::new(framed),
+        });
         Ok(())
     }
 }

@@ -4,17 +4,71 @@ use std::sync::{Arc, atomic::AtomicUsize};
 
 use tracing::{info, warn};
 
+use super::{StartError, operators::Operators};
 use crate::{
+    admin::Readiness,
     config::ClientConfig,
-    env::{Env, StopPhase},
+    env::{Env, Stop, StopPhase},
     link::connect::Identity,
     session::{self, serve::Upstream, uplink::Uplink},
     time,
     wire::message,
 };
 
+/// A client that its operators can see already, and that serves nobody yet.
+pub struct Client {
+    env: Env,
+    config: ClientConfig,
+    operators: Operators,
+}
+
 /// Runs a client until it is told to stop. Must run inside a `LocalSet`.
-pub async fn run(config: ClientConfig, env: Env) {
+///
+/// # Errors
+/// [`StartError`] when an address is not to be had. That a server does not answer is none: it may come.
+pub async fn run(config: ClientConfig, env: Env) -> Result<(), StartError> {
+    Client::bind(config, env).await?.run().await;
+    Ok(())
+}
+
+impl Client {
+    /// Opens what its operators look at.
+    ///
+    /// # Errors
+    /// [`StartError`] when an address is not to be had.
+    pub async fn bind(config: ClientConfig, env: Env) -> Result<Self, StartError> {
+        let links = env.metrics.links.clone();
+        let ready = readiness(env.stop.clone(), move || links.get() > 0);
+        let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
+        Ok(Self {
+            env,
+            config,
+            operators,
+        })
+    }
+
+    /// Where its operators look in.
+    pub fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// Stays registered and serves until told to stop, then drains. Must run inside a `LocalSet`.
+    pub async fn run(self) {
+        serve(self.config, self.env).await;
+        info!("stopped");
+    }
+}
+
+/// A client is ready while a server has it registered.
+fn readiness(stop: Stop, registered: impl Fn() -> bool + Send + Sync + 'static) -> Readiness {
+    Readiness::new(move || match stop.phase() {
+        StopPhase::Running if registered() => Ok(()),
+        StopPhase::Running => Err("not registered with any server".to_owned()),
+        StopPhase::Draining | StopPhase::Ending => Err("draining".to_owned()),
+    })
+}
+
+async fn serve(config: ClientConfig, env: Env) {
     let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
     let served = config.upstreams.iter().map(|upstream| message::Upstream {
         name: upstream.name.to_string(),
@@ -64,7 +118,6 @@ pub async fn run(config: ClientConfig, env: Env) {
             }
         }
     }
-    info!("stopped");
 }
 
 fn upstream(config: &crate::config::UpstreamConfig) -> Upstream {

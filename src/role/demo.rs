@@ -132,18 +132,16 @@ fn server_config(public_port: u16) -> ServerConfig {
         registry: registry::Options::default(),
         link: link::Options::default(),
         limits: Limits::default(),
+        admin: None,
+        metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),
     }
 }
 
 fn client_config(name: &str, control: SocketAddr, upstream: SocketAddr) -> ClientConfig {
-    let upstream = UpstreamConfig {
-        name: UpstreamName::new("main").expect("the demo's names are legal"),
-        group: group(),
-        targets: vec![upstream.to_string()],
-        connect_timeout: session::Options::default().connect_timeout,
-    };
+    let main = UpstreamName::new("main").expect("the demo's names are legal");
+    let upstream = UpstreamConfig::new(main, group(), vec![upstream.to_string()]);
     ClientConfig {
         client_id: ClientId::new(name).expect("the demo's names are legal"),
         group: group(),
@@ -152,6 +150,8 @@ fn client_config(name: &str, control: SocketAddr, upstream: SocketAddr) -> Clien
         upstreams: vec![upstream],
         link: link::Options::default(),
         backoff: backoff::Options::default(),
+        admin: None,
+        metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),
     }
@@ -232,7 +232,9 @@ fn start_client(env: &Env, name: &'static str, control: SocketAddr, upstream: So
     let config = client_config(name, control, upstream);
     let task = tokio::task::spawn_local(async move {
         let _stopper = stopper;
-        LocalSet::new().run_until(client::run(config, env)).await;
+        if let Err(error) = LocalSet::new().run_until(client::run(config, env)).await {
+            println!("  client {name} did not start: {error}");
+        }
     });
     DemoClient { name, task }
 }

@@ -2,10 +2,17 @@
 
 pub mod client;
 pub mod demo;
-
+pub mod forward;
+pub mod operators;
 pub mod server;
+mod targets;
+pub mod updates;
 
 use std::{io, net::SocketAddr};
+
+use tracing::info;
+
+use crate::{env::Env, transport::Listener};
 
 /// Why a role could not start.
 #[derive(Debug, thiserror::Error)]
@@ -23,4 +30,15 @@ pub enum StartError {
     /// Drain before start, or an actor that died.
     #[error("stopped while starting")]
     Stopped,
+}
+
+async fn listen(env: &Env, what: &str, address: SocketAddr) -> Result<Box<dyn Listener>, StartError> {
+    let failed = |error| StartError::Listen {
+        what: what.to_owned(),
+        address,
+        error,
+    };
+    let listener = env.transport.listen(address).await.map_err(failed)?;
+    info!(address = %listener.local_addr(), "listening: {what}");
+    Ok(listener)
 }

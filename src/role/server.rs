@@ -11,20 +11,21 @@ use actix::{Actor, Addr};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tracing::{info, warn};
 
-use super::StartError;
+use super::{StartError, listen, operators::Operators};
 use crate::{
+    admin::Readiness,
     config::ServerConfig,
     entry::tcp::{self, Slots},
-    env::{Env, StopPhase},
-    pool::{self, actor::Pool},
+    env::{Env, Stop, StopPhase},
+    pool::{self, conn::ConnPool},
     probe::{mutant, sometimes},
     registry::{
         actor::{Drain, EndAll, FindGroup, Grant, Registry, UsePool},
         door::{Door, Waiting},
     },
+    selector::{group::Group, target::Tunnel},
     session::{actor::Desk, first_bytes::ReplayBudget},
     time::{self, Duration},
-    transport::Listener,
     wire::preamble::Purpose,
 };
 
@@ -40,6 +41,8 @@ pub struct Server {
     doors: Vec<Local>,
     entries: Vec<Local>,
     addresses: Addresses,
+    /// Open to the very end: a drain is watched.
+    _operators: Operators,
 }
 
 /// Where a server listens, with the ports that were taken.
@@ -51,6 +54,10 @@ pub struct Addresses {
     pub proxy: SocketAddr,
     /// Visitors, in the order of the configuration's entries.
     pub entries: Vec<SocketAddr>,
+    /// Operators, for everything.
+    pub admin: Option<SocketAddr>,
+    /// Operators, for metrics alone.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A task of the control thread, aborted on drop.
@@ -89,10 +96,12 @@ impl Server {
         for entry in &config.entries {
             listeners.push(listen(&env, entry.name.as_str(), entry.listen).await?);
         }
-        let addresses = Addresses {
+        let mut addresses = Addresses {
             control: control.local_addr(),
             proxy: proxy_address,
             entries: listeners.iter().map(|listener| listener.local_addr()).collect(),
+            admin: None,
+            metrics: None,
         };
 
         let grant = Grant {
@@ -110,6 +119,7 @@ impl Server {
             pool: pool.clone(),
             waiting: Waiting::new(config.limits.unproven, config.limits.unproven_per_address),
         });
+        let waiting = door.waiting.clone();
         let mut doors = Vec::new();
         match proxy {
             Some(proxy) => {
@@ -126,20 +136,17 @@ impl Server {
             next: Rc::new(Cell::new(1)),
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
-        let mut entries = Vec::new();
+        let (mut entries, mut groups) = (Vec::new(), Vec::new());
         for (entry, listener) in config.entries.iter().zip(listeners) {
             let group = registry.send(FindGroup(entry.group.clone())).await;
-            let strategy = config
-                .groups
-                .get(&entry.group)
-                .copied()
-                .unwrap_or_default()
-                .balance;
+            let group = group.map_err(|_| StartError::Stopped)?;
+            groups.push(Arc::clone(&group));
+            let strategy = config.groups.get(&entry.group).map(|group| group.balance);
             let desk = Desk {
                 env: env.clone(),
                 entry: entry.name.clone(),
-                group: group.map_err(|_| StartError::Stopped)?,
-                strategy,
+                group,
+                strategy: strategy.unwrap_or_default(),
                 options: entry.session,
                 budget: budget.clone(),
                 waiting_max: config.limits.waiting,
@@ -149,6 +156,10 @@ impl Server {
             };
             entries.push(local(tcp::serve(listener, Rc::new(desk), slots.clone())));
         }
+        watch_limits(&env, &config, waiting, budget, groups.clone());
+        let ready = readiness(env.stop.clone(), groups);
+        let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
+        (addresses.admin, addresses.metrics) = (operators.admin, operators.metrics);
         Ok(Self {
             env,
             config,
@@ -157,6 +168,7 @@ impl Server {
             doors,
             entries,
             addresses,
+            _operators: operators,
         })
     }
 
@@ -212,7 +224,12 @@ impl Server {
 }
 
 /// The registry asks the pool, and the pool the registry: one is told of the other after the start.
-fn start_actors(env: &Env, config: &ServerConfig, boot: u64, grant: Grant) -> (Addr<Registry>, Addr<Pool>) {
+fn start_actors(
+    env: &Env,
+    config: &ServerConfig,
+    boot: u64,
+    grant: Grant,
+) -> (Addr<Registry>, Addr<ConnPool>) {
     let registry = Registry::new(env.clone(), boot, config.registry, config.link, grant).start();
     // Connections are kept per client, and a client may serve several groups: the widest wish counts.
     let widest = config
@@ -222,8 +239,9 @@ fn start_actors(env: &Env, config: &ServerConfig, boot: u64, grant: Grant) -> (A
         .reduce(|a, b| pool::Options {
             min: a.min.max(b.min),
             max: a.max.max(b.max),
+            ..a
         });
-    let pool = Pool::new(
+    let pool = ConnPool::new(
         env.clone(),
         widest.unwrap_or_default(),
         registry.clone().recipient(),
@@ -233,15 +251,40 @@ fn start_actors(env: &Env, config: &ServerConfig, boot: u64, grant: Grant) -> (A
     (registry, pool)
 }
 
-async fn listen(env: &Env, what: &str, address: SocketAddr) -> Result<Box<dyn Listener>, StartError> {
-    let failed = |error| StartError::Listen {
-        what: what.to_owned(),
-        address,
-        error,
-    };
-    let listener = env.transport.listen(address).await.map_err(failed)?;
-    info!(address = %listener.local_addr(), "listening: {what}");
-    Ok(listener)
+/// A server is ready while any of its entries leads to a group with a target.
+fn readiness(stop: Stop, groups: Vec<Arc<Group<Tunnel>>>) -> Readiness {
+    Readiness::new(move || {
+        if stop.phase() > StopPhase::Running {
+            return Err("draining".to_owned());
+        }
+        if groups.iter().any(|group| !group.active().is_empty()) {
+            return Ok(());
+        }
+        Err("no group that an entry leads to has a usable target".to_owned())
+    })
+}
+
+/// Shows how near the server's limits are.
+fn watch_limits(
+    env: &Env,
+    config: &ServerConfig,
+    door: Waiting,
+    budget: ReplayBudget,
+    groups: Vec<Arc<Group<Tunnel>>>,
+) {
+    let (metrics, max) = (&env.metrics, config.limits);
+    let (sessions, clients) = (metrics.sessions.clone(), metrics.clients.clone());
+    let used = |gauge: i64| usize::try_from(gauge).unwrap_or_default();
+    let limits = &metrics.limits;
+    limits.watch("sessions", max.sessions, move || used(sessions.get()));
+    limits.watch("clients", config.registry.clients_max, move || {
+        used(clients.get())
+    });
+    limits.watch("unproven", max.unproven, move || door.count());
+    limits.watch("replay_bytes", max.replay_bytes, move || budget.used());
+    // The limit is each group's own: the one that is nearest to it is shown.
+    let fullest = move || groups.iter().map(|group| group.waiting()).max();
+    limits.watch("waiting", max.waiting, move || fullest().unwrap_or_default());
 }
 
 fn local(future: impl Future<Output = ()> + 'static) -> Local {

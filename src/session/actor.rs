@@ -21,14 +21,15 @@ use crate::{
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
     pool::{
-        actor::{Pool, Take},
-        conn::Lender,
+        actor::Take,
+        conn::{ConnPool, Lender},
     },
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
-    selector::{Strategy, active_set::Target, group::Group},
+    selector::{Strategy, group::Group, strategy::bound_to},
+    target::{InFlight, Target, Tunnel},
     time::{self, Duration, Instant},
-    wire::message::Start,
+    wire::message::{PROTOCOL_TCP, Start},
 };
 
 /// How long a visitor waits for a group that has no target.
@@ -44,7 +45,7 @@ pub struct Desk {
     /// The entry they came in by.
     pub entry: EntryName,
     /// The group they go to.
-    pub group: Arc<Group>,
+    pub group: Arc<Group<Tunnel>>,
     /// How the group chooses.
     pub strategy: Strategy,
     /// How sessions behave.
@@ -54,7 +55,7 @@ pub struct Desk {
     /// How many may wait for an empty group.
     pub waiting_max: usize,
     /// Where connections are taken from.
-    pub pool: Addr<Pool>,
+    pub pool: Addr<ConnPool>,
     /// Who is told which session rides where.
     pub registry: Addr<Registry>,
     /// The randomness of choices.
@@ -68,7 +69,9 @@ pub struct Session {
     peer: SocketAddr,
     visitor: Option<(RawStream, FirstBytes)>,
     attempts: Attempts,
-    target: Option<Arc<Target>>,
+    target: Option<Arc<Target<Tunnel>>>,
+    /// Counts this session on its target, for those who choose after it.
+    in_flight: Option<InFlight>,
     accepted_at: Instant,
     dispatched: bool,
     /// Counts this session against the limit, and keeps a drain waiting.
@@ -86,7 +89,7 @@ impl Session {
     ) -> Self {
         let accepted_at = time::now();
         let first = FirstBytes::new(desk.budget.clone());
-        let attempts = Attempts::new(accepted_at, &desk.options);
+        let attempts = Attempts::new(accepted_at, &desk.options).bound_to(bound_to(peer));
         let visitor = Some((visitor, first));
         desk.env.metrics.sessions.inc();
         Self {
@@ -96,6 +99,7 @@ impl Session {
             visitor,
             attempts,
             target: None,
+            in_flight: None,
             accepted_at,
             dispatched: false,
             slot,
@@ -129,13 +133,15 @@ impl Session {
         }
     }
 
-    fn take(&mut self, ctx: &mut Context<Self>, target: Arc<Target>) {
-        let starting = target.link.begin_start();
+    fn take(&mut self, ctx: &mut Context<Self>, target: Arc<Target<Tunnel>>) {
+        let starting = target.reach.link.begin_start();
+        self.in_flight = Some(target.gauges.begin());
         let (reply, lender) = oneshot::channel();
-        let patience = TAKE_TIMEOUT_MIN.max(target.link.rtt() * 4);
+        let patience = TAKE_TIMEOUT_MIN.max(target.reach.link.rtt() * 4);
         let deadline = (time::now() + patience).min(self.attempts.deadline());
         self.desk.pool.do_send(Take {
-            epoch: target.epoch,
+            key: target.reach.epoch,
+            wait: true,
             deadline,
             reply,
         });
@@ -166,13 +172,17 @@ impl Session {
         let (abort_sender, abort) = oneshot::channel();
         let start = Start {
             session_id: self.id.value(),
-            protocol: "tcp".to_owned(),
-            upstream: target.upstream.to_string(),
+            protocol: PROTOCOL_TCP.to_owned(),
+            upstream: target.reach.upstream.to_string(),
             address: String::new(),
             visitor: self.peer.to_string(),
             entry: self.desk.entry.to_string(),
         };
-        let patience = Patience::new(&self.desk.options, target.link.rtt(), self.attempts.deadline());
+        let patience = Patience::new(
+            &self.desk.options,
+            target.reach.link.rtt(),
+            self.attempts.deadline(),
+        );
         let load = Load {
             visitor,
             first,
@@ -180,10 +190,12 @@ impl Session {
             patience,
             starting,
             abort,
+            accepted_at: self.accepted_at,
+            metrics: Arc::clone(&self.desk.env.metrics),
         };
         let dispatched = SessionDispatched {
             session: self.id,
-            epoch: target.epoch,
+            epoch: target.reach.epoch,
             abort: abort_sender,
         };
         self.desk.registry.do_send(dispatched);
@@ -220,8 +232,9 @@ impl Session {
         let Some(target) = self.target.take() else {
             return;
         };
+        self.in_flight = None;
         self.desk.env.metrics.tries_failed.inc(outcome.label());
-        debug!(session = %self.id, client = %target.client, reason = outcome.label(), "try failed");
+        debug!(session = %self.id, client = %target.reach.client, reason = outcome.label(), "try failed");
         if self.attempts.handle_failed(target.key(), outcome) {
             self.desk.env.metrics.replays_ambiguous.inc();
         }
@@ -265,7 +278,7 @@ impl Session {
         let client = self
             .target
             .as_ref()
-            .map(|target| target.client.as_str())
+            .map(|target| target.reach.client.as_str())
             .unwrap_or_default();
         let took = time::now() - self.accepted_at;
         debug!(session = %self.id, visitor = %self.peer, client, outcome, up, down, ?took, "session ended");

@@ -12,8 +12,9 @@ use crate::{
     probe::{mutant, sometimes},
     selector::{
         Strategy,
-        active_set::{ActiveSet, Target, TargetKey},
+        active_set::ActiveSet,
         strategy::pick,
+        target::{Reach, Target, Tunnel},
     },
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ const ROUND_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration:
 #[derive(Debug)]
 pub enum Choice {
     /// Try this one.
-    Try(Arc<Target>),
+    Try(Arc<Target<Tunnel>>),
     /// Everyone was tried; ask again after a pause.
     Pause(Duration),
     /// The group has no target; wait for one.
@@ -45,12 +46,13 @@ pub enum Choice {
 pub struct Attempts {
     replay: Replay,
     deadline: Instant,
-    tried: BTreeSet<TargetKey>,
+    tried: BTreeSet<<Tunnel as Reach>::Key>,
     ambiguous: u32,
     rounds: u32,
     /// Every failure of this round was an upstream's refusal.
     only_refused: bool,
     given_up: Option<&'static str>,
+    bound_to: Option<u64>,
 }
 
 impl Attempts {
@@ -64,6 +66,15 @@ impl Attempts {
             rounds: 0,
             only_refused: true,
             given_up: None,
+            bound_to: None,
+        }
+    }
+
+    /// The same, for a visitor that `hash` binds to a target where the strategy is consistent.
+    pub fn bound_to(self, hash: u64) -> Self {
+        Self {
+            bound_to: Some(hash),
+            ..self
         }
     }
 
@@ -76,7 +87,7 @@ impl Attempts {
     pub fn choose(
         &mut self,
         now: Instant,
-        set: &ActiveSet,
+        set: &ActiveSet<Tunnel>,
         strategy: Strategy,
         rng: &mut impl Rng,
     ) -> Choice {
@@ -90,7 +101,13 @@ impl Attempts {
         if set.is_empty() {
             return Choice::Empty;
         }
-        if let Some(target) = pick(strategy, set, |target| !self.tried.contains(&target.key()), rng) {
+        if let Some(target) = pick(
+            strategy,
+            set,
+            |target| !self.tried.contains(&target.key()),
+            self.bound_to,
+            rng,
+        ) {
             sometimes!(!self.tried.is_empty(), "start-retried-elsewhere");
             return Choice::Try(target);
         }
@@ -110,7 +127,7 @@ impl Attempts {
     ///
     /// # Panics
     /// When `outcome` is the end of a session that did start.
-    pub fn handle_failed(&mut self, target: TargetKey, outcome: Outcome) -> bool {
+    pub fn handle_failed(&mut self, target: <Tunnel as Reach>::Key, outcome: Outcome) -> bool {
         let Outcome::NotStarted { cause, ambiguous } = outcome else {
             panic!("only a try that did not start may be followed by another");
         };
@@ -170,7 +187,7 @@ mod tests {
         (Attempts::new(time::now(), &options), ChaCha8Rng::seed_from_u64(3))
     }
 
-    fn choose(attempts: &mut Attempts, set: &ActiveSet, rng: &mut ChaCha8Rng) -> Choice {
+    fn choose(attempts: &mut Attempts, set: &ActiveSet<Tunnel>, rng: &mut ChaCha8Rng) -> Choice {
         attempts.choose(time::now(), set, Strategy::Random, rng)
     }
 

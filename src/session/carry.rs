@@ -1,6 +1,6 @@
 //! One try: a visitor on a proxy connection, carried until it is refused, ends or breaks.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     link::gauges::StartGuard,
+    metrics::Metrics,
     pool::conn::{Conn, Job},
     probe::sometimes,
-    time,
+    time::{self, Instant},
     transport::BoxFuture,
     wire::message::{ResetCode, Start},
 };
@@ -50,6 +51,10 @@ pub struct Load {
     pub starting: StartGuard,
     /// Ends the session from outside.
     pub abort: oneshot::Receiver<ResetCode>,
+    /// When the visitor was accepted.
+    pub accepted_at: Instant,
+    /// Where the start and the bytes are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Carry {
@@ -109,6 +114,8 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         patience,
         starting,
         abort,
+        accepted_at,
+        metrics,
     } = load;
     let mut starting = Some(starting);
     let mut side = VisitorSide::new(time::now(), conn.last, start, patience, first);
@@ -118,11 +125,16 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         Some(visitor),
         &mut conn.timer,
         Some(abort),
-    );
+    )
+    .counting(metrics.bytes.at_visitor());
     let stopped = poll_fn(|cx| {
         let stopped = relay.poll(cx);
         if starting.is_some() && relay.core().has_started() {
             starting = None;
+            // A visitor that left while it waited has not been served.
+            if relay.core().was_served() {
+                metrics.start_seconds.observe(time::now() - accepted_at);
+            }
         }
         stopped
     })

@@ -53,6 +53,8 @@ pub trait Core: Send {
     fn poll_timeout(&self) -> Option<Instant>;
     /// What becomes of the stream, once this session is through with it.
     fn fate(&self) -> Option<Fate>;
+    /// Bytes read from the raw side and written to it so far.
+    fn bytes(&self) -> (u64, u64);
 }
 
 /// What a relay does for its core, in the order given.

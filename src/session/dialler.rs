@@ -12,6 +12,7 @@ use crate::{
     env::Task,
     id::ProxyConnId,
     link::client::{ClientLink, LinkEvent, SayConnFailed},
+    metrics::Counted,
     probe::mutant,
     time::Duration,
     wire::message::ResetCode,
@@ -140,9 +141,15 @@ impl Dialler {
                 Ok(permit) if mutant!("dialling-permit-never-given-back") => permit.forget(),
                 permit => drop(permit),
             }
+            let metrics = &registration.env.metrics;
             match opened {
-                Ok(framed) => serve(&registration, framed).await,
+                Ok(framed) => {
+                    metrics.pool_dials.ok.inc();
+                    let _open = Counted::new(&metrics.proxy_connections);
+                    serve(&registration, framed).await;
+                }
                 Err(error) => {
+                    metrics.pool_dials.failed.inc();
                     debug!(%ticket, %error, "proxy connection not opened");
                     if let Some(link) = link {
                         link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));

@@ -1,11 +1,14 @@
 //! One proxied connection, from accept to last byte.
 
 pub mod actor;
+pub mod approach;
 pub mod attempts;
 pub mod carry;
 pub mod core;
 pub mod dialler;
+pub mod direct;
 pub mod first_bytes;
+pub mod forward;
 pub mod raw;
 pub mod relay;
 pub mod serve;

@@ -20,6 +20,7 @@ use crate::{
         buffer::{Buffer, CHUNK_LEN},
         framed::{Framed, Input},
     },
+    metrics::Meter,
     probe::{mutant, sometimes},
     time::{self, Duration, Instant, Timer},
     wire::{
@@ -79,6 +80,7 @@ pub struct Relay<'a, C: Core> {
     look_at: Instant,
     /// The stream broke; what is still queued on it will never go out.
     lost: bool,
+    meter: Option<Meter>,
 }
 
 impl<'a, C: Core> Relay<'a, C> {
@@ -100,7 +102,15 @@ impl<'a, C: Core> Relay<'a, C> {
             shutting_down: false,
             look_at: time::now() + LOOK_INTERVAL,
             lost: false,
+            meter: None,
         }
+    }
+
+    /// Counts on `meter` what moves from now on.
+    pub fn counting(mut self, mut meter: Meter) -> Self {
+        meter.begin(self.core.bytes());
+        self.meter = Some(meter);
+        self
     }
 
     /// The core, as it stands.
@@ -110,6 +120,14 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// Moves what can be moved. Cancel safe between polls; dropping it resets the raw side.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
+        let polled = self.poll_turns(cx);
+        if let Some(meter) = &mut self.meter {
+            meter.tell(self.core.bytes());
+        }
+        polled
+    }
+
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
         let now = time::now();
         for _ in 0..TURNS_MAX {
             let mut moved = self.poll_abort(cx, now);

@@ -28,10 +28,11 @@ use crate::{
     },
     probe::sometimes,
     time::{self, Duration, Timer},
+    transport::null::Null,
     wire::{
         codec::Head,
         frame::PROXY_BODY_LEN_MAX,
-        message::{NewProxyConn, RefuseCode, Start, ToClient, ToServer},
+        message::{NewProxyConn, PROTOCOL_PROBE, RefuseCode, Start, ToClient, ToServer},
         preamble::Purpose,
         proof::{LinkKey, matches},
     },
@@ -158,7 +159,8 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
         };
         last = ordinal;
         registration.load.fetch_add(1, Ordering::Relaxed);
-        let _in_flight = InFlight(&registration.load);
+        registration.env.metrics.sessions.inc();
+        let _in_flight = InFlight(registration);
         let fate = carry(registration, &mut framed, &mut timer, ordinal, &start).await;
         if fate == Fate::Dead || !framed.is_flushed() {
             return;
@@ -166,11 +168,12 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
     }
 }
 
-struct InFlight<'a>(&'a AtomicUsize);
+struct InFlight<'a>(&'a Registration);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.env.metrics.sessions.dec();
     }
 }
 
@@ -199,28 +202,45 @@ async fn carry(
     start: &Start,
 ) -> Fate {
     let began = time::now();
+    let is_probe = start.protocol == PROTOCOL_PROBE;
     let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
     let raw = match connect(registration, framed, &mut side, start).await {
         Ok(stream) => {
+            registration
+                .env
+                .metrics
+                .connect_seconds
+                .observe(time::now() - began);
             side.handle_connected();
-            Some(stream)
+            // Whoever only asks whether the upstream is there says nothing to it, and hears nothing of it.
+            Some(if is_probe { forget(stream) } else { stream })
         }
         Err((code, message)) => {
             side.handle_not_connected(time::now(), code, &message);
             None
         }
     };
-    let relay = Relay::new(&mut side, framed, raw, timer, None);
+    let metrics = &registration.env.metrics;
+    let relay = Relay::new(&mut side, framed, raw, timer, None).counting(metrics.bytes.at_upstream());
     let fate = relay.finish().await;
     let outcome = side.outcome().map_or("broken", Outcome::label);
-    registration.env.metrics.session_outcomes.inc(outcome);
     if side.is_violated() {
-        registration.env.metrics.violations.inc();
+        metrics.violations.inc();
     }
-    let (up, down) = side.bytes();
+    if is_probe {
+        return fate;
+    }
+    metrics.session_outcomes.inc(outcome);
+    let (down, up) = side.bytes();
     let (session, visitor) = (start.session_id, &start.visitor);
     debug!(session, %visitor, upstream = %start.upstream, outcome, up, down, took = ?(time::now() - began), "session ended");
     fate
+}
+
+/// Closes an upstream that nobody wants anything of, and stands in for it.
+fn forget(stream: RawStream) -> RawStream {
+    stream.close();
+    RawStream::new(Box::new(Null))
 }
 
 /// Connects the upstream that `start` names; tells the server when that takes a while.

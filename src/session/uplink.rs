@@ -29,6 +29,7 @@ use crate::{
         connect::{ConnectError, Identity, register},
         framed::Framed,
     },
+    metrics::Counted,
     probe::mutant,
     time::{self, Duration},
     wire::{
@@ -123,6 +124,13 @@ impl Uplink {
         if !std::mem::replace(complained, true) {
             warn!(server = %self.server, reason = %error, "not registered; will keep trying");
         }
+        let metrics = &self.env.metrics;
+        match error {
+            ConnectError::Handshake(HandshakeError::Denied { code, .. }) => {
+                metrics.registrations_denied.inc(code.label());
+            }
+            error => metrics.handshake_failures.inc(error.label()),
+        }
         match error {
             ConnectError::Handshake(HandshakeError::Denied {
                 retry_after: Some(retry_after),
@@ -164,6 +172,9 @@ impl Uplink {
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
         dialler.do_send(UseLink(link.clone()));
         info!(server = %self.server, client = %self.client, %epoch, "registered");
+        let metrics = &self.env.metrics;
+        metrics.registrations.inc();
+        let _in_force = Counted::new(&metrics.links);
 
         let mut stop = self.env.stop.clone();
         let mut retry_after = None;
@@ -178,6 +189,7 @@ impl Uplink {
                         }
                         Phase::Lost { reason, .. } => {
                             warn!(server = %self.server, reason, "link lost; will reconnect");
+                            metrics.links_lost.inc(reason);
                             return ControlFlow::Continue(retry_after);
                         }
                         Phase::ServerDraining(after) => {

@@ -98,11 +98,6 @@ impl UpstreamSide {
         self.outcome
     }
 
-    /// Bytes from and to the upstream.
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.flow.raw_in, self.flow.raw_out)
-    }
-
     /// Connecting takes longer than a local connect should: say that we are at it.
     pub fn handle_working(&mut self) {
         if self.state == State::Connecting {
@@ -312,6 +307,10 @@ impl Core for UpstreamSide {
             State::Discarding { deadline, .. } => Some(deadline),
             State::Connecting | State::Ended(_) => None,
         }
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        (self.flow.raw_in, self.flow.raw_out)
     }
 
     fn fate(&self) -> Option<Fate> {

@@ -130,6 +130,7 @@ pub struct VisitorSide {
     first: FirstBytes,
     /// A visitor byte has gone out behind this `Start`.
     sent: bool,
+    served: bool,
     finished: bool,
     violated: bool,
     outcome: Option<Outcome>,
@@ -150,6 +151,7 @@ impl VisitorSide {
             flow: Flow::new(now),
             sent: !first.bytes().is_empty(),
             first,
+            served: false,
             finished: false,
             violated: false,
             outcome: None,
@@ -176,15 +178,15 @@ impl VisitorSide {
         self.outcome
     }
 
-    /// Bytes from and to the visitor on this try.
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.flow.raw_in, self.flow.raw_out)
-    }
-
     /// Whether a client serves the visitor, or did.
     pub fn has_started(&self) -> bool {
         !matches!(self.outcome, Some(Outcome::NotStarted { .. }))
             && !matches!(self.state, State::Starting(_) | State::Working(_))
+    }
+
+    /// Whether a client said that it serves the visitor.
+    pub fn was_served(&self) -> bool {
+        self.served
     }
 
     /// The kept bytes, for the next try.
@@ -348,6 +350,7 @@ impl Core for VisitorSide {
             }
             (State::Starting(_) | State::Working(_), ToServer::Started) => {
                 self.state = State::Open;
+                self.served = true;
                 self.first.clear();
             }
             (State::Starting(_) | State::Working(_), ToServer::Refused(refused)) => {
@@ -441,6 +444,10 @@ impl Core for VisitorSide {
             State::Open => self.flow.half_closed_deadline(self.patience.half_closed),
             State::Ended(_) => None,
         }
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        (self.flow.raw_in, self.flow.raw_out)
     }
 
     fn fate(&self) -> Option<Fate> {

@@ -22,6 +22,12 @@ const DEPTH_MAX: usize = 64;
 /// memory than it has; shorter ones would cut a client's upstreams.
 pub const LIST_LEN_MAX: usize = 256;
 
+/// [`Start::protocol`] of a visitor's bytes.
+pub const PROTOCOL_TCP: &str = "tcp";
+/// [`Start::protocol`] of a question: the client connects the upstream, says whether it could, and closes it. A client
+/// that does not know the word takes it for a visitor who leaves at once, which comes to the same.
+pub const PROTOCOL_PROBE: &str = "probe";
+
 /// Why a header was not the message its kind names.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -312,7 +318,7 @@ header! {
     Start {
         /// The session's number at the server, for logs on both sides.
         session_id: u64,
-        /// `tcp`, `http`, `grpc` or `websocket`.
+        /// What passes: [`PROTOCOL_TCP`], or [`PROTOCOL_PROBE`] where nothing does.
         protocol: String,
         /// Which of the client's upstreams.
         upstream: String,

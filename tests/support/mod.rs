@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub mod memory;
 mod mortal;
 mod speech;
+pub mod web;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
@@ -76,6 +78,8 @@ pub fn server_config() -> ServerConfig {
         registry: registry::Options::default(),
         link: link::Options::default(),
         limits: Limits::default(),
+        admin: None,
+        metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),
     }
@@ -92,11 +96,20 @@ pub fn patient() -> session::Options {
 
 /// Keeps between `min` and `max` proxy connections per client in the group `default`.
 pub fn with_pool(mut config: ServerConfig, min: usize, max: usize) -> ServerConfig {
-    let pool = pool::Options { min, max };
+    let pool = pool::Options {
+        min,
+        max,
+        ..pool::Options::default()
+    };
     let balance = selector::Strategy::default();
-    config
-        .groups
-        .insert(group("default"), GroupConfig { balance, pool });
+    config.groups.insert(
+        group("default"),
+        GroupConfig {
+            balance,
+            pool,
+            ..GroupConfig::default()
+        },
+    );
     config
 }
 
@@ -146,14 +159,15 @@ pub fn client_config(id: &str, control: SocketAddr, target: SocketAddr) -> Clien
         group: group("default"),
         servers: vec![control.to_string()],
         token: Token::new(TOKEN).unwrap(),
-        upstreams: vec![UpstreamConfig {
-            name: UpstreamName::new("main").unwrap(),
-            group: group("default"),
-            targets: vec![target.to_string()],
-            connect_timeout: Duration::from_secs(1),
-        }],
+        upstreams: vec![UpstreamConfig::new(
+            UpstreamName::new("main").unwrap(),
+            group("default"),
+            vec![target.to_string()],
+        )],
         link: link::Options::default(),
         backoff: backoff::Options::default(),
+        admin: None,
+        metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),
     }
@@ -171,7 +185,7 @@ impl RunningClient {
         let (stopper, stop) = Stop::channel();
         let env = Env::production(stop);
         let metrics = Arc::clone(&env.metrics);
-        let task = tokio::task::spawn_local(client::run(config, env));
+        let task = tokio::task::spawn_local(async { client::run(config, env).await.unwrap() });
         Self {
             metrics,
             stopper,

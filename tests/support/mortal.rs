@@ -45,7 +45,11 @@ impl Mortal {
 
     /// A client that may be killed.
     pub fn client(config: ClientConfig) -> Self {
-        Self::start(move || client::run(config, Env::production(Stop::channel().1)))
+        Self::start(move || async {
+            client::run(config, Env::production(Stop::channel().1))
+                .await
+                .unwrap();
+        })
     }
 
     /// A server that may be killed, and where it listens.

@@ -1,0 +1,255 @@
+//! The forwarder: one local entry, and the best of many candidates behind it.
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use actix::{Actor, Addr, AsyncContext};
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::JoinHandle};
+use tracing::{info, warn};
+
+use super::{
+    StartError, listen,
+    operators::Operators,
+    targets,
+    updates::{Update, Updates},
+};
+use crate::{
+    admin::Readiness,
+    candidates::Candidate,
+    config::{ForwardConfig, GroupConfig},
+    entry::direct::{self, Running},
+    env::{Env, StopPhase},
+    id::GroupName,
+    pool::dial::open_pool,
+    prober::probe,
+    selector::{
+        actor::{Selector, Setup, Warm},
+        group::Group,
+    },
+    session::{approach::Approach, first_bytes::ReplayBudget, forward::Forwarding},
+    time::{self, Duration},
+    transport::Listener,
+};
+
+/// What a forwarder's one group is called.
+const GROUP: &str = "candidates";
+
+/// What visitors have said on warm streams, all sessions together, until the first answer. Beyond it, nothing is kept,
+/// and a stream that turns out to be stale is told to its visitor.
+const REPLAY_MEMORY: usize = 64 << 20;
+
+/// How long sessions may take to hear that they are reset, at the very end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The group that a forwarder uses now.
+type Current = Arc<ArcSwap<Group<SocketAddr>>>;
+
+/// A forwarder whose addresses are bound, and which serves nobody yet.
+pub struct Forwarder {
+    env: Env,
+    config: ForwardConfig,
+    listener: Box<dyn Listener>,
+    operators: Operators,
+    choice: Choice,
+    current: Current,
+    candidates: watch::Sender<Arc<Vec<Candidate>>>,
+}
+
+/// The actors that choose, and what sessions need of them. Replaced as a whole when its options change.
+struct Choice {
+    selector: Addr<Selector<SocketAddr>>,
+    group: Arc<Group<SocketAddr>>,
+    forwarding: Arc<Forwarding>,
+    _follower: Local,
+}
+
+/// A task of the control thread, aborted on drop.
+struct Local(JoinHandle<()>);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a forwarder until it is told to stop. Must run inside a `LocalSet`.
+///
+/// # Errors
+/// [`StartError`] when an address is not to be had.
+pub async fn run(config: ForwardConfig, env: Env) -> Result<(), StartError> {
+    Forwarder::bind(config, env).await?.run().await;
+    Ok(())
+}
+
+impl Forwarder {
+    /// Binds every address, and begins to look at the candidates. Must run inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// [`StartError`] when an address is not to be had.
+    pub async fn bind(config: ForwardConfig, env: Env) -> Result<Self, StartError> {
+        let listener = listen(&env, "server.listen_addr", config.listen).await?;
+        let (candidates, list) = watch::channel(Arc::new(config.candidates.all()));
+        let choice = Choice::start(&env, &config, &config.group, list);
+        let current = Arc::new(ArcSwap::new(Arc::clone(&choice.group)));
+        let ready = readiness(&env, Arc::clone(&current));
+        let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
+        Ok(Self {
+            env,
+            config,
+            listener,
+            operators,
+            choice,
+            current,
+            candidates,
+        })
+    }
+
+    /// Where visitors come in, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Where its operators look in.
+    pub fn operators(&self) -> &Operators {
+        &self.operators
+    }
+
+    /// Who judges its candidates, as long as the options it was started with are in force: for its journal and status.
+    pub fn selector(&self) -> Addr<Selector<SocketAddr>> {
+        self.choice.selector.clone()
+    }
+
+    /// Serves until told to stop, then drains.
+    pub async fn run(self) {
+        let Self {
+            env,
+            config,
+            listener,
+            operators,
+            mut choice,
+            current,
+            candidates,
+        } = self;
+        let running = Running::new(config.limits.sessions);
+        watch_limits(&env, &config, &running, Arc::clone(&current));
+        let forwarding = Rc::new(RefCell::new(Arc::clone(&choice.forwarding)));
+        let entry = direct::serve(env.clone(), listener, Rc::clone(&forwarding), running.clone());
+        let entry = Local(tokio::task::spawn_local(entry));
+        let mut stop = env.stop.clone();
+        let mut updates = Updates::new(config.clone(), env.clone());
+        loop {
+            let update = tokio::select! {
+                biased;
+                () = stop.reached(StopPhase::Draining) => break,
+                update = updates.next() => update,
+            };
+            let Update {
+                candidates: list,
+                group,
+            } = update;
+            if let Some(list) = list {
+                info!(candidates = list.len(), "candidates changed");
+                candidates.send_replace(Arc::new(list));
+            }
+            if let Some(group) = group {
+                // Sessions that run keep what they were started with.
+                choice = Choice::start(&env, &config, &group, candidates.subscribe());
+                current.store(Arc::clone(&choice.group));
+                forwarding.replace(Arc::clone(&choice.forwarding));
+            }
+        }
+        info!(timeout = ?config.drain.timeout, "draining");
+        tokio::select! {
+            biased;
+            () = stop.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+            () = drain(&config, entry, &running) => {}
+        }
+        running.reset();
+        // Resets travel by the sessions' own tasks; give them a moment, not a promise.
+        let _ = time::within(LAST_WORDS, running.idle()).await;
+        drop((choice, operators));
+        info!("stopped");
+    }
+}
+
+impl Choice {
+    fn start(
+        env: &Env,
+        config: &ForwardConfig,
+        options: &GroupConfig,
+        list: watch::Receiver<Arc<Vec<Candidate>>>,
+    ) -> Self {
+        let group = Group::new(GroupName::new(GROUP).expect("the forwarder's group has a legal name"));
+        let connect_timeout = config.session.connect_timeout;
+        let mut pool = None;
+        let selector = Selector::create(|ctx| {
+            let dialled = ctx.address().recipient();
+            let opened = open_pool(env, options.pool, connect_timeout, dialled);
+            pool = Some(opened.clone());
+            let setup = Setup {
+                selector: options.selector.clone(),
+                probing: options.probing.clone(),
+                scoring: options.scoring,
+                probe: probe::of_addresses(env, &options.probing.kind),
+                warm: Some(Warm {
+                    add: opened.clone().recipient(),
+                    remove: opened.recipient(),
+                }),
+            };
+            Selector::new(env, Arc::clone(&group), setup)
+        });
+        let approach = Approach {
+            env: env.clone(),
+            group: Arc::clone(&group),
+            strategy: options.balance,
+            pool,
+            reports: selector.clone().recipient(),
+            connect_timeout,
+            waiting_max: config.limits.waiting,
+        };
+        let forwarding = Arc::new(Forwarding {
+            approach,
+            options: config.session,
+            budget: ReplayBudget::new(REPLAY_MEMORY),
+        });
+        let follower = targets::follow(env.clone(), selector.clone(), list);
+        Self {
+            selector,
+            group,
+            forwarding,
+            _follower: Local(tokio::task::spawn_local(follower)),
+        }
+    }
+}
+
+async fn drain(config: &ForwardConfig, entry: Local, running: &Running) {
+    time::sleep(config.drain.delay).await;
+    drop(entry);
+    if time::within(config.drain.timeout, running.idle()).await.is_none() {
+        warn!("drain deadline: resetting what still runs");
+    }
+}
+
+/// A forwarder is ready while a candidate can be used.
+fn readiness(env: &Env, current: Current) -> Readiness {
+    let stop = env.stop.clone();
+    Readiness::new(move || {
+        if stop.phase() > StopPhase::Running {
+            return Err("draining".to_owned());
+        }
+        match current.load().active().is_empty() {
+            true => Err("no candidate is usable".to_owned()),
+            false => Ok(()),
+        }
+    })
+}
+
+/// Shows how near the forwarder's limits are.
+fn watch_limits(env: &Env, config: &ForwardConfig, running: &Running, current: Current) {
+    let limits = &env.metrics.limits;
+    let (slots, sessions) = (Arc::clone(&running.slots), config.limits.sessions);
+    limits.watch("sessions", sessions, move || {
+        sessions.saturating_sub(slots.available_permits())
+    });
+    limits.watch("waiting", config.limits.waiting, move || current.load().waiting());
+}

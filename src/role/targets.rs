@@ -1,0 +1,128 @@
+//! Keeps a group in step with a list of candidates: addresses as they are, names as they resolve.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use actix::Addr;
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::{
+    candidates::{Candidate, Place},
+    env::Env,
+    selector::actor::{Joined, Left, Selector},
+    target::Target,
+    time::{self, Duration},
+};
+
+/// How long a resolved name is believed. Longer sends visitors where a service was; shorter costs questions.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a question to the resolver may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Questions under way at once.
+const RESOLVING_MAX: usize = 16;
+
+/// Follows `list` for ever: whoever comes joins `selector`, whoever goes leaves it.
+pub async fn follow(
+    env: Env,
+    selector: Addr<Selector<SocketAddr>>,
+    mut list: watch::Receiver<Arc<Vec<Candidate>>>,
+) {
+    let mut names = Names::default();
+    let mut present: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    loop {
+        let candidates = Arc::clone(&list.borrow_and_update());
+        names.resolve(&env, &candidates).await;
+        let wanted = names.addresses(&candidates);
+        // A weight is part of a target: another weight is another target.
+        for (address, _) in present.iter().filter(|(a, w)| wanted.get(a) != Some(w)) {
+            selector.do_send(Left(*address));
+        }
+        for (address, weight) in wanted.iter().filter(|(a, w)| present.get(a) != Some(w)) {
+            let mut target = Target::new(*address);
+            target.weight = *weight;
+            selector.do_send(Joined(Arc::new(target)));
+        }
+        present = wanted;
+        let again = names.is_any(&candidates);
+        tokio::select! {
+            biased;
+            changed = list.changed() => if changed.is_err() {
+                return;
+            },
+            () = time::sleep(RESOLVE_INTERVAL), if again => {}
+        }
+    }
+}
+
+/// What names have resolved to.
+#[derive(Debug, Default)]
+struct Names {
+    known: BTreeMap<String, Vec<SocketAddr>>,
+    /// Names that do not resolve, and somebody was told.
+    failing: BTreeSet<String>,
+}
+
+impl Names {
+    fn is_any(&self, candidates: &[Candidate]) -> bool {
+        candidates.iter().any(|one| matches!(one.place, Place::Name(_)))
+    }
+
+    /// Asks for every name anew. One that does not resolve keeps the addresses it had.
+    async fn resolve(&mut self, env: &Env, candidates: &[Candidate]) {
+        let names: BTreeSet<_> = candidates
+            .iter()
+            .filter_map(|one| match &one.place {
+                Place::Name(name) => Some(name.clone()),
+                Place::Address(_) => None,
+            })
+            .collect();
+        self.known.retain(|name, _| names.contains(name));
+        self.failing.retain(|name| names.contains(name));
+        let mut answers = stream::iter(names)
+            .map(|name| async move {
+                let answer = time::within(RESOLVE_TIMEOUT, env.resolve(&name)).await;
+                (name, answer)
+            })
+            .buffered(RESOLVING_MAX);
+        while let Some((name, answer)) = answers.next().await {
+            let error = match answer {
+                Some(Ok(addresses)) => {
+                    if self.failing.remove(&name) {
+                        info!(%name, "resolved again");
+                    }
+                    self.known.insert(name, addresses);
+                    continue;
+                }
+                Some(Err(error)) => error.to_string(),
+                None => format!("no answer within {RESOLVE_TIMEOUT:?}"),
+            };
+            if self.failing.insert(name.clone()) {
+                let kept = self.known.get(&name).map_or(0, Vec::len);
+                warn!(%name, error, kept, "not resolved: what it was stays");
+            }
+        }
+    }
+
+    /// Every address that `candidates` come to, with its weight; the largest where there are several.
+    fn addresses(&self, candidates: &[Candidate]) -> BTreeMap<SocketAddr, u32> {
+        let mut all = BTreeMap::new();
+        for Candidate { place, weight } in candidates {
+            let addresses = match place {
+                Place::Address(address) => std::slice::from_ref(address),
+                Place::Name(name) => self.known.get(name).map_or(&[][..], Vec::as_slice),
+            };
+            for address in addresses {
+                let one = all.entry(*address).or_insert(*weight);
+                *one = (*one).max(*weight);
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,140 @@
+//! One visitor of a forwarder: find an address, join the two, say how it went. A plain task, on any thread.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::debug;
+
+use super::{
+    Options,
+    approach::{Approach, ApproachError, Reached},
+    direct::{Direct, Ended, Outcome},
+    first_bytes::{FirstBytes, ReplayBudget},
+    raw::RawStream,
+};
+use crate::{
+    id::SessionId,
+    metrics::Counted,
+    selector::{roster::Report, strategy::bound_to},
+    target::Target,
+    time::{self, Instant},
+};
+
+/// What all sessions of a forwarder share.
+pub struct Forwarding {
+    /// The way to its candidates.
+    pub approach: Approach,
+    /// How sessions behave.
+    pub options: Options,
+    /// The memory for what may have to be said again.
+    pub budget: ReplayBudget,
+}
+
+/// Carries one visitor to its end. `slot` counts it against the limit, and keeps a drain waiting.
+pub async fn forward(
+    forwarding: Arc<Forwarding>,
+    id: SessionId,
+    visitor: RawStream,
+    peer: SocketAddr,
+    slot: OwnedSemaphorePermit,
+) {
+    let metrics = &forwarding.approach.env.metrics;
+    let _counted = Counted::new(&metrics.sessions);
+    let began = time::now();
+    let visit = Visit {
+        forwarding: &forwarding,
+        began,
+        bound_to: bound_to(peer),
+    };
+    let (outcome, to, (up, down)) = visit.carry(visitor).await;
+    metrics.session_outcomes.inc(outcome);
+    let to = to.map(|to| to.to_string()).unwrap_or_default();
+    debug!(session = %id, visitor = %peer, %to, outcome, up, down, took = ?(time::now() - began), "session ended");
+    drop(slot);
+}
+
+/// One visitor's way.
+struct Visit<'a> {
+    forwarding: &'a Forwarding,
+    began: Instant,
+    bound_to: u64,
+}
+
+/// How a visit ended: for metrics, where it went, bytes up and down.
+type End = (&'static str, Option<SocketAddr>, (u64, u64));
+
+impl Visit<'_> {
+    async fn carry(&self, visitor: RawStream) -> End {
+        let metrics = &self.forwarding.approach.env.metrics;
+        let reached = match self.reach(false).await {
+            Ok(reached) => reached,
+            // Dropping the visitor resets it: it must not look served.
+            Err(error) => return (error.label(), None, (0, 0)),
+        };
+        metrics.start_seconds.observe(time::now() - self.began);
+        let first = FirstBytes::new(self.forwarding.budget.clone());
+        let direct = self.join(visitor, &reached.target, reached.stream);
+        let direct = if reached.warm {
+            direct.keeping(first)
+        } else {
+            direct
+        };
+        match direct.finish().await {
+            Ended::Over(outcome, bytes) => self.end(outcome, bytes, &reached.target),
+            // A stream that waited may have been left by its target in the very moment it was taken. It is said again
+            // once, on a stream that did not wait.
+            Ended::Stale(visitor, first) => {
+                drop(reached.in_flight);
+                metrics
+                    .replays_ambiguous
+                    .inc_by(u64::from(!first.bytes().is_empty()));
+                self.repeat(visitor, first).await
+            }
+        }
+    }
+
+    async fn repeat(&self, visitor: RawStream, first: FirstBytes) -> End {
+        let reached = match self.reach(true).await {
+            Ok(reached) => reached,
+            Err(error) => return (error.label(), None, (0, 0)),
+        };
+        let direct = self
+            .join(visitor, &reached.target, reached.stream)
+            .resending(&first);
+        drop(first);
+        match direct.finish().await {
+            Ended::Over(outcome, bytes) => self.end(outcome, bytes, &reached.target),
+            Ended::Stale(..) => self.end(Outcome::UpstreamBroken, (0, 0), &reached.target),
+        }
+    }
+
+    async fn reach(&self, fresh: bool) -> Result<Reached, ApproachError> {
+        let (approach, options) = (&self.forwarding.approach, &self.forwarding.options);
+        let mut rng = approach.env.entropy.rng();
+        let deadline = self.began + options.start_timeout;
+        let deadline = if fresh {
+            time::now() + options.start_timeout
+        } else {
+            deadline
+        };
+        let reached = approach
+            .reach(deadline, Some(self.bound_to), fresh, &mut rng)
+            .await;
+        reached.inspect_err(|error| debug!(%error, "nobody reached"))
+    }
+
+    fn join(&self, visitor: RawStream, target: &Target<SocketAddr>, stream: RawStream) -> Direct {
+        debug!(to = %target.reach, "joined");
+        let meter = self.forwarding.approach.env.metrics.bytes.at_visitor();
+        Direct::new(visitor, stream, self.forwarding.options.half_closed_timeout).counting(meter)
+    }
+
+    fn end(&self, outcome: Outcome, bytes: (u64, u64), target: &Target<SocketAddr>) -> End {
+        let report = match outcome {
+            Outcome::UpstreamBroken => Report::Broke,
+            Outcome::Completed | Outcome::VisitorGone | Outcome::HalfClosedTimeout => Report::Ended,
+        };
+        self.forwarding.approach.report(target.reach, report);
+        (outcome.label(), Some(target.reach), bytes)
+    }
+}

@@ -1,0 +1,295 @@
+//! A forwarder on real sockets: who gets the visitors, and what they notice when that changes.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use adit::{
+    config::{ForwardConfig, ForwardFlags, Source, build_forward},
+    env::{Env, Stop, Stopper},
+    role::forward::Forwarder,
+    selector::journal::Decision,
+    time::{self, Duration},
+    transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
+};
+use support::{any_port, is_reset, run, until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// How connecting to an address goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// So much later than it would.
+    Slow(Duration),
+    /// Every other time it fails.
+    Lame,
+}
+
+/// The real network, with some ways spoilt.
+struct Spoilt {
+    ways: BTreeMap<SocketAddr, Way>,
+    connects: AtomicUsize,
+}
+
+impl Transport for Spoilt {
+    fn connect(&self, peer: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let connecting = Tcp.connect(peer);
+        match self.ways.get(&peer) {
+            Some(Way::Slow(more)) => {
+                let more = *more;
+                Box::pin(async move {
+                    time::sleep(more).await;
+                    connecting.await
+                })
+            }
+            Some(Way::Lame) if self.connects.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
+                Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+            }
+            _ => connecting,
+        }
+    }
+
+    fn listen(&self, local: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        Tcp.listen(local)
+    }
+}
+
+/// A service that answers each request with its number; it can be killed, with all it holds.
+struct Service {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Service {
+    async fn start(number: u8, at: SocketAddr) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::task::spawn_local(async move {
+            let mut all = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                all.spawn_local(answer(stream, number));
+            }
+        });
+        Self { address, task }
+    }
+
+    async fn kill(self) -> SocketAddr {
+        self.task.abort();
+        // It is dead when its task is gone.
+        let _ = self.task.await;
+        self.address
+    }
+}
+
+/// Answers the request when it is whole: up to the visitor's end.
+async fn answer(mut stream: TcpStream, number: u8) {
+    let mut request = Vec::new();
+    if stream.read_to_end(&mut request).await.is_ok() {
+        let _ = stream.write_all(&[number]).await;
+        let _ = stream.write_all(&request).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    stopper: Stopper,
+    task: JoinHandle<()>,
+    journal: Box<dyn Fn() -> BoxFuture<'static, Vec<Decision>>>,
+}
+
+fn config(candidates: &[SocketAddr], keys: &str) -> ForwardConfig {
+    let list: Vec<_> = candidates.iter().map(|at| format!("\"{at}\"")).collect();
+    let text = format!(
+        "server: {{ listen_addr: \"127.0.0.1:0\" }}\nmetrics: {{ listen: off }}\ncandidates: {{ addresses: [{}] }}\n{keys}",
+        list.join(", ")
+    );
+    let source = Source::parse_named(Path::new("forward.yaml"), &text).unwrap();
+    let checked = build_forward(&source, &ForwardFlags::default(), &|_| None).unwrap();
+    checked.config
+}
+
+async fn start(config: ForwardConfig, ways: &[(SocketAddr, Way)]) -> Running {
+    let (stopper, stop) = Stop::channel();
+    let env = Env {
+        transport: Arc::new(Spoilt {
+            ways: ways.iter().copied().collect(),
+            connects: AtomicUsize::new(0),
+        }),
+        ..Env::production(stop)
+    };
+    let forwarder = Forwarder::bind(config, env).await.unwrap();
+    let address = forwarder.address();
+    let selector = forwarder.selector();
+    Running {
+        address,
+        stopper,
+        journal: Box::new(move || {
+            let asked = selector.send(adit::selector::actor::ReadJournal);
+            Box::pin(async move { asked.await.unwrap() })
+        }),
+        task: tokio::task::spawn_local(forwarder.run()),
+    }
+}
+
+/// One visitor: the number of the service that answered, after a look at every byte.
+async fn ask(address: SocketAddr, request: &[u8]) -> io::Result<u8> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request).await?;
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    assert_eq!(answer.get(1..), Some(request), "what was sent comes back");
+    Ok(answer[0])
+}
+
+/// Times that pass in a test.
+const QUICK: &str = "\
+probing: { interval: 100ms, timeout: 500ms }
+selector:
+  active_set_size: 1
+  evaluation_interval: 200ms
+  slow_start: 500ms
+  switching: { hysteresis: 20%, min_dwell: 300ms, cooldown: 100ms, hold_off: 2s }
+";
+
+#[test]
+fn the_best_gets_the_visitors_and_the_next_best_when_it_dies() {
+    run(|| async {
+        let (slow, lame, good) = (
+            Service::start(1, any_port()).await,
+            Service::start(2, any_port()).await,
+            Service::start(3, any_port()).await,
+        );
+        let ways = [
+            (slow.address, Way::Slow(Duration::from_millis(50))),
+            (lame.address, Way::Lame),
+        ];
+        let forwarder = start(config(&[slow.address, lame.address, good.address], QUICK), &ways).await;
+        // No visitor fails while it is being found out.
+        let mut in_a_row = 0;
+        while in_a_row < 20 {
+            let by = ask(forwarder.address, b"who is best?").await.unwrap();
+            in_a_row = if by == 3 { in_a_row + 1 } else { 0 };
+        }
+        let good = good.kill().await;
+        for n in 0..50 {
+            let by = ask(forwarder.address, b"who is next?").await;
+            assert_ne!(by.unwrap_or_else(|error| panic!("visitor {n}: {error}")), 3);
+        }
+        let back = Service::start(3, good).await;
+        let mut by = 0;
+        while by != 3 {
+            by = ask(forwarder.address, b"are you back?").await.unwrap();
+        }
+        let journal = (forwarder.journal)().await;
+        journal.iter().for_each(|decision| println!("{decision}"));
+        let name = good.to_string();
+        let of = |wanted: &str| {
+            let hit = |decision: &&Decision| decision.to_string().starts_with(&format!("{wanted} {name}"));
+            journal
+                .iter()
+                .rev()
+                .find(hit)
+                .unwrap_or_else(|| panic!("{wanted} {name} is in the journal"))
+                .at
+        };
+        let out = of("added") - of("removed");
+        assert!(out >= Duration::from_secs(2), "held off, and back after {out:?}");
+        drop((slow, lame, back));
+    });
+}
+
+#[test]
+fn a_stream_that_died_while_it_waited_costs_no_visitor() {
+    run(|| async {
+        let service = Service::start(1, any_port()).await;
+        let keys = "pools: { mode: fixed, min: 8 }\nprobing: { kind: off }";
+        let forwarder = start(config(&[service.address], keys), &[]).await;
+        assert_eq!(ask(forwarder.address, b"still there?").await.unwrap(), 1);
+        let at = service.kill().await;
+        let again = Service::start(2, at).await;
+        for _ in 0..20 {
+            assert_eq!(ask(forwarder.address, b"and now?").await.unwrap(), 2);
+        }
+        drop(again);
+    });
+}
+
+#[test]
+fn a_reset_reaches_the_other_side() {
+    run(|| async {
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let keys = "pools: { mode: fixed, min: 0 }\nprobing: { kind: off }";
+        let forwarder = start(config(&[listener.local_addr().unwrap()], keys), &[]).await;
+        let mut visitor = TcpStream::connect(forwarder.address).await.unwrap();
+        visitor.write_all(b"hello").await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        upstream.read_exact(&mut [0; 5]).await.unwrap();
+        upstream.write_all(b"hi").await.unwrap();
+        visitor.read_exact(&mut [0; 2]).await.unwrap();
+        support::reset(upstream);
+        let error = support::read_until_broken(&mut visitor).await;
+        assert!(is_reset(&error), "{error}");
+
+        let visitor = TcpStream::connect(forwarder.address).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        support::reset(visitor);
+        let error = support::read_until_broken(&mut upstream).await;
+        assert!(is_reset(&error), "{error}");
+    });
+}
+
+#[test]
+fn nobody_to_reach_is_a_reset_and_never_an_empty_answer() {
+    run(|| async {
+        let nowhere = support::nowhere().await;
+        let forwarder = start(config(&[nowhere], ""), &[]).await;
+        let mut visitor = TcpStream::connect(forwarder.address).await.unwrap();
+        let error = support::read_until_broken(&mut visitor).await;
+        assert!(is_reset(&error), "{error}");
+    });
+}
+
+#[test]
+fn a_drain_lets_sessions_finish_and_takes_no_more() {
+    run(|| async {
+        let service = Service::start(1, any_port()).await;
+        let forwarder = start(config(&[service.address], ""), &[]).await;
+        let mut visitor = TcpStream::connect(forwarder.address).await.unwrap();
+        visitor.write_all(b"slowly").await.unwrap();
+        assert_eq!(ask(forwarder.address, b"another").await.unwrap(), 1);
+        forwarder.stopper.advance();
+        let address = forwarder.address;
+        let refused = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&refused);
+        let knocking = tokio::task::spawn_local(async move {
+            while TcpStream::connect(address).await.is_ok() {
+                time::sleep(Duration::from_millis(2)).await;
+            }
+            seen.store(1, Ordering::Relaxed);
+        });
+        until(|| refused.load(Ordering::Relaxed) == 1).await;
+        assert!(!forwarder.task.is_finished(), "a session still runs");
+        visitor.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        visitor.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"\x01slowly");
+        forwarder.task.await.unwrap();
+        knocking.await.unwrap();
+    });
+}
