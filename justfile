@@ -45,9 +45,21 @@ canary *ARGS:
 mutants *ARGS:
     cargo run --release -p adit-sim -- mutants {{ARGS}}
 
+# The steps of the Dockerfile, without Docker; needs root for chroot
+packaging:
+    tests/packaging.sh
+
 # Sessions and bulk beside rathole
 bench:
     cargo bench --bench tunnel
+
+# Connections and bulk of the forwarder beside haproxy and nginx
+bench-forward:
+    cargo bench --bench forward
+
+# First reply of a new connection over a long way, MS each way; needs root
+bench-rtt MS="10":
+    tests/bench/rtt.sh {{MS}}
 
 # Licences, advisories, banned crates
 lint:

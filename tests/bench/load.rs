@@ -1,4 +1,4 @@
-//! The visitors and the upstream of the benchmark.
+//! The visitors of the benchmarks.
 
 use std::{
     net::SocketAddr,
@@ -11,52 +11,11 @@ use std::{
 use adit::time::{self, Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinSet,
 };
 
-/// Bytes of a request and of its reply.
-const MESSAGE_LEN: usize = 64;
-
-/// Bytes moved by one bulk session at a time.
-const BLOCK_LEN: usize = 256 * 1024;
-
-/// First bytes of a request: a short reply, an endless stream, or an endless drain.
-const SHORT: u8 = b's';
-const SEND: u8 = b'd';
-const DRAIN: u8 = b'u';
-
-/// An upstream that does what the first byte of a connection says.
-pub async fn start_upstream() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("a bound listener");
-    spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            spawn(serve(stream));
-        }
-    });
-    address
-}
-
-async fn serve(mut stream: TcpStream) {
-    let mut request = [0; MESSAGE_LEN];
-    if stream.set_nodelay(true).is_err() || stream.read_exact(&mut request).await.is_err() {
-        return;
-    }
-    match request[0] {
-        SHORT => {
-            let _ = stream.write_all(&request).await;
-        }
-        SEND => {
-            let block = vec![0; BLOCK_LEN];
-            while stream.write_all(&block).await.is_ok() {}
-        }
-        _ => {
-            let mut block = vec![0; BLOCK_LEN];
-            while stream.read(&mut block).await.is_ok_and(|n| n > 0) {}
-        }
-    }
-}
+use crate::upstream::{BLOCK_LEN, DRAIN, MESSAGE_LEN, SEND, visit};
 
 /// Connect, request, reply, close, `at_once` in parallel for `seconds`; returns how many, and the time.
 pub async fn rate(public: SocketAddr, at_once: usize, seconds: f64) -> (f64, f64) {
@@ -81,24 +40,14 @@ pub async fn rate(public: SocketAddr, at_once: usize, seconds: f64) -> (f64, f64
     (done as f64, (time::now() - start).as_secs_f64())
 }
 
-async fn visit(public: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(public).await?;
-    stream.set_nodelay(true)?;
-    stream.write_all(&[SHORT; MESSAGE_LEN]).await?;
-    let mut reply = Vec::with_capacity(MESSAGE_LEN);
-    stream.read_to_end(&mut reply).await?;
-    assert_eq!(reply, [SHORT; MESSAGE_LEN], "the reply is the request");
-    Ok(())
-}
-
 /// One visitor moves bytes for `seconds`; returns gigabytes, and the time.
 pub async fn bulk(public: SocketAddr, seconds: f64, to_visitor: bool) -> (f64, f64) {
-    let mut stream = TcpStream::connect(public).await.expect("the tunnel is up");
+    let mut stream = TcpStream::connect(public).await.expect("the way is up");
     let mode = if to_visitor { SEND } else { DRAIN };
     stream
         .write_all(&[mode; MESSAGE_LEN])
         .await
-        .expect("the tunnel takes a request");
+        .expect("the way takes a request");
     let moved = Arc::new(AtomicU64::new(0));
     let mut block = vec![0; BLOCK_LEN];
     let start = time::now();
@@ -117,12 +66,4 @@ pub async fn bulk(public: SocketAddr, seconds: f64, to_visitor: bool) -> (f64, f
         moved.load(Ordering::Relaxed) as f64 / 1e9,
         (time::now() - start).as_secs_f64(),
     )
-}
-
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the load tool is outside what is measured"
-    )]
-    tokio::spawn(future);
 }

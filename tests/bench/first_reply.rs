@@ -1,0 +1,116 @@
+//! How long a new connection waits for the first byte of its reply when the upstream is far away.
+
+use std::net::SocketAddr;
+
+use adit::time::{self, Duration};
+use tokio::task::JoinSet;
+
+use crate::{forwarders, program::Program, upstream::visit};
+
+/// Turns that each program gets.
+const ROUNDS: usize = 5;
+
+/// Visits of a round that are alone, one after the other.
+const ALONE: usize = 40;
+
+/// Bursts of a round.
+const BURSTS: usize = 4;
+
+/// Visits of a burst.
+const BURST: usize = 64;
+
+/// Before a visit alone: warm connections that were taken have come back, with room.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Before a burst.
+const BURST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Before the first round: what keeps connections warm has them by then.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What the visits saw: how long each waited to be connected, and for the first byte of its reply.
+#[derive(Default)]
+struct Seen {
+    alone: Vec<(Duration, Duration)>,
+    burst: Vec<(Duration, Duration)>,
+}
+
+/// Measures every forwarder and the direct way, taking turns, and prints milliseconds and multiples of the round
+/// trip.
+///
+/// The round trip is measured too: it is how long the direct way takes to connect, where the kernel answers at
+/// both ends. Its median alone is what the multiples are of.
+pub async fn measure(upstream: SocketAddr) {
+    let warm = format!("pools: {{ min: {BURST}, max: {} }}", 2 * BURST);
+    let programs = forwarders::start(upstream, &[("adit", ""), ("adit warm", &warm)]).await;
+    time::sleep(SETTLE).await;
+    let mut seen: Vec<Seen> = programs.iter().map(|_| Seen::default()).collect();
+    for _ in 0..ROUNDS {
+        for (program, seen) in programs.iter().zip(&mut seen) {
+            for _ in 0..ALONE {
+                time::sleep(PAUSE).await;
+                seen.alone.extend(visits(program, 1).await);
+            }
+            for _ in 0..BURSTS {
+                time::sleep(BURST_PAUSE).await;
+                seen.burst.extend(visits(program, BURST).await);
+            }
+        }
+    }
+    print(&programs, &seen);
+}
+
+/// Visits `program`, `at_once` times at once.
+async fn visits(program: &Program, at_once: usize) -> Vec<(Duration, Duration)> {
+    let mut visitors = JoinSet::new();
+    for _ in 0..at_once {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the load tool is outside what is measured"
+        )]
+        visitors.spawn(visit(program.public));
+    }
+    let waits = visitors.join_all().await.into_iter();
+    waits.collect::<Result<_, _>>().expect("every visitor is served")
+}
+
+fn print(programs: &[Program], seen: &[Seen]) {
+    // The direct way is the last of the programs, and always there.
+    let direct = seen.last().expect("the direct way is measured");
+    let connected = |waits: &[(Duration, Duration)]| milliseconds(waits, |(connected, _)| connected);
+    let replied = |waits: &[(Duration, Duration)]| milliseconds(waits, |(_, replied)| replied);
+    let trips = (connected(&direct.alone), connected(&direct.burst));
+    let trip = percentile(&trips.0, 50);
+    println!("\nfirst reply of a new connection; one round trip is {trip:.2} ms");
+    println!("{:<14}{:^34}{:^34}", "", "alone", format!("{BURST} at once"));
+    println!("{:<14}{}{}", "ms (trips)", heads(), heads());
+    let row = |name: &str, alone: &[f64], burst: &[f64]| {
+        let cells =
+            [alone, burst].map(|waits| [50, 99].map(|percent| cell(percentile(waits, percent), trip)));
+        println!("  {name:<12}{}", cells.concat().concat());
+    };
+    for (program, seen) in programs.iter().zip(seen) {
+        row(program.name, &replied(&seen.alone), &replied(&seen.burst));
+    }
+    row("round trip", &trips.0, &trips.1);
+}
+
+fn heads() -> String {
+    format!("{:>17}{:>17}", "p50", "p99")
+}
+
+fn cell(wait: f64, trip: f64) -> String {
+    format!("{wait:>10.2} ({:.2})", wait / trip)
+}
+
+/// One part of every wait, sorted.
+fn milliseconds(waits: &[(Duration, Duration)], part: impl Fn((Duration, Duration)) -> Duration) -> Vec<f64> {
+    let mut waits: Vec<f64> = waits.iter().map(|&wait| part(wait).as_secs_f64() * 1e3).collect();
+    waits.sort_by(f64::total_cmp);
+    waits
+}
+
+/// The smallest value that `percent` of the sorted values do not exceed.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() * percent).div_ceil(100) - 1]
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# How long a new connection waits for the first byte of its reply when the upstream is 20 ms away, straight and
+# through adit forward, haproxy and nginx (each if it is installed).
+#
+#   tests/bench/rtt.sh [MS]      MS: one way, 10 by default, so that a round trip is 20
+#
+# Makes two network namespaces joined by delay.py, starts the upstream in the far one and the forwarders with the
+# load tool (the benchmark `forward`) in the near one. Straight, and through a forwarder that connects when it is
+# asked, a reply takes two round trips; over a connection that was ready it takes one. FORWARD_BENCH names the
+# benchmark's binary if it is built already. Needs root, python3 and ip (iproute2); leaves nothing behind.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+if ((EUID != 0)); then
+    echo "rtt.sh: making network namespaces needs root" >&2
+    exit 1
+fi
+
+one_way=${1:-10}
+near=adit-near-$$
+far=adit-far-$$
+upstream=10.20.0.2:9000
+started=()
+# Configuration files of the forwarders.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+
+clean_up() {
+    local status=$? namespace pid
+    trap - EXIT
+    # What the benchmark started, should it have ended before its children.
+    for namespace in "$near" "$far"; do
+        for pid in $(ip netns pids "$namespace" 2>/dev/null); do
+            kill -KILL "$pid" 2>/dev/null || true
+        done
+    done
+    for pid in "${started[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    for namespace in "$near" "$far"; do
+        ip netns delete "$namespace" 2>/dev/null || true
+    done
+    rm -rf "$TMPDIR"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+bench=${FORWARD_BENCH:-}
+if [[ -z $bench ]]; then
+    # The line "Executable … (PATH)" of cargo.
+    bench=$(cargo bench --bench forward --no-run 2>&1 | tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+fi
+
+for namespace in "$near" "$far"; do
+    ip netns add "$namespace"
+    ip -n "$namespace" link set lo up
+done
+
+coproc way { exec python3 tests/bench/delay.py "$one_way" "$near" "$far"; }
+started+=("$way_PID")
+if ! read -r -u "${way[0]}" _; then
+    echo "rtt.sh: delay.py did not start" >&2
+    exit 1
+fi
+
+ip netns exec "$far" "$bench" upstream "$upstream" &
+started+=($!)
+# In the background, because a signal to this script is not heard before what runs in the foreground ends.
+ip netns exec "$near" "$bench" first-reply "$upstream" &
+started+=($!)
+wait $!
