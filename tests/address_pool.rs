@@ -26,7 +26,7 @@ use adit::{
 };
 use support::{
     memory::{ENDED, GREETING, Memory},
-    run, until,
+    run_on, until,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -55,6 +55,11 @@ struct World {
     memory: Memory,
     pool: Addr<AddressPool>,
     heard: Arc<RwLock<Vec<(Instant, Dialled)>>>,
+}
+
+/// On one worker: streams are numbered as they are dialled and taken as they arrive, which must be the same order.
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    run_on(1, test);
 }
 
 fn target() -> SocketAddr {

@@ -43,8 +43,13 @@ pub const TOKEN: &str = "a token that is long enough";
 /// Runs a test the way `main` runs a role: control on this thread, bytes on two workers. A test that hangs
 /// fails after a minute.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    run_on(2, test);
+}
+
+/// The same on so many workers; on one, tasks that were spawned together run in that order.
+pub fn run_on<F: Future<Output = ()>>(workers: usize, test: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(workers)
         .enable_all()
         .build()
         .unwrap();
