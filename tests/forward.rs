@@ -231,6 +231,32 @@ fn a_stream_that_died_while_it_waited_costs_no_visitor() {
 }
 
 #[test]
+fn what_was_said_on_a_stream_that_had_waited_too_long_is_said_again() {
+    run(|| async {
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let keys = "pools: { mode: fixed, min: 1 }\nprobing: { kind: off }";
+        let forwarder = start(config(&[listener.local_addr().unwrap()], keys), &[]).await;
+        let (mut waited, _) = listener.accept().await.unwrap();
+        let visitor = tokio::task::spawn_local(ask(forwarder.address, b"anybody?"));
+        let mut fresh = tokio::task::JoinSet::new();
+        let leaving = async {
+            // It leaves in the moment it is spoken to, as one does whose patience has just ended.
+            let _ = waited.read_exact(&mut [0]).await;
+            drop(waited);
+        };
+        let answering = async {
+            loop {
+                fresh.spawn_local(answer(listener.accept().await.unwrap().0, 7));
+            }
+        };
+        tokio::select! {
+            by = visitor => assert_eq!(by.unwrap().unwrap(), 7),
+            () = async { leaving.await; answering.await } => {}
+        }
+    });
+}
+
+#[test]
 fn a_reset_reaches_the_other_side() {
     run(|| async {
         let listener = TcpListener::bind(any_port()).await.unwrap();
@@ -259,8 +285,11 @@ fn nobody_to_reach_is_a_reset_and_never_an_empty_answer() {
     run(|| async {
         let nowhere = support::nowhere().await;
         let forwarder = start(config(&[nowhere], ""), &[]).await;
-        let mut visitor = TcpStream::connect(forwarder.address).await.unwrap();
-        let error = support::read_until_broken(&mut visitor).await;
+        // The reset may be there before connecting is over.
+        let error = match TcpStream::connect(forwarder.address).await {
+            Ok(mut visitor) => support::read_until_broken(&mut visitor).await,
+            Err(error) => error,
+        };
         assert!(is_reset(&error), "{error}");
     });
 }

@@ -4,11 +4,11 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use actix::{Actor, Addr, AsyncContext};
 use arc_swap::ArcSwap;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    StartError, listen,
+    Local, StartError, listen,
     operators::Operators,
     targets,
     updates::{Update, Updates},
@@ -61,15 +61,6 @@ struct Choice {
     group: Arc<Group<SocketAddr>>,
     forwarding: Arc<Forwarding>,
     _follower: Local,
-}
-
-/// A task of the control thread, aborted on drop.
-struct Local(JoinHandle<()>);
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Runs a forwarder until it is told to stop. Must run inside a `LocalSet`.

@@ -10,9 +10,19 @@ pub mod updates;
 
 use std::{io, net::SocketAddr};
 
+use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::{env::Env, transport::Listener};
+
+/// A task of the control thread, aborted on drop.
+struct Local(JoinHandle<()>);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Why a role could not start.
 #[derive(Debug, thiserror::Error)]

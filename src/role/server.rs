@@ -8,10 +8,10 @@ use std::{
 };
 
 use actix::{Actor, Addr};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::{StartError, listen, operators::Operators};
+use super::{Local, StartError, listen, operators::Operators};
 use crate::{
     admin::Readiness,
     config::ServerConfig,
@@ -58,15 +58,6 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// Operators, for metrics alone.
     pub metrics: Option<SocketAddr>,
-}
-
-/// A task of the control thread, aborted on drop.
-struct Local(JoinHandle<()>);
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Runs a server until it is told to stop.

@@ -215,8 +215,13 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
         };
         self.targets.insert(key.clone(), known);
         self.count_targets();
-        self.roster.join(time::now(), key, &name, &mut self.rng);
+        self.roster.join(time::now(), key.clone(), &name, &mut self.rng);
         self.drive(ctx);
+        // The first of those who stand by are named at once: whoever is a member may refuse the very first visitor.
+        let is_member = self.active.contains_key(&key);
+        if !is_member && self.group.active().reserve().len() < RESERVE_MAX {
+            self.publish();
+        }
     }
 }
 

@@ -277,7 +277,6 @@ impl Direct {
     /// Ready with `None` when the upstream is stale.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
         for _ in 0..TURNS_MAX {
-            let before = self.bytes();
             let up = self
                 .up
                 .poll(cx, &mut self.visitor, &mut self.upstream, &mut self.kept);
@@ -295,8 +294,7 @@ impl Direct {
             if let Some(outcome) = self.judge(&up, &down) {
                 return Poll::Ready(Some(outcome));
             }
-            let moved = up.is_ready() || down.is_ready();
-            if moved || before != self.bytes() {
+            if up.is_ready() || down.is_ready() {
                 self.last_byte = time::now();
                 continue;
             }

@@ -111,12 +111,9 @@ impl Visit<'_> {
     async fn reach(&self, fresh: bool) -> Result<Reached, ApproachError> {
         let (approach, options) = (&self.forwarding.approach, &self.forwarding.options);
         let mut rng = approach.env.entropy.rng();
-        let deadline = self.began + options.start_timeout;
-        let deadline = if fresh {
-            time::now() + options.start_timeout
-        } else {
-            deadline
-        };
+        // What is said again has its time anew: it had been served in time already.
+        let from = if fresh { time::now() } else { self.began };
+        let deadline = from + options.start_timeout;
         let reached = approach
             .reach(deadline, Some(self.bound_to), fresh, &mut rng)
             .await;
