@@ -162,8 +162,9 @@ impl<R: Reach> Handler<Ended<R::Key>> for Prober<R> {
         if let Some(task) = self.tasks.remove(&probed.key) {
             task.detach();
         }
+        let refused = probed.result.is_err_and(ProbeFailure::is_refusal);
         self.schedule
-            .handle_probed(time::now(), &probed.key, &mut self.rng);
+            .handle_probed(time::now(), &probed.key, refused, &mut self.rng);
         if self.schedule.is_watched(&probed.key) {
             self.report(ctx, probed);
         }

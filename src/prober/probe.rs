@@ -21,9 +21,12 @@ const STATUS_WELL: std::ops::RangeInclusive<u16> = 200..=399;
 /// Why a probe failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeFailure {
-    /// Nobody accepts connections there, or the network says that it is not to be reached.
+    /// Nobody accepts connections there.
     #[error("refused")]
     Refused,
+    /// The network says that it is not to be reached.
+    #[error("unreachable")]
+    Unreachable,
     /// Nothing came in time.
     #[error("timed out")]
     Timeout,
@@ -33,6 +36,16 @@ pub enum ProbeFailure {
     /// It answered with another status than a well one would.
     #[error("status {0}")]
     BadStatus(u16),
+}
+
+impl ProbeFailure {
+    /// Whether the target itself said no. Else the way to it may be at fault, or this node.
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::Refused | Self::Broken | Self::BadStatus(_) => true,
+            Self::Unreachable | Self::Timeout => false,
+        }
+    }
 }
 
 /// A way to ask targets of one kind whether they are well.
@@ -150,7 +163,8 @@ impl HttpProbe {
 async fn connect(env: &Env, address: SocketAddr) -> Result<Box<dyn Stream>, ProbeFailure> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::TimedOut => ProbeFailure::Timeout,
-        _ => ProbeFailure::Refused,
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ProbeFailure::Refused,
+        _ => ProbeFailure::Unreachable,
     };
     env.transport.connect(address).await.map_err(failed)
 }

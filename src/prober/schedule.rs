@@ -17,13 +17,19 @@ const OTHERS_BOUND: Duration = Duration::from_secs(30);
 /// By how much of itself a wait is lengthened or shortened, or nodes that started together would probe together.
 const JITTER: f64 = 0.2;
 
+/// How soon a member that turned a probe down is asked again, as a share of the interval, and how often in a row:
+/// enough for its gate to know. Sooner would put out whoever restarts.
+const CONFIRM_AFTER: f64 = 0.1;
+const CONFIRMATIONS: u32 = 2;
+
 /// How many probes may be under way at once where that is enough. Fewer lets a few that are silent delay the
 /// others; more is a burst of connections.
 const AT_ONCE_MIN: usize = 32;
 
 /// Decides who is probed when.
 ///
-/// Members are probed an interval after they last answered, be it a probe or real traffic. Of the others, a steady
+/// Members are probed an interval after they last answered, be it a probe or real traffic, and much sooner when they
+/// have just turned one down: whoever is dead is to be out within one interval, not three. Of the others, a steady
 /// trickle of `candidate_count` in each interval is probed, those first that were never probed, then those that
 /// waited longest; but nobody again before 20 s have passed. So everybody is probed within [`bound`](Self::bound).
 /// Who is asked for by name is taken in a trickle of its own, as thin.
@@ -54,6 +60,8 @@ struct Watched {
     last: Option<Instant>,
     /// Since it was queued, real traffic has answered.
     answered: Option<Instant>,
+    /// Probes in a row that it turned down.
+    refusals: u32,
     /// As a member: when it is due. Its place in the queue.
     due: Instant,
 }
@@ -154,6 +162,7 @@ impl<K: Ord + Clone> Schedule<K> {
             hurried: false,
             last: None,
             answered: None,
+            refusals: 0,
             due: now,
         };
         self.watched.insert(key.clone(), fresh);
@@ -211,13 +220,23 @@ impl<K: Ord + Clone> Schedule<K> {
         }
     }
 
-    /// The probe of `key` has ended, one way or the other.
-    pub fn handle_probed(&mut self, now: Instant, key: &K, rng: &mut impl Rng) {
+    /// The probe of `key` has ended, one way or the other. `refused`: it said no, which is an answer too, so it is not
+    /// the way that is at fault.
+    pub fn handle_probed(&mut self, now: Instant, key: &K, refused: bool, rng: &mut impl Rng) {
         if !self.probing.remove(key) {
             return;
         }
         if let Some(watched) = self.watched.get_mut(key) {
-            watched.due = now + jittered(self.options.interval, rng);
+            watched.refusals = if refused {
+                watched.refusals.saturating_add(1)
+            } else {
+                0
+            };
+            let wait = match watched.refusals {
+                1..=CONFIRMATIONS => self.options.interval.mul_f64(CONFIRM_AFTER),
+                _ => self.options.interval,
+            };
+            watched.due = now + jittered(wait, rng);
             self.enqueue(key);
         }
         self.check();

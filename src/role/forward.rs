@@ -182,6 +182,8 @@ impl Choice {
                 probing: options.probing.clone(),
                 scoring: options.scoring,
                 probe: probe::of_addresses(env, &options.probing.kind),
+                // Whether it is ready shows in its probes.
+                probe_alone: true,
                 warm: Some(Warm {
                     add: opened.clone().recipient(),
                     remove: opened.recipient(),

@@ -15,11 +15,12 @@ use super::{
     health::State,
     journal::{Decision, Journal},
     roster::{Action, Report, Roster, Standing},
+    status::{Status, TargetStatus},
     target::{Reach, Target, Tunnel},
 };
 use crate::{
     env::Env,
-    id::{Epoch, GroupName},
+    id::Epoch,
     metrics::{GroupSeries, ProbeResult, TargetSeries, TargetState},
     pool::{
         actor::{Add, Remove},
@@ -51,6 +52,8 @@ pub struct Setup<R: Reach> {
     pub scoring: Scoring,
     /// How they are probed; `None` when only sessions tell.
     pub probe: Option<Arc<dyn Probe<R>>>,
+    /// Whether a target without rivals is probed too. There is nobody to prefer to it.
+    pub probe_alone: bool,
     /// Who keeps streams to the members warm.
     pub warm: Option<Warm<R::Key>>,
 }
@@ -71,6 +74,7 @@ impl<R: Reach> Default for Setup<R> {
             probing: prober::Options::default(),
             scoring: Scoring::default(),
             probe: None,
+            probe_alone: false,
             warm: None,
         }
     }
@@ -161,30 +165,6 @@ pub struct ReadJournal;
 #[rtype(result = "Status")]
 pub struct ReadStatus;
 
-/// How a group stands, in the order of its targets.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The group.
-    pub group: GroupName,
-    /// Soft evidence is ignored: too many are out.
-    pub panic: bool,
-    /// Failed probes are not believed: a local fault is suspected.
-    pub frozen: bool,
-    /// Nobody is well.
-    pub last_resort: bool,
-    /// Its targets.
-    pub targets: Vec<TargetStatus>,
-}
-
-/// How one target stands.
-#[derive(Clone, Debug)]
-pub struct TargetStatus {
-    /// What the roster says of it.
-    pub standing: Standing,
-    /// Sessions that this node has on it.
-    pub in_flight: usize,
-}
-
 impl<R: Reach> Actor for Selector<R> {
     type Context = Context<Self>;
 
@@ -202,9 +182,6 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
 
     fn handle(&mut self, Joined(target): Joined<R>, ctx: &mut Self::Context) {
         let (key, name) = (target.key(), target.reach.name());
-        if let Some(prober) = &self.prober {
-            prober.do_send(Watch(Arc::clone(&target)));
-        }
         let gauges = Arc::clone(&target.gauges);
         let series =
             (self.env.metrics.targets).join(self.group.name().as_str(), &name, move || gauges.in_flight());
@@ -215,6 +192,7 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
         };
         self.targets.insert(key.clone(), known);
         self.count_targets();
+        self.watch(&key);
         self.roster.join(time::now(), key.clone(), &name, &mut self.rng);
         self.drive(ctx);
         // The first of those who stand by are named at once: whoever is a member may refuse the very first visitor.
@@ -268,7 +246,9 @@ impl<R: Reach> Handler<Probed<R::Key>> for Selector<R> {
             Ok(_) => ProbeResult::Ok,
             Err(ProbeFailure::Refused) => ProbeResult::Refused,
             Err(ProbeFailure::Timeout) => ProbeResult::Timeout,
-            Err(ProbeFailure::Broken | ProbeFailure::BadStatus(_)) => ProbeResult::Failed,
+            Err(ProbeFailure::Unreachable | ProbeFailure::Broken | ProbeFailure::BadStatus(_)) => {
+                ProbeResult::Failed
+            }
         });
         let answer = probed.result.ok();
         self.roster
@@ -476,12 +456,39 @@ impl<R: Reach> Selector<R> {
         }
     }
 
+    /// Has the newcomer probed, and with it who was alone until now.
+    fn watch(&mut self, newcomer: &R::Key) {
+        let Some(prober) = &self.prober else { return };
+        let alone_before = match self.targets.len() {
+            1 if !self.setup.probe_alone => return,
+            2 if !self.setup.probe_alone => self
+                .targets
+                .values()
+                .find(|known| known.target.key() != *newcomer),
+            _ => None,
+        };
+        if let Some(known) = alone_before {
+            let target = &known.target;
+            prober.do_send(Watch(Arc::clone(target)));
+            // The prober did not know it when it was said to be a member.
+            let member = self.active.contains_key(&target.key());
+            self.moved.joined.extend(member.then(|| target.key()));
+        }
+        if let Some(known) = self.targets.get(newcomer) {
+            prober.do_send(Watch(Arc::clone(&known.target)));
+        }
+    }
+
     fn forget(&mut self, key: &R::Key) {
         self.roster.leave(time::now(), key);
         self.targets.remove(key);
         self.count_targets();
         if let Some(prober) = &self.prober {
             prober.do_send(Unwatch(key.clone()));
+            if !self.setup.probe_alone && self.targets.len() == 1 {
+                let last = self.targets.keys().next().cloned();
+                last.into_iter().for_each(|key| prober.do_send(Unwatch(key)));
+            }
         }
     }
 }

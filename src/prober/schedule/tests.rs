@@ -17,7 +17,7 @@ fn run(
     while now < start + length {
         while ends.first().is_some_and(|(end, _)| *end <= now) {
             let (_, key) = ends.pop_first().expect("it was there just now");
-            schedule.handle_probed(now, &key, rng);
+            schedule.handle_probed(now, &key, false, rng);
         }
         while let Some(key) = schedule.poll_probe(now, rng) {
             assert!(
@@ -110,7 +110,7 @@ fn traffic_that_answers_is_as_good_as_a_probe() {
     let (mut schedule, start, mut rng) = watching(1, &[0], CandidateCount::Auto);
     let mut now = start;
     assert_eq!(schedule.poll_probe(now, &mut rng), Some(0));
-    schedule.handle_probed(now, &0, &mut rng);
+    schedule.handle_probed(now, &0, false, &mut rng);
     for _ in 0..30 {
         now += Duration::from_secs(1);
         schedule.handle_answered(now, &0);
@@ -118,6 +118,27 @@ fn traffic_that_answers_is_as_good_as_a_probe() {
     }
     now += Duration::from_secs(6);
     assert_eq!(schedule.poll_probe(now, &mut rng), Some(0), "it fell silent");
+}
+
+#[test]
+fn a_member_that_turns_a_probe_down_is_asked_twice_more_soon_and_then_as_ever() {
+    let (mut schedule, mut now, mut rng) = watching(1, &[0], CandidateCount::Auto);
+    let interval = Options::default().interval;
+    let mut wait_after = |refused| {
+        assert_eq!(schedule.poll_probe(now, &mut rng), Some(0));
+        schedule.handle_probed(now, &0, refused, &mut rng);
+        let due = schedule.poll_timeout().expect("somebody is watched");
+        let waited = due - now;
+        now = due;
+        waited
+    };
+    for _ in 0..3 {
+        assert!(wait_after(true) < interval / 5);
+        assert!(wait_after(true) < interval / 5);
+        assert!(wait_after(true) > interval / 2, "it said no often enough");
+        assert!(wait_after(true) > interval / 2);
+        assert!(wait_after(false) > interval / 2);
+    }
 }
 
 #[test]
@@ -138,7 +159,7 @@ fn who_is_hurried_need_not_wait_and_who_is_gone_is_not_probed() {
     schedule.hurry(&1);
     schedule.unwatch(&1);
     schedule.unwatch(&2);
-    schedule.handle_probed(now, &2, &mut rng);
+    schedule.handle_probed(now, &2, false, &mut rng);
     let begun = run(
         &mut schedule,
         now,

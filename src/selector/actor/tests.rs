@@ -1,9 +1,13 @@
-use std::{net::SocketAddr, sync::atomic::AtomicBool, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeSet, net::SocketAddr, sync::atomic::AtomicBool, sync::atomic::Ordering::Relaxed,
+};
 
-use tokio::task::LocalSet;
+use tokio::{sync::mpsc, task::LocalSet};
 
 use super::*;
-use crate::{env::Stop, prober::probe::ProbeFailure, selector::Switching, transport::BoxFuture};
+use crate::{
+    env::Stop, id::GroupName, prober::probe::ProbeFailure, selector::Switching, transport::BoxFuture,
+};
 
 /// Everybody answers within 5 ms but one, while it is down.
 struct OneDown {
@@ -71,6 +75,7 @@ async fn a_group_is_probed_judged_and_published() {
             },
             scoring: Scoring::default(),
             probe: Some(Arc::new(probe)),
+            probe_alone: true,
             warm: None,
         };
         let selector = Selector::new(&env, Arc::clone(&group), setup).start();
@@ -106,4 +111,74 @@ async fn a_group_is_probed_judged_and_published() {
         assert!(time::within(Duration::from_secs(20), ended).await.is_some());
     };
     LocalSet::new().run_until(judged).await;
+}
+
+/// Says whom it is asked about; everybody answers.
+struct Asked(mpsc::UnboundedSender<SocketAddr>);
+
+impl Probe<SocketAddr> for Asked {
+    fn probe(
+        &self,
+        target: Arc<Target<SocketAddr>>,
+        _timeout: Duration,
+    ) -> BoxFuture<'static, Result<Duration, ProbeFailure>> {
+        // The test may have ended.
+        let _ = self.0.send(target.reach);
+        Box::pin(async { Ok(Duration::from_millis(1)) })
+    }
+}
+
+#[tokio::test]
+async fn who_is_alone_is_probed_only_where_that_is_asked_for() {
+    let probed = async {
+        let (_, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let (asked, mut said) = mpsc::unbounded_channel();
+        let group = |probe_alone| {
+            let setup = Setup {
+                probing: prober::Options {
+                    interval: Duration::from_millis(5),
+                    ..prober::Options::default()
+                },
+                probe: Some(Arc::new(Asked(asked.clone()))),
+                probe_alone,
+                ..Setup::default()
+            };
+            Selector::new(&env, Group::new(GroupName::new("g").unwrap()), setup).start()
+        };
+        let address = |n| SocketAddr::from(([127, 0, 0, n], 1));
+        let joins = |n| Joined(Arc::new(Target::new(address(n))));
+        // Waits until `who` was asked often enough for a member, and says who else was asked meanwhile.
+        let mut besides = async |who: u8| {
+            let (mut times, mut others) = (0, BTreeSet::new());
+            while times < 20 {
+                match said.recv().await.unwrap() {
+                    of if of == address(who) => times += 1,
+                    of => drop(others.insert(of)),
+                }
+            }
+            others
+        };
+        let (quiet, eager) = (group(false), group(true));
+        quiet.do_send(joins(1));
+        eager.do_send(joins(9));
+        assert_eq!(besides(9).await, BTreeSet::new());
+        quiet.do_send(joins(2));
+        besides(1).await;
+        besides(2).await;
+        quiet.do_send(Left(address(1)));
+        quiet.send(ReadStatus).await.unwrap();
+        // What was asked before is said before.
+        besides(9).await;
+        assert_eq!(besides(9).await, BTreeSet::new());
+        quiet.do_send(joins(3));
+        besides(2).await;
+        besides(3).await;
+    };
+    let limit = Duration::from_secs(20);
+    assert!(
+        time::within(limit, LocalSet::new().run_until(probed))
+            .await
+            .is_some()
+    );
 }

@@ -78,7 +78,7 @@ fn day(seed: u64) -> ((usize, f64), (usize, f64)) {
         world.advance(now);
         while let Some(key) = schedule.poll_probe(now, &mut rng) {
             let rtt = world.measure(key);
-            schedule.handle_probed(now, &key, &mut rng);
+            schedule.handle_probed(now, &key, false, &mut rng);
             roster.handle_probed(now, &key, Some(rtt), rtt, &mut rng);
             let peak = peaks
                 .entry(key)

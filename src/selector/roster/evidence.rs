@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{super::health::State, Action, Roster};
+use super::{super::health::State, Action, Roster, entry::Entry};
 use crate::time::{Duration, Instant};
 
 impl<K: Ord + Clone> Roster<K> {
@@ -34,6 +34,14 @@ impl<K: Ord + Clone> Roster<K> {
             let was = entry.gate.state();
             let opened = entry.gate.handle_connect_failed(now, rng);
             self.after_failure(now, key, opened.then_some(was));
+        }
+    }
+
+    /// It turned a session down, and is believed to be well still: a probe is to tell, before the next visitor does.
+    pub(super) fn doubt(&mut self, key: &K) {
+        let believed = |entry: &Entry| entry.active_since.is_some() && entry.gate.state() == State::Closed;
+        if self.probed && self.entries.get(key).is_some_and(believed) {
+            self.actions.push_back(Action::Hurry(key.clone()));
         }
     }
 

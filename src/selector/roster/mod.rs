@@ -305,7 +305,11 @@ impl<K: Ord + Clone> Roster<K> {
     pub fn handle_report(&mut self, now: Instant, key: &K, report: Report, rng: &mut impl Rng) {
         match report {
             Report::Connected(rtt) => self.succeeded(now, key, rtt),
-            Report::Refused(elapsed) | Report::TimedOut(elapsed) => self.failed(now, key, elapsed, rng),
+            Report::Refused(elapsed) => {
+                self.failed(now, key, elapsed, rng);
+                self.doubt(key);
+            }
+            Report::TimedOut(elapsed) => self.failed(now, key, elapsed, rng),
             Report::BrokeEarly(elapsed) => {
                 if let Some(entry) = self.entries.get_mut(key) {
                     entry.meter.handle_failure(now, elapsed);

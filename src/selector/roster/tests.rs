@@ -237,12 +237,26 @@ fn who_is_half_open_is_probed_soon_and_two_successes_are_needed() {
         },
     );
     bench.down(0);
+    bench.hurried.clear();
     bench.pass(S(2), &[(1, 20)]);
     assert_eq!(bench.hurried, [0]);
     bench.answers(0, 20);
     assert_eq!((bench.members(), bench.hurried.len()), (vec![1], 2));
     bench.answers(0, 20);
     assert_eq!(bench.members(), [0, 1]);
+}
+
+#[test]
+fn a_probe_tells_soon_of_a_member_that_turned_a_visitor_down() {
+    let mut bench = Bench::of(2, Options::default());
+    bench.reports(0, Report::TimedOut(S(1)));
+    assert_eq!(bench.hurried, [], "it may be the way");
+    bench.reports(0, Report::Refused(MS(1)));
+    assert_eq!(bench.hurried, [0]);
+    bench.fails(0);
+    assert!(!bench.members.contains(&0));
+    bench.reports(0, Report::Refused(MS(1)));
+    assert_eq!(bench.hurried, [0], "it is known");
 }
 
 #[test]
