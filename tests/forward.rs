@@ -37,6 +37,8 @@ enum Way {
     Slow(Duration),
     /// Every other time it fails.
     Lame,
+    /// The first of them, so many, come to no end.
+    Silent(usize),
 }
 
 /// The real network, with some ways spoilt.
@@ -58,6 +60,9 @@ impl Transport for Spoilt {
             }
             Some(Way::Lame) if self.connects.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
                 Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) })
+            }
+            Some(Way::Silent(first)) if self.connects.fetch_add(1, Ordering::Relaxed) < *first => {
+                Box::pin(std::future::pending())
             }
             _ => connecting,
         }
@@ -211,6 +216,58 @@ fn the_best_gets_the_visitors_and_the_next_best_when_it_dies() {
         let out = of("added") - of("removed");
         assert!(out >= Duration::from_secs(2), "held off, and back after {out:?}");
         drop((slow, lame, back));
+    });
+}
+
+/// Only sessions tell how candidates do, and none is dialled but for a visitor.
+const UNPROBED: &str =
+    "balance: round_robin\nprobing: { kind: off }\npools: { mode: fixed, min: 0, max: 1 }\n";
+
+#[test]
+fn who_never_answers_delays_nobody_for_long() {
+    run(|| async {
+        let (deaf, good) = (
+            Service::start(1, any_port()).await,
+            Service::start(2, any_port()).await,
+        );
+        let day = "session: { connect_timeout: 1day, start_timeout: 1day }";
+        let config = config(&[deaf.address, good.address], &format!("{UNPROBED}{day}"));
+        let forwarder = start(config, &[(deaf.address, Way::Silent(usize::MAX))]).await;
+        for _ in 0..4 {
+            assert_eq!(ask(forwarder.address, b"anybody?").await.unwrap(), 2);
+        }
+        drop((deaf, good));
+    });
+}
+
+#[test]
+fn who_is_always_overtaken_is_put_out() {
+    run(|| async {
+        let (deaf, good) = (
+            Service::start(1, any_port()).await,
+            Service::start(2, any_port()).await,
+        );
+        let quick = "session: { connect_timeout: 500ms }";
+        let config = config(&[deaf.address, good.address], &format!("{UNPROBED}{quick}"));
+        let forwarder = start(config, &[(deaf.address, Way::Silent(usize::MAX))]).await;
+        let removed = format!("removed {}: failing", deaf.address);
+        let is_out = |journal: Vec<Decision>| journal.iter().any(|one| one.to_string().starts_with(&removed));
+        while !is_out((forwarder.journal)().await) {
+            assert_eq!(ask(forwarder.address, b"anybody?").await.unwrap(), 2);
+        }
+        drop((deaf, good));
+    });
+}
+
+#[test]
+fn a_visitor_outlives_a_lost_packet() {
+    run(|| async {
+        let only = Service::start(1, any_port()).await;
+        let quick = "session: { connect_timeout: 50ms }";
+        let config = config(&[only.address], &format!("{UNPROBED}{quick}"));
+        let forwarder = start(config, &[(only.address, Way::Silent(2))]).await;
+        assert_eq!(ask(forwarder.address, b"there?").await.unwrap(), 1);
+        drop(only);
     });
 }
 

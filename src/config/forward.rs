@@ -19,12 +19,17 @@ use super::{
 use crate::{
     candidates::{self, CANDIDATES_MAX, Candidate},
     session,
+    time::Duration,
 };
 
 /// Where a forwarder's visitors come in, unless said otherwise.
 pub const FORWARD_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1234);
 /// Where a forwarder serves its metrics, unless said otherwise.
 pub const FORWARD_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9099);
+
+/// How long connecting to a candidate may take, unless said otherwise: time enough to lose one packet, which is sent
+/// again after a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of `adit forward`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -284,7 +289,10 @@ fn candidates(keys: CandidateKeys, flags: &ForwardFlags, source: &Source) -> Res
 }
 
 fn session_options(keys: ForwardSessionKeys, source: &Source) -> Result<session::Options, ConfigError> {
-    let defaults = session::Options::default();
+    let defaults = session::Options {
+        connect_timeout: CONNECT_TIMEOUT,
+        ..session::Options::default()
+    };
     let at = |key: &str| KeyPath::new("session").key(key);
     let read = |key: &str, value, default| source.duration(&at(key), value, TIMEOUT_MIN, default);
     Ok(session::Options {

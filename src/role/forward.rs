@@ -26,7 +26,11 @@ use crate::{
         actor::{Selector, Setup, Warm},
         group::Group,
     },
-    session::{approach::Approach, first_bytes::ReplayBudget, forward::Forwarding},
+    session::{
+        approach::{Approach, Overtaken},
+        first_bytes::ReplayBudget,
+        forward::Forwarding,
+    },
     time::{self, Duration},
     transport::Listener,
 };
@@ -199,6 +203,7 @@ impl Choice {
             reports: selector.clone().recipient(),
             connect_timeout,
             waiting_max: config.limits.waiting,
+            overtaken: Overtaken::default(),
         };
         let forwarding = Arc::new(Forwarding {
             approach,

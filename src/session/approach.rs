@@ -1,13 +1,14 @@
-//! Finds a visitor an address: picks one, takes a warm stream to it or dials, and tries the next where that fails.
+//! Finds a visitor an address: picks one, takes a warm stream to it or dials, and tries the next where that fails or
+//! takes long.
 //!
 //! A plain task, on any thread: it asks the snapshot whom to try and the pool for a stream, and tells the selector
 //! what came of it.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll};
 
 use actix::{Addr, Recipient};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::raw::RawStream;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     selector::{Strategy, actor::Reported, group::Group, roster::Report, strategy::pick},
     target::{InFlight, Target},
     time::{self, Duration, Instant},
+    transport::{BoxFuture, Stream},
 };
 
 /// How long a visitor waits for a group that has no target.
@@ -23,6 +25,20 @@ const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a pool may take to say whether it has a stream: two messages on a thread that never stalls.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After so long without a connection the next is tried as well; whoever answers first is taken. Sooner opens
+/// connections for nothing; later lets visitors wait for whoever has just died. Source: RFC 8305, section 5.
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+
+/// How many of one visitor's dials may be under way at once.
+const DIALS_MAX: usize = 3;
+
+/// How many dials may go on after their visitors were served elsewhere. More only hold descriptors: a few say enough
+/// about their targets.
+const OVERTAKEN_MAX: usize = 64;
+
+/// The pause before everything is tried again from the start.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The way to one group of addresses. Cheap to share.
 #[derive(Clone)]
@@ -41,6 +57,18 @@ pub struct Approach {
     pub connect_timeout: Duration,
     /// How many may wait for a group without a target.
     pub waiting_max: usize,
+    /// Bounds the dials that go on when their visitors have been served elsewhere.
+    pub overtaken: Overtaken,
+}
+
+/// Room for dials whose visitors have been served elsewhere: how they end is news of their targets.
+#[derive(Clone, Debug)]
+pub struct Overtaken(Arc<Semaphore>);
+
+impl Default for Overtaken {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(OVERTAKEN_MAX)))
+    }
 }
 
 /// An address that was reached.
@@ -81,8 +109,8 @@ impl ApproachError {
 }
 
 impl Approach {
-    /// Reaches a target before `deadline`: nobody is tried twice. `hash` is what binds a visitor to a target where the
-    /// strategy does; `fresh` takes no warm stream.
+    /// Reaches a target before `deadline`: nobody is tried twice while another is untried. `hash` is what binds a visitor
+    /// to a target where the strategy does; `fresh` takes no warm stream.
     ///
     /// # Errors
     /// [`ApproachError`], when nobody could be reached.
@@ -94,43 +122,51 @@ impl Approach {
         rng: &mut ChaCha8Rng,
     ) -> Result<Reached, ApproachError> {
         let mut tried = BTreeSet::new();
+        let mut dials = Dials::default();
         let mut last = None;
         loop {
             let left = deadline.saturating_duration_since(time::now());
             if left.is_zero() {
                 return Err(ApproachError::TimedOut);
             }
-            let active = self.group.active();
-            let untried = |target: &Target<SocketAddr>| !tried.contains(&target.reach);
-            let chosen = pick(self.strategy, &active, untried, hash, rng);
-            let standby = || active.reserve().iter().find(|target| untried(target)).cloned();
-            let Some(target) = chosen.or_else(standby) else {
-                match last {
-                    Some(error) => return Err(ApproachError::Unreachable(error)),
-                    None => self.wait(left).await?,
-                }
-                continue;
-            };
-            tried.insert(target.reach);
-            let in_flight = target.gauges.begin();
-            if !fresh && let Some(stream) = self.take(target.reach).await {
-                return Ok(Reached {
-                    stream: RawStream::new(stream),
-                    target,
-                    in_flight,
-                    warm: true,
-                });
-            }
-            match self.dial(target.reach, left).await {
-                Ok(stream) => {
+            let next = self.next(&tried, hash, rng);
+            let is_last = next.is_none() || dials.len() + 1 >= DIALS_MAX;
+            if let Some(target) = next.filter(|_| dials.len() < DIALS_MAX) {
+                tried.insert(target.reach);
+                let in_flight = target.gauges.begin();
+                if !fresh && let Some(stream) = self.take(target.reach).await {
+                    self.leave(dials);
                     return Ok(Reached {
-                        stream,
+                        stream: RawStream::new(stream),
                         target,
                         in_flight,
-                        warm: false,
+                        warm: true,
                     });
                 }
-                Err(error) => last = Some(error),
+                dials.push(self.dial(target, in_flight));
+            }
+            if dials.is_empty() {
+                match last.take() {
+                    None => self.wait(left).await?,
+                    // Silence may be a packet that was lost; the visitor's time is not over.
+                    Some(error) if is_timeout(&error) => {
+                        time::sleep(ROUND_PAUSE.min(left)).await;
+                        tried.clear();
+                    }
+                    Some(error) => return Err(ApproachError::Unreachable(error)),
+                }
+                continue;
+            }
+            let patience = if is_last { left } else { NEXT_AFTER.min(left) };
+            match time::within(patience, dials.first()).await {
+                Some(Ok(reached)) => {
+                    self.leave(dials);
+                    return Ok(reached);
+                }
+                // A refusal says less than silence: it does not end the tries.
+                Some(Err(error)) if last.as_ref().is_some_and(is_timeout) => drop(error),
+                Some(Err(error)) => last = Some(error),
+                None => {}
             }
         }
     }
@@ -140,13 +176,26 @@ impl Approach {
         self.reports.do_send(Reported { key: target, report });
     }
 
+    /// Whom to try: a member that was not tried yet, or else the best of those who stand by.
+    fn next(
+        &self,
+        tried: &BTreeSet<SocketAddr>,
+        hash: Option<u64>,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Arc<Target<SocketAddr>>> {
+        let active = self.group.active();
+        let untried = |target: &Target<SocketAddr>| !tried.contains(&target.reach);
+        pick(self.strategy, &active, untried, hash, rng)
+            .or_else(|| active.reserve().iter().find(|target| untried(target)).cloned())
+    }
+
     async fn wait(&self, left: Duration) -> Result<(), ApproachError> {
         let wait = self.group.wait_for_target(self.waiting_max);
         let came = time::within(EMPTY_GROUP_TIMEOUT.min(left), wait).await;
         came.flatten().ok_or(ApproachError::NoTarget)
     }
 
-    async fn take(&self, target: SocketAddr) -> Option<Box<dyn crate::transport::Stream>> {
+    async fn take(&self, target: SocketAddr) -> Option<Box<dyn Stream>> {
         let pool = self.pool.as_ref()?;
         let (reply, stream) = oneshot::channel();
         let deadline = time::now() + TAKE_TIMEOUT;
@@ -159,19 +208,94 @@ impl Approach {
         time::within(TAKE_TIMEOUT, stream).await?.ok()
     }
 
-    async fn dial(&self, target: SocketAddr, left: Duration) -> io::Result<RawStream> {
-        let began = time::now();
-        let result = connect(&self.env, target, self.connect_timeout.min(left)).await;
-        let elapsed = time::now().saturating_duration_since(began);
-        let (result, report) = match result {
-            Ok((stream, took)) => {
-                self.env.metrics.connect_seconds.observe(took);
-                (Ok(RawStream::new(stream)), Report::Connected(took))
+    /// Connects to `target`, and says how that went.
+    fn dial(&self, target: Arc<Target<SocketAddr>>, in_flight: InFlight) -> Dial {
+        let (env, reports, timeout) = (self.env.clone(), self.reports.clone(), self.connect_timeout);
+        Box::pin(async move {
+            let began = time::now();
+            let result = connect(&env, target.reach, timeout).await;
+            let elapsed = time::now().saturating_duration_since(began);
+            let report = match &result {
+                Ok((_, took)) => {
+                    env.metrics.connect_seconds.observe(*took);
+                    Report::Connected(*took)
+                }
+                Err(error) if is_timeout(error) => Report::TimedOut(elapsed),
+                Err(_) => Report::Refused(elapsed),
+            };
+            let key = target.reach;
+            reports.do_send(Reported { key, report });
+            result.map(|(stream, _)| Reached {
+                stream: RawStream::new(stream),
+                target,
+                in_flight,
+                warm: false,
+            })
+        })
+    }
+
+    /// Lets dials end for the sake of what they say of their targets: who never answers would always be overtaken, and
+    /// never be put out.
+    fn leave(&self, dials: Dials) {
+        for dial in dials.0 {
+            let Ok(place) = Arc::clone(&self.overtaken.0).try_acquire_owned() else {
+                return;
+            };
+            // Ends by the timeout of its connect.
+            let ending = async move {
+                if let Ok(reached) = dial.await {
+                    reached.stream.close();
+                }
+                drop(place);
+            };
+            self.env.spawn(ending).detach();
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}
+
+/// One connect under way.
+type Dial = BoxFuture<'static, io::Result<Reached>>;
+
+/// One visitor's connects under way, in the order they were begun.
+#[derive(Default)]
+struct Dials(Vec<Dial>);
+
+impl Dials {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push(&mut self, dial: Dial) {
+        self.0.push(dial);
+    }
+
+    /// How the first of them ends; it is one of them no more.
+    async fn first(&mut self) -> io::Result<Reached> {
+        poll_fn(|cx| {
+            let ready = self
+                .0
+                .iter_mut()
+                .enumerate()
+                .find_map(|(at, dial)| match dial.as_mut().poll(cx) {
+                    Poll::Ready(ended) => Some((at, ended)),
+                    Poll::Pending => None,
+                });
+            match ready {
+                Some((at, ended)) => {
+                    drop(self.0.remove(at));
+                    Poll::Ready(ended)
+                }
+                None => Poll::Pending,
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => (Err(error), Report::TimedOut(elapsed)),
-            Err(error) => (Err(error), Report::Refused(elapsed)),
-        };
-        self.report(target, report);
-        result
+        })
+        .await
     }
 }
