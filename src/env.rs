@@ -56,7 +56,7 @@ impl Env {
             resolver: Arc::new(SystemResolver),
             files: Arc::new(Disk),
             spawner: Arc::new(RuntimeSpawner),
-            entropy: Entropy::System,
+            entropy: Entropy::system(),
             stop,
             metrics: Arc::new(metrics),
         }
@@ -189,8 +189,13 @@ impl Drop for Task {
 /// The source of all randomness.
 #[derive(Clone, Debug)]
 pub enum Entropy {
-    /// The operating system's random source.
-    System,
+    /// The operating system's random source; what is drawn for choices comes from one key of it, asked for once.
+    System {
+        /// The key of all generators.
+        key: [u8; 32],
+        /// The stream the next generator gets.
+        next_stream: Arc<AtomicU64>,
+    },
     /// A seed; each generator drawn from it gets a stream of its own.
     Seeded {
         /// The seed of the whole run.
@@ -201,6 +206,17 @@ pub enum Entropy {
 }
 
 impl Entropy {
+    /// The real randomness.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing safe could follow.
+    pub fn system() -> Self {
+        Self::System {
+            key: system_bytes(),
+            next_stream: Arc::default(),
+        }
+    }
+
     /// Randomness that replays: for simulation and tests only.
     pub fn seeded(seed: u64) -> Self {
         Self::Seeded {
@@ -211,14 +227,12 @@ impl Entropy {
 
     /// A generator for choices (balancing, jitter). Not for secrets.
     pub fn rng(&self) -> ChaCha8Rng {
-        match self {
-            Self::System => ChaCha8Rng::from_seed(self.bytes()),
-            Self::Seeded { seed, next_stream } => {
-                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
-                rng.set_stream(next_stream.fetch_add(1, Ordering::Relaxed));
-                rng
-            }
-        }
+        let (mut rng, next_stream) = match self {
+            Self::System { key, next_stream } => (ChaCha8Rng::from_seed(*key), next_stream),
+            Self::Seeded { seed, next_stream } => (ChaCha8Rng::seed_from_u64(*seed), next_stream),
+        };
+        rng.set_stream(next_stream.fetch_add(1, Ordering::Relaxed));
+        rng
     }
 
     /// Fresh bytes, unpredictable in production: for nonces, tickets and boot ids.
@@ -226,15 +240,23 @@ impl Entropy {
     /// # Panics
     /// When the operating system has no randomness to give: nothing safe could follow.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
         match self {
-            Self::System => SysRng
-                .try_fill_bytes(&mut bytes)
-                .expect("the system's random source answers"),
-            Self::Seeded { .. } => self.rng().fill_bytes(&mut bytes),
+            Self::System { .. } => system_bytes(),
+            Self::Seeded { .. } => {
+                let mut bytes = [0; N];
+                self.rng().fill_bytes(&mut bytes);
+                bytes
+            }
         }
-        bytes
     }
+}
+
+fn system_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .expect("the system's random source answers");
+    bytes
 }
 
 /// How far a node has been told to go.

@@ -32,8 +32,8 @@ impl Transport for Tcp {
             } else {
                 TcpSocket::new_v6()?
             };
+            tune(SockRef::from(&socket))?;
             let stream = socket.connect(peer).await?;
-            tune(&stream)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
@@ -43,6 +43,8 @@ impl Transport for Tcp {
             let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_nonblocking(true)?;
             socket.set_reuse_address(true)?;
+            // What it accepts inherits this: five calls fewer for each visitor.
+            tune(SockRef::from(&socket))?;
             socket.bind(&local.into())?;
             socket.listen(BACKLOG)?;
             let inner = TcpListener::from_std(socket.into())?;
@@ -60,13 +62,8 @@ struct Bound {
 impl Listener for Bound {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>> {
         Box::pin(async move {
-            loop {
-                let (stream, peer) = self.inner.accept().await?;
-                // A peer that reset while it queued cannot be tuned; the next one may be fine.
-                if tune(&stream).is_ok() {
-                    return Ok((Box::new(stream) as Box<dyn Stream>, peer));
-                }
-            }
+            let (stream, peer) = self.inner.accept().await?;
+            Ok((Box::new(stream) as Box<dyn Stream>, peer))
         })
     }
 
@@ -75,9 +72,8 @@ impl Listener for Bound {
     }
 }
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     let (idle, interval, retries) = KEEPALIVE;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
@@ -105,5 +101,33 @@ impl Stream for TcpStream {
         // Zero linger makes the close that follows send RST instead of FIN. Failing means the socket is
         // already gone, and then there is nobody to tell.
         let _ = self.set_zero_linger();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of a connection as the seam makes them, before they are boxed.
+    #[tokio::test]
+    async fn what_is_accepted_inherits_how_its_listener_is_tuned() {
+        let listening = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        tune(SockRef::from(&listening)).unwrap();
+        listening
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listening.listen(1).unwrap();
+        let listener = TcpListener::from_std(listening.into()).unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, connected) = tokio::join!(listener.accept(), connecting);
+        let (accepted, _) = accepted.unwrap();
+        let socket = SockRef::from(&accepted);
+        let (idle, interval, retries) = KEEPALIVE;
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), retries);
+        drop(connected);
     }
 }
