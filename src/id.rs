@@ -67,6 +67,14 @@ name!(
     EntryName
 );
 
+impl GroupName {
+    /// The group of the addresses of `upstream`. No other group can be called so: the slash is in no name that is
+    /// given.
+    pub fn of_upstream(upstream: &UpstreamName) -> Self {
+        Self(format!("upstream/{upstream}").into())
+    }
+}
+
 /// One registration of one client: fences off what an earlier one left behind.
 ///
 /// `boot` is random per server process, `counter` grows by one with each registration.

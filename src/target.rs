@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -100,6 +100,8 @@ pub struct TargetGauges {
     in_flight: AtomicUsize,
     cost_us: AtomicU64,
     share: AtomicU32,
+    /// The last session to end broke.
+    broke: AtomicBool,
 }
 
 impl Default for TargetGauges {
@@ -108,6 +110,7 @@ impl Default for TargetGauges {
             in_flight: AtomicUsize::new(0),
             cost_us: AtomicU64::new(0),
             share: AtomicU32::new(SHARE_WHOLE),
+            broke: AtomicBool::new(false),
         }
     }
 }
@@ -122,6 +125,12 @@ impl TargetGauges {
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// A session has ended, `well` or broken: whether that is news. One that ended well is, after one that broke.
+    pub fn end(&self, well: bool) -> bool {
+        let broke_before = self.broke.swap(!well, Ordering::Relaxed);
+        !well || broke_before
     }
 
     /// What one session costs on it when it is idle; `None` before the first measurement.
@@ -157,5 +166,20 @@ pub struct InFlight(Arc<TargetGauges>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_end_is_news_only_after_a_bad_one() {
+        let gauges = TargetGauges::default();
+        let ends = [true, false, false, true, true];
+        assert_eq!(
+            ends.map(|well| gauges.end(well)),
+            [false, true, true, true, false]
+        );
     }
 }

@@ -41,7 +41,7 @@ const CONCEPTS: [&str; 10] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 31] = [
+const SHELLS: [&str; 32] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -73,6 +73,7 @@ const SHELLS: [&str; 31] = [
     "entry/direct.rs",
     "session/approach.rs",
     "session/forward.rs",
+    "session/names.rs",
 ];
 
 const LINES_MAX: usize = 500;

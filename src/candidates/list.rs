@@ -66,19 +66,8 @@ pub fn parse(text: &str, name: &str) -> Result<Vec<Candidate>, ListError> {
 /// # Errors
 /// A sentence that shows the form.
 pub fn parse_line(line: &str) -> Result<Vec<Candidate>, String> {
-    let mut words = line.split_whitespace();
-    let place = words.next().ok_or_else(|| malformed(line))?;
-    let weight = match words.next() {
-        None => 1,
-        Some(word) => {
-            let number = word.strip_prefix("weight=").ok_or_else(|| malformed(line))?;
-            let legal = number.parse().ok().filter(|w| (1..=WEIGHT_MAX).contains(w));
-            legal.ok_or_else(|| {
-                format!("expected `weight=` and a whole number from 1 to {WEIGHT_MAX}, found {word:?}")
-            })?
-        }
-    };
-    if words.next().is_some() {
+    let (place, weight) = split_weight(line)?;
+    if place.contains(char::is_whitespace) {
         return Err(malformed(line));
     }
     let places = if place.contains('/') {
@@ -88,6 +77,24 @@ pub fn parse_line(line: &str) -> Result<Vec<Candidate>, String> {
     };
     let candidate = |place| Candidate { place, weight };
     Ok(places.into_iter().map(candidate).collect())
+}
+
+/// Takes `weight=N` off the end of a line; without one, the weight is 1.
+///
+/// # Errors
+/// A sentence that shows the form.
+pub fn split_weight(line: &str) -> Result<(&str, u32), String> {
+    let is_word = |(before, number): &(&str, &str)| {
+        before.ends_with(char::is_whitespace) && !number.contains(char::is_whitespace)
+    };
+    let Some((place, number)) = line.rsplit_once("weight=").filter(is_word) else {
+        return Ok((line, 1));
+    };
+    let legal = number.parse().ok().filter(|w| (1..=WEIGHT_MAX).contains(w));
+    let weight = legal.ok_or_else(|| {
+        format!("expected `weight=` and a whole number from 1 to {WEIGHT_MAX}, found \"weight={number}\"")
+    })?;
+    Ok((place.trim_end(), weight))
 }
 
 fn malformed(text: &str) -> String {

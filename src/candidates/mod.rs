@@ -7,7 +7,7 @@ mod list;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
-pub use list::{LINES_FORM, ListError, parse, parse_line};
+pub use list::{LINES_FORM, ListError, parse, parse_line, split_weight};
 
 /// The most candidates. More are hardly meant, and each costs a probe now and then and a line in every status.
 pub const CANDIDATES_MAX: usize = 65_536;
@@ -22,6 +22,17 @@ pub struct Candidate {
     pub place: Place,
     /// Its share of the sessions beside the others', from 1 to [`WEIGHT_MAX`]. Default 1.
     pub weight: u32,
+}
+
+impl Candidate {
+    /// What `authority` (`host:port`) names, of weight 1.
+    pub fn at(authority: &str) -> Self {
+        let place = match authority.parse() {
+            Ok(address) => Place::Address(address),
+            Err(_) => Place::Name(authority.to_owned()),
+        };
+        Self { place, weight: 1 }
+    }
 }
 
 /// Where a candidate is.

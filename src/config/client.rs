@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Checked, ClientConfig, ConfigError, GroupConfig, Logging, LoggingFlags, UpstreamConfig, address,
+    Checked, ClientConfig, ConfigError, Logging, LoggingFlags, UpstreamConfig, address,
     expand::Lookup,
     file::{BackoffKeys, ClientFile, UpstreamKeys},
     group,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     backoff,
+    candidates::{self, Candidate},
     id::{ClientId, GroupName, UpstreamName},
     link,
     time::Duration,
@@ -91,7 +92,7 @@ pub fn build_client(
         Some(local) => vec![UpstreamConfig::new(
             UpstreamName::new(LOCAL_UPSTREAM).expect("the name of the local upstream is legal"),
             group.clone(),
-            vec![address::target(local).map_err(|message| flag_error("--local", message))?],
+            vec![target(local).map_err(|message| flag_error("--local", message))?],
         )],
         None => upstreams(file.upstreams.unwrap_or_default(), &group, source, &mut warnings)?,
     };
@@ -205,7 +206,7 @@ fn upstreams(
             return Err(source.key_error(&at_targets, "missing: an upstream needs an address"));
         }
         let read = |(index, text): (usize, &String)| {
-            address::target(text).map_err(|message| source.key_error(&at_targets.index(index), message))
+            target(text).map_err(|message| source.key_error(&at_targets.index(index), message))
         };
         let targets = texts.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let defaults = UpstreamConfig::new(name, group, targets);
@@ -215,33 +216,34 @@ fn upstreams(
             TIMEOUT_MIN,
             defaults.connect_timeout,
         )?;
-        // Connections to addresses, as a forwarder's; but only where they are asked for.
-        let pool = keys.pools.map(|keys| {
-            let defaults = group::of_addresses().pool;
-            group::pool_options(keys, &at.key("pools"), &defaults, source, warnings)
-        });
-        let pool = pool.transpose()?;
+        let mut choice = defaults.choice.clone();
+        if keys.pools.is_some() {
+            // Connections to addresses, as a forwarder's; but only where they are asked for.
+            choice.pool = group::of_addresses().pool;
+        }
         let keys = group::Keys {
             balance: keys.balance,
             selector: keys.selector,
             probing: keys.probing,
             scoring: keys.scoring,
-            pools: None,
+            pools: keys.pools,
         };
-        let idle = ["balance", "selector", "probing", "scoring", "pools"];
-        group::warn_of_idle(&keys, &idle, &at, source, warnings);
-        let choice = group::build(keys, &at, &GroupConfig::default(), source, warnings)?;
         built.push(UpstreamConfig {
             connect_timeout,
-            balance: choice.balance,
-            selector: choice.selector,
-            probing: choice.probing,
-            scoring: choice.scoring,
-            pool,
+            choice: group::build(keys, &at, &choice, source, warnings)?,
             ..defaults
         });
     }
     Ok(built)
+}
+
+/// Reads an address of a service, with its weight if one is given.
+fn target(text: &str) -> Result<Candidate, String> {
+    let (place, weight) = candidates::split_weight(text.trim())?;
+    Ok(Candidate {
+        weight,
+        ..Candidate::at(&address::target(place)?)
+    })
 }
 
 fn backoff_options(keys: BackoffKeys, source: &Source) -> Result<backoff::Options, ConfigError> {

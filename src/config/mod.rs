@@ -6,7 +6,9 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{
-    backoff, entry,
+    backoff,
+    candidates::Candidate,
+    entry,
     id::{ClientId, GroupName, UpstreamName},
     link, pool, prober, registry,
     registry::auth::Auth,
@@ -189,35 +191,27 @@ pub struct UpstreamConfig {
     pub name: UpstreamName,
     /// The group it serves.
     pub group: GroupName,
-    /// `host:port` of each of its addresses.
-    pub targets: Vec<String>,
-    /// How long connecting may take. Default 1 s.
+    /// Its addresses.
+    pub targets: Vec<Candidate>,
+    /// How long connecting may take, over all addresses. Default 1 s.
     pub connect_timeout: Duration,
-    /// Which of its active addresses a session takes. Default random.
-    pub balance: Strategy,
-    /// Which of its addresses are active.
-    pub selector: selector::Options,
-    /// How its addresses are probed.
-    pub probing: prober::Options,
-    /// What measurements count for.
-    pub scoring: prober::Scoring,
-    /// How many connections are kept ready; `None`, the default, is none: idle ones take places that a database counts.
-    pub pool: Option<pool::Options>,
+    /// How one of its addresses is chosen, and which may be. Default as [`GroupConfig`], but nothing is kept ready:
+    /// idle connections take places that a database counts.
+    pub choice: GroupConfig,
 }
 
 impl UpstreamConfig {
     /// A service with the defaults.
-    pub fn new(name: UpstreamName, group: GroupName, targets: Vec<String>) -> Self {
+    pub fn new(name: UpstreamName, group: GroupName, targets: Vec<Candidate>) -> Self {
         Self {
             name,
             group,
             targets,
             connect_timeout: session::Options::default().connect_timeout,
-            balance: Strategy::default(),
-            selector: selector::Options::default(),
-            probing: prober::Options::default(),
-            scoring: prober::Scoring::default(),
-            pool: None,
+            choice: GroupConfig {
+                pool: pool::Options::none(),
+                ..GroupConfig::default()
+            },
         }
     }
 }

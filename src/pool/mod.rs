@@ -29,6 +29,21 @@ pub struct Options {
     pub scaling_window: Duration,
 }
 
+impl Options {
+    /// Nothing is kept ready.
+    pub fn none() -> Self {
+        Self {
+            min: 0,
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing is ever kept ready.
+    pub fn keeps_none(&self) -> bool {
+        self.mode == Mode::Fixed && self.min == 0
+    }
+}
+
 /// How the number of ready connections is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {

@@ -2,18 +2,27 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{StartError, operators::Operators};
+use super::{
+    StartError,
+    choice::{Choice, Terms},
+    operators::Operators,
+};
 use crate::{
     admin::Readiness,
-    config::ClientConfig,
+    config::{ClientConfig, UpstreamConfig},
     env::{Env, Stop, StopPhase},
+    id::GroupName,
     link::connect::Identity,
     session::{self, serve::Upstream, uplink::Uplink},
     time,
     wire::message,
 };
+
+/// How many visitors may wait for an upstream that has no address yet. They wait for its names, not for long.
+const WAITING_MAX: usize = 1024;
 
 /// A client that its operators can see already, and that serves nobody yet.
 pub struct Client {
@@ -69,7 +78,13 @@ fn readiness(stop: Stop, registered: impl Fn() -> bool + Send + Sync + 'static) 
 }
 
 async fn serve(config: ClientConfig, env: Env) {
-    let upstreams: Vec<_> = config.upstreams.iter().map(upstream).collect();
+    let chosen = config.upstreams.iter().map(|upstream| choose(&env, upstream));
+    let choices: Vec<_> = chosen.collect();
+    let upstreams = config.upstreams.iter().zip(&choices);
+    let upstreams = upstreams.map(|(config, choice)| Upstream {
+        name: config.name.clone(),
+        approach: choice.approach.clone(),
+    });
     let served = config.upstreams.iter().map(|upstream| message::Upstream {
         name: upstream.name.to_string(),
         group: upstream.group.to_string(),
@@ -81,7 +96,7 @@ async fn serve(config: ClientConfig, env: Env) {
         instance: env.entropy.bytes(),
         token: config.token.clone(),
     };
-    let (upstreams, servers) = (Arc::new(upstreams), Arc::new(config.servers.clone()));
+    let (upstreams, servers) = (Arc::new(upstreams.collect()), Arc::new(config.servers.clone()));
     let load = Arc::new(AtomicUsize::new(0));
     let mut uplinks = Vec::new();
     for server in &config.servers {
@@ -120,10 +135,18 @@ async fn serve(config: ClientConfig, env: Env) {
     }
 }
 
-fn upstream(config: &crate::config::UpstreamConfig) -> Upstream {
-    Upstream {
-        name: config.name.clone(),
-        targets: config.targets.clone(),
+/// Begins to choose among the addresses of an upstream.
+fn choose(env: &Env, config: &UpstreamConfig) -> Choice {
+    let terms = Terms {
+        name: GroupName::of_upstream(&config.name),
+        options: config.choice.clone(),
         connect_timeout: config.connect_timeout,
-    }
+        waiting_max: WAITING_MAX,
+        asks_names: true,
+        // A service need not see connections that nobody uses.
+        probe_alone: false,
+    };
+    // The list stays what it is.
+    let (_, list) = watch::channel(Arc::new(config.targets.clone()));
+    Choice::start(env, terms, list)
 }

@@ -10,6 +10,7 @@ use tokio::{
 use super::{StartError, client, server::Server};
 use crate::{
     backoff,
+    candidates::Candidate,
     config::{ClientConfig, Drain, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Env, Stop, StopPhase},
@@ -141,7 +142,7 @@ fn server_config(public_port: u16) -> ServerConfig {
 
 fn client_config(name: &str, control: SocketAddr, upstream: SocketAddr) -> ClientConfig {
     let main = UpstreamName::new("main").expect("the demo's names are legal");
-    let upstream = UpstreamConfig::new(main, group(), vec![upstream.to_string()]);
+    let upstream = UpstreamConfig::new(main, group(), vec![Candidate::at(&upstream.to_string())]);
     ClientConfig {
         client_id: ClientId::new(name).expect("the demo's names are legal"),
         group: group(),

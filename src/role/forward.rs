@@ -2,15 +2,16 @@
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
-use actix::{Actor, Addr, AsyncContext};
+use actix::Addr;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
-    Local, StartError, listen,
+    Local, StartError,
+    choice::{Choice, Terms},
+    listen,
     operators::Operators,
-    targets,
     updates::{Update, Updates},
 };
 use crate::{
@@ -20,17 +21,8 @@ use crate::{
     entry::direct::{self, Running},
     env::{Env, StopPhase},
     id::GroupName,
-    pool::dial::open_pool,
-    prober::probe,
-    selector::{
-        actor::{Selector, Setup, Warm},
-        group::Group,
-    },
-    session::{
-        approach::{Approach, Overtaken},
-        first_bytes::ReplayBudget,
-        forward::Forwarding,
-    },
+    selector::{actor::Selector, group::Group},
+    session::{first_bytes::ReplayBudget, forward::Forwarding},
     time::{self, Duration},
     transport::Listener,
 };
@@ -59,14 +51,6 @@ pub struct Forwarder {
     candidates: watch::Sender<Arc<Vec<Candidate>>>,
 }
 
-/// The actors that choose, and what sessions need of them. Replaced as a whole when its options change.
-struct Choice {
-    selector: Addr<Selector<SocketAddr>>,
-    group: Arc<Group<SocketAddr>>,
-    forwarding: Arc<Forwarding>,
-    _follower: Local,
-}
-
 /// Runs a forwarder until it is told to stop. Must run inside a `LocalSet`.
 ///
 /// # Errors
@@ -84,8 +68,8 @@ impl Forwarder {
     pub async fn bind(config: ForwardConfig, env: Env) -> Result<Self, StartError> {
         let listener = listen(&env, "server.listen_addr", config.listen).await?;
         let (candidates, list) = watch::channel(Arc::new(config.candidates.all()));
-        let choice = Choice::start(&env, &config, &config.group, list);
-        let current = Arc::new(ArcSwap::new(Arc::clone(&choice.group)));
+        let choice = choose(&env, &config, &config.group, list);
+        let current = Arc::new(ArcSwap::new(Arc::clone(&choice.approach.group)));
         let ready = readiness(&env, Arc::clone(&current));
         let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
         Ok(Self {
@@ -127,8 +111,8 @@ impl Forwarder {
         } = self;
         let running = Running::new(config.limits.sessions);
         watch_limits(&env, &config, &running, Arc::clone(&current));
-        let forwarding = Rc::new(RefCell::new(Arc::clone(&choice.forwarding)));
-        let entry = direct::serve(env.clone(), listener, Rc::clone(&forwarding), running.clone());
+        let in_force = Rc::new(RefCell::new(forwarding(&config, &choice)));
+        let entry = direct::serve(env.clone(), listener, Rc::clone(&in_force), running.clone());
         let entry = Local(tokio::task::spawn_local(entry));
         let mut stop = env.stop.clone();
         let mut updates = Updates::new(config.clone(), env.clone());
@@ -148,9 +132,9 @@ impl Forwarder {
             }
             if let Some(group) = group {
                 // Sessions that run keep what they were started with.
-                choice = Choice::start(&env, &config, &group, candidates.subscribe());
-                current.store(Arc::clone(&choice.group));
-                forwarding.replace(Arc::clone(&choice.forwarding));
+                choice = choose(&env, &config, &group, candidates.subscribe());
+                current.store(Arc::clone(&choice.approach.group));
+                in_force.replace(forwarding(&config, &choice));
             }
         }
         info!(timeout = ?config.drain.timeout, "draining");
@@ -167,57 +151,33 @@ impl Forwarder {
     }
 }
 
-impl Choice {
-    fn start(
-        env: &Env,
-        config: &ForwardConfig,
-        options: &GroupConfig,
-        list: watch::Receiver<Arc<Vec<Candidate>>>,
-    ) -> Self {
-        let group = Group::new(GroupName::new(GROUP).expect("the forwarder's group has a legal name"));
-        let connect_timeout = config.session.connect_timeout;
-        let mut pool = None;
-        let selector = Selector::create(|ctx| {
-            let dialled = ctx.address().recipient();
-            let opened = open_pool(env, options.pool, connect_timeout, dialled);
-            pool = Some(opened.clone());
-            let setup = Setup {
-                selector: options.selector.clone(),
-                probing: options.probing.clone(),
-                scoring: options.scoring,
-                probe: probe::of_addresses(env, &options.probing.kind),
-                // Whether it is ready shows in its probes.
-                probe_alone: true,
-                warm: Some(Warm {
-                    add: opened.clone().recipient(),
-                    remove: opened.recipient(),
-                }),
-            };
-            Selector::new(env, Arc::clone(&group), setup)
-        });
-        let approach = Approach {
-            env: env.clone(),
-            group: Arc::clone(&group),
-            strategy: options.balance,
-            pool,
-            reports: selector.clone().recipient(),
-            connect_timeout,
-            waiting_max: config.limits.waiting,
-            overtaken: Overtaken::default(),
-        };
-        let forwarding = Arc::new(Forwarding {
-            approach,
-            options: config.session,
-            budget: ReplayBudget::new(REPLAY_MEMORY),
-        });
-        let follower = targets::follow(env.clone(), selector.clone(), list);
-        Self {
-            selector,
-            group,
-            forwarding,
-            _follower: Local(tokio::task::spawn_local(follower)),
-        }
-    }
+/// Begins to choose among `list`.
+fn choose(
+    env: &Env,
+    config: &ForwardConfig,
+    options: &GroupConfig,
+    list: watch::Receiver<Arc<Vec<Candidate>>>,
+) -> Choice {
+    let terms = Terms {
+        name: GroupName::new(GROUP).expect("the forwarder's group has a legal name"),
+        options: options.clone(),
+        connect_timeout: config.session.connect_timeout,
+        waiting_max: config.limits.waiting,
+        // They may be thousands, and each visitor who is turned away would ask for all of them.
+        asks_names: false,
+        // Whether it is ready shows in its probes.
+        probe_alone: true,
+    };
+    Choice::start(env, terms, list)
+}
+
+/// What sessions need of a choice.
+fn forwarding(config: &ForwardConfig, choice: &Choice) -> Arc<Forwarding> {
+    Arc::new(Forwarding {
+        approach: choice.approach.clone(),
+        options: config.session,
+        budget: ReplayBudget::new(REPLAY_MEMORY),
+    })
 }
 
 async fn drain(config: &ForwardConfig, entry: Local, running: &Running) {

@@ -1,5 +1,6 @@
 //! The roles of the one binary: each assembles actors from configuration, knows everyone, decides nothing.
 
+mod choice;
 pub mod client;
 pub mod demo;
 pub mod forward;

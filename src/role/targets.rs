@@ -15,6 +15,7 @@ use crate::{
     candidates::{Candidate, Place},
     env::Env,
     selector::actor::{Joined, Left, Selector},
+    session::names::Answers,
     target::Target,
     time::{self, Duration},
 };
@@ -28,37 +29,60 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Questions under way at once.
 const RESOLVING_MAX: usize = 16;
 
-/// Follows `list` for ever: whoever comes joins `selector`, whoever goes leaves it.
+/// Follows `list` for ever: whoever comes joins `selector`, whoever goes leaves it. Names are asked for now and then,
+/// and when somebody asks.
 pub async fn follow(
     env: Env,
     selector: Addr<Selector<SocketAddr>>,
     mut list: watch::Receiver<Arc<Vec<Candidate>>>,
+    answers: Answers,
 ) {
     let mut names = Names::default();
-    let mut present: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    let mut present = BTreeMap::new();
     loop {
         let candidates = Arc::clone(&list.borrow_and_update());
-        names.resolve(&env, &candidates).await;
-        let wanted = names.addresses(&candidates);
-        // A weight is part of a target: another weight is another target.
-        for (address, _) in present.iter().filter(|(a, w)| wanted.get(a) != Some(w)) {
-            selector.do_send(Left(*address));
-        }
-        for (address, weight) in wanted.iter().filter(|(a, w)| present.get(a) != Some(w)) {
-            let mut target = Target::new(*address);
-            target.weight = *weight;
-            selector.do_send(Joined(Arc::new(target)));
-        }
-        present = wanted;
+        answers.begin();
         let again = names.is_any(&candidates);
+        if again {
+            // Whose address is known needs not wait for those that have to be asked for.
+            update(&selector, &mut present, names.addresses(&candidates)).await;
+            names.resolve(&env, &candidates).await;
+        }
+        update(&selector, &mut present, names.addresses(&candidates)).await;
+        answers.end(names.failure.as_deref());
         tokio::select! {
             biased;
-            changed = list.changed() => if changed.is_err() {
-                return;
-            },
+            () = changed(&mut list) => {}
+            () = answers.asked() => {}
             () = time::sleep(RESOLVE_INTERVAL), if again => {}
         }
     }
+}
+
+/// Waits for another list: for ever where nobody has one to give.
+async fn changed(list: &mut watch::Receiver<Arc<Vec<Candidate>>>) {
+    if list.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells `selector` who comes and who goes, and waits until it has published them.
+async fn update(
+    selector: &Addr<Selector<SocketAddr>>,
+    present: &mut BTreeMap<SocketAddr, u32>,
+    wanted: BTreeMap<SocketAddr, u32>,
+) {
+    // A weight is part of a target: another weight is another target.
+    for (address, _) in present.iter().filter(|(a, w)| wanted.get(a) != Some(w)) {
+        selector.do_send(Left(*address));
+    }
+    for (address, weight) in wanted.iter().filter(|(a, w)| present.get(a) != Some(w)) {
+        let mut target = Target::new(*address);
+        target.weight = *weight;
+        // A selector that has ended publishes nothing any more.
+        let _ = selector.send(Joined(Arc::new(target))).await;
+    }
+    *present = wanted;
 }
 
 /// What names have resolved to.
@@ -67,6 +91,8 @@ struct Names {
     known: BTreeMap<String, Vec<SocketAddr>>,
     /// Names that do not resolve, and somebody was told.
     failing: BTreeSet<String>,
+    /// What the last question said that was answered by no address.
+    failure: Option<String>,
 }
 
 impl Names {
@@ -91,6 +117,7 @@ impl Names {
                 (name, answer)
             })
             .buffered(RESOLVING_MAX);
+        self.failure = None;
         while let Some((name, answer)) = answers.next().await {
             let error = match answer {
                 Some(Ok(addresses)) => {
@@ -107,6 +134,7 @@ impl Names {
                 let kept = self.known.get(&name).map_or(0, Vec::len);
                 warn!(%name, error, kept, "not resolved: what it was stays");
             }
+            self.failure = Some(format!("{name}: {error}"));
         }
     }
 

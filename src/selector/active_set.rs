@@ -78,7 +78,8 @@ impl<R: Reach> ActiveSet<R> {
         &self.targets
     }
 
-    /// Some of those who were well and are no members, the best first: for a visitor whom no member serves.
+    /// Some of those who are no members, the best first: for a visitor whom no member serves. The last of them may be
+    /// down; but then everybody else was in vain.
     pub fn reserve(&self) -> &[Arc<Target<R>>] {
         &self.reserve
     }

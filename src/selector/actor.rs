@@ -398,6 +398,9 @@ impl<R: Reach> Selector<R> {
     }
 
     fn exit(&mut self, key: R::Key) {
+        if mutant!("who-is-put-out-stays-active") {
+            return;
+        }
         self.active.remove(&key);
         self.series.changes.inc();
         if let Some(warm) = &self.setup.warm {

@@ -10,10 +10,14 @@ use actix::{Addr, Recipient};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::raw::RawStream;
+use super::{
+    names::{Asking, Names},
+    raw::RawStream,
+};
 use crate::{
     env::Env,
     pool::{actor::Take, address::AddressPool, dial::connect},
+    probe::{mutant, sometimes},
     selector::{Strategy, actor::Reported, group::Group, roster::Report, strategy::pick},
     target::{InFlight, Target},
     time::{self, Duration, Instant},
@@ -26,8 +30,8 @@ const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a pool may take to say whether it has a stream: two messages on a thread that never stalls.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After so long without a connection the next is tried as well; whoever answers first is taken. Sooner opens
-/// connections for nothing; later lets visitors wait for whoever has just died. Source: RFC 8305, section 5.
+/// After so long without a connection the next is tried as well, or looked for; whoever answers first is taken. Sooner
+/// opens connections for nothing; later lets visitors wait for whoever has just died. Source: RFC 8305, section 5.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// How many of one visitor's dials may be under way at once.
@@ -51,6 +55,8 @@ pub struct Approach {
     pub strategy: Strategy,
     /// Where warm streams are; `None` keeps none.
     pub pool: Option<Addr<AddressPool>>,
+    /// Who knows what names come to; `None` where nobody is asked out of turn.
+    pub names: Option<Names>,
     /// Who is told how each did.
     pub reports: Recipient<Reported<SocketAddr>>,
     /// How long one connect may take.
@@ -89,6 +95,9 @@ pub enum ApproachError {
     /// The group has no target, and got none while it was waited for.
     #[error("no target")]
     NoTarget,
+    /// The group has no target, for its names do not resolve.
+    #[error("{0}")]
+    Unresolved(Arc<str>),
     /// Everyone was tried; what the last one said.
     #[error("no target could be reached: {0}")]
     Unreachable(io::Error),
@@ -101,7 +110,7 @@ impl ApproachError {
     /// Its name, for metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::NoTarget => "no_target",
+            Self::NoTarget | Self::Unresolved(_) => "no_target",
             Self::Unreachable(_) => "all_refused",
             Self::TimedOut => "start_timeout",
         }
@@ -110,7 +119,8 @@ impl ApproachError {
 
 impl Approach {
     /// Reaches a target before `deadline`: nobody is tried twice while another is untried. `hash` is what binds a visitor
-    /// to a target where the strategy does; `fresh` takes no warm stream.
+    /// to a target where the strategy does; `fresh` takes no warm stream. When one cannot be reached, or not soon, it is
+    /// asked what names come to now.
     ///
     /// # Errors
     /// [`ApproachError`], when nobody could be reached.
@@ -123,10 +133,12 @@ impl Approach {
     ) -> Result<Reached, ApproachError> {
         let mut tried = BTreeSet::new();
         let mut dials = Dials::default();
+        let mut asking = Asking::new(self.names.as_ref());
         let mut last = None;
         loop {
             let left = deadline.saturating_duration_since(time::now());
             if left.is_zero() {
+                self.leave(dials);
                 return Err(ApproachError::TimedOut);
             }
             let next = self.next(&tried, hash, rng);
@@ -145,35 +157,68 @@ impl Approach {
                 }
                 dials.push(self.dial(target, in_flight));
             }
+            if dials.is_empty() && asking.may_help() {
+                // Where nobody is left to be tried, names may come to others by now.
+                let _ = time::within(left, asking.hear()).await;
+                continue;
+            }
             if dials.is_empty() {
-                match last.take() {
-                    None => self.wait(left).await?,
+                match (last.take(), asking.failure()) {
+                    (None, None) => self.wait(left).await?,
+                    (None, Some(why)) => return Err(ApproachError::Unresolved(why)),
                     // Silence may be a packet that was lost; the visitor's time is not over.
-                    Some(error) if is_timeout(&error) => {
+                    (Some(error), _) if is_timeout(&error) => {
                         time::sleep(ROUND_PAUSE.min(left)).await;
                         tried.clear();
+                        asking = Asking::new(self.names.as_ref());
                     }
-                    Some(error) => return Err(ApproachError::Unreachable(error)),
+                    (Some(error), _) => return Err(ApproachError::Unreachable(error)),
                 }
                 continue;
             }
-            let patience = if is_last { left } else { NEXT_AFTER.min(left) };
-            match time::within(patience, dials.first()).await {
-                Some(Ok(reached)) => {
+            let looking = async {
+                match is_last {
+                    false => time::sleep(NEXT_AFTER).await,
+                    true if asking.may_help() => {
+                        time::sleep(NEXT_AFTER).await;
+                        asking.hear().await;
+                    }
+                    true => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                ended = dials.first() => ended,
+                () = looking => continue,
+                () = time::sleep(left) => continue,
+            };
+            match ended {
+                Ok(reached) => {
+                    sometimes!(tried.len() > 1, "next-address-reached");
+                    sometimes!(!asking.may_help() && !dials.is_empty(), "moved-while-dialled");
                     self.leave(dials);
                     return Ok(reached);
                 }
-                // A refusal says less than silence: it does not end the tries.
-                Some(Err(error)) if last.as_ref().is_some_and(is_timeout) => drop(error),
-                Some(Err(error)) => last = Some(error),
-                None => {}
+                Err(error) if mutant!("refused-address-ends-the-search") => {
+                    return Err(ApproachError::Unreachable(error));
+                }
+                Err(error) => {
+                    asking.ask();
+                    // A refusal says less than silence: it does not end the tries.
+                    if !last.as_ref().is_some_and(is_timeout) {
+                        last = Some(error);
+                    }
+                }
             }
         }
     }
 
-    /// Says how a session on `target` ended.
-    pub fn report(&self, target: SocketAddr, report: Report) {
-        self.reports.do_send(Reported { key: target, report });
+    /// Says how a session on `target` ended, where that is news.
+    pub fn report_end(&self, target: &Target<SocketAddr>, well: bool) {
+        if target.gauges.end(well) {
+            let (key, report) = (target.reach, if well { Report::Ended } else { Report::Broke });
+            self.reports.do_send(Reported { key, report });
+        }
     }
 
     /// Whom to try: a member that was not tried yet, or else the best of those who stand by.

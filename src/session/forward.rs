@@ -15,7 +15,7 @@ use super::{
 use crate::{
     id::SessionId,
     metrics::Counted,
-    selector::{roster::Report, strategy::bound_to},
+    selector::strategy::bound_to,
     target::Target,
     time::{self, Instant},
 };
@@ -127,11 +127,8 @@ impl Visit<'_> {
     }
 
     fn end(&self, outcome: Outcome, bytes: (u64, u64), target: &Target<SocketAddr>) -> End {
-        let report = match outcome {
-            Outcome::UpstreamBroken => Report::Broke,
-            Outcome::Completed | Outcome::VisitorGone | Outcome::HalfClosedTimeout => Report::Ended,
-        };
-        self.forwarding.approach.report(target.reach, report);
+        let well = outcome != Outcome::UpstreamBroken;
+        self.forwarding.approach.report_end(target, well);
         (outcome.label(), Some(target.reach), bytes)
     }
 }

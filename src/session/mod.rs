@@ -9,6 +9,7 @@ pub mod dialler;
 pub mod direct;
 pub mod first_bytes;
 pub mod forward;
+pub mod names;
 pub mod raw;
 pub mod relay;
 pub mod serve;

@@ -9,11 +9,13 @@ use std::{
     },
 };
 
+use rand_chacha::ChaCha8Rng;
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
+    approach::{Approach, ApproachError, Reached},
     core::{Action, Core, Fate},
     raw::RawStream,
     relay::Relay,
@@ -27,6 +29,7 @@ use crate::{
         framed::{Framed, FramedError, Input},
     },
     probe::sometimes,
+    selector::strategy::bound_to,
     time::{self, Duration, Timer},
     transport::null::Null,
     wire::{
@@ -42,14 +45,11 @@ use crate::{
 const WORKING_AFTER: Duration = Duration::from_millis(5);
 
 /// One service of this client.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name.
     pub name: UpstreamName,
-    /// `host:port` of each of its addresses, tried in order.
-    pub targets: Vec<String>,
-    /// How long connecting may take, over all addresses.
-    pub connect_timeout: Duration,
+    /// The way to its addresses. Its `connect_timeout` is for all of them together.
+    pub approach: Approach,
 }
 
 /// What all proxy connections of one registration share.
@@ -140,6 +140,7 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
     let mut timer = Timer::default();
     let mut last = Ordinal::CONNECTION;
     let mut ended = registration.ended.clone();
+    let mut rng = registration.env.entropy.rng();
     loop {
         let came = tokio::select! {
             biased;
@@ -161,7 +162,7 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
         registration.load.fetch_add(1, Ordering::Relaxed);
         registration.env.metrics.sessions.inc();
         let _in_flight = InFlight(registration);
-        let fate = carry(registration, &mut framed, &mut timer, ordinal, &start).await;
+        let fate = carry(registration, &mut framed, &mut timer, ordinal, &start, &mut rng).await;
         if fate == Fate::Dead || !framed.is_flushed() {
             return;
         }
@@ -200,24 +201,27 @@ async fn carry(
     timer: &mut Timer,
     ordinal: Ordinal,
     start: &Start,
+    rng: &mut ChaCha8Rng,
 ) -> Fate {
     let began = time::now();
     let is_probe = start.protocol == PROTOCOL_PROBE;
     let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
-    let raw = match connect(registration, framed, &mut side, start).await {
-        Ok(stream) => {
-            registration
-                .env
-                .metrics
-                .connect_seconds
-                .observe(time::now() - began);
+    let (raw, held) = match connect(registration, framed, &mut side, start, rng).await {
+        Ok((upstream, reached)) => {
             side.handle_connected();
+            let Reached {
+                stream,
+                target,
+                in_flight,
+                ..
+            } = reached;
             // Whoever only asks whether the upstream is there says nothing to it, and hears nothing of it.
-            Some(if is_probe { forget(stream) } else { stream })
+            let stream = if is_probe { forget(stream) } else { stream };
+            (Some(stream), Some((upstream, target, in_flight)))
         }
         Err((code, message)) => {
             side.handle_not_connected(time::now(), code, &message);
-            None
+            (None, None)
         }
     };
     let metrics = &registration.env.metrics;
@@ -229,6 +233,10 @@ async fn carry(
     }
     if is_probe {
         return fate;
+    }
+    if let Some((upstream, target, _in_flight)) = held {
+        let well = side.outcome() != Some(Outcome::UpstreamReset);
+        upstream.approach.report_end(&target, well);
     }
     metrics.session_outcomes.inc(outcome);
     let (down, up) = side.bytes();
@@ -243,27 +251,27 @@ fn forget(stream: RawStream) -> RawStream {
     RawStream::new(Box::new(Null))
 }
 
-/// Connects the upstream that `start` names; tells the server when that takes a while.
-async fn connect(
-    registration: &Registration,
+/// Reaches the upstream that `start` names; tells the server when that takes a while.
+async fn connect<'a>(
+    registration: &'a Registration,
     framed: &mut Framed,
     side: &mut UpstreamSide,
     start: &Start,
-) -> Result<RawStream, (RefuseCode, String)> {
-    let Some(upstream) = registration
-        .upstreams
-        .iter()
-        .find(|up| up.name.as_str() == start.upstream)
-    else {
+    rng: &mut ChaCha8Rng,
+) -> Result<(&'a Upstream, Reached), (RefuseCode, String)> {
+    let mut upstreams = registration.upstreams.iter();
+    let Some(upstream) = upstreams.find(|up| up.name.as_str() == start.upstream) else {
         return Err((
             RefuseCode::UnknownUpstream,
             format!("no upstream {:?}", start.upstream),
         ));
     };
-    let connecting = time::within(
-        upstream.connect_timeout,
-        dial_any(&registration.env, &upstream.targets, upstream.connect_timeout),
-    );
+    let patience = upstream.approach.connect_timeout;
+    let visitor = start.visitor.parse().ok().map(bound_to);
+    // A probe asks for the service, not for a stream that was there already.
+    let fresh = start.protocol == PROTOCOL_PROBE;
+    let deadline = time::now() + patience;
+    let connecting = upstream.approach.reach(deadline, visitor, fresh, rng);
     let mut connecting = std::pin::pin!(connecting);
     let connected = tokio::select! {
         biased;
@@ -273,31 +281,26 @@ async fn connect(
             while let Some(Action::Send(message)) = side.poll_action() {
                 framed.queue(side.ordinal().value(), &message);
             }
-            let told = time::within(upstream.connect_timeout, framed.flush());
+            let told = time::within(patience, framed.flush());
             tokio::join!(biased; connecting, told).0
         }
     };
     match connected {
-        Some(Ok(stream)) => Ok(stream),
-        Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-            Err((RefuseCode::Timeout, error.to_string()))
-        }
-        Some(Err(error)) => Err((RefuseCode::Unreachable, error.to_string())),
-        None => Err((
-            RefuseCode::Timeout,
-            format!("no answer within {:?}", upstream.connect_timeout),
-        )),
+        Ok(reached) => Ok((upstream, reached)),
+        Err(error) => Err(refusal(error, patience)),
     }
 }
 
-async fn dial_any(env: &Env, targets: &[String], patience: Duration) -> io::Result<RawStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    let share = patience / u32::try_from(targets.len()).unwrap_or(u32::MAX).max(1);
-    for target in targets {
-        match dial(env, target, share).await {
-            Ok(stream) => return Ok(RawStream::new(stream)),
-            Err(error) => last = error,
+/// What the server is told of an upstream that could not be reached.
+fn refusal(error: ApproachError, patience: Duration) -> (RefuseCode, String) {
+    match error {
+        ApproachError::Unreachable(error) if error.kind() == io::ErrorKind::TimedOut => {
+            (RefuseCode::Timeout, error.to_string())
+        }
+        ApproachError::Unreachable(error) => (RefuseCode::Unreachable, error.to_string()),
+        ApproachError::TimedOut => (RefuseCode::Timeout, format!("no answer within {patience:?}")),
+        ApproachError::NoTarget | ApproachError::Unresolved(_) => {
+            (RefuseCode::Unreachable, error.to_string())
         }
     }
-    Err(last)
 }

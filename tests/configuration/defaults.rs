@@ -209,21 +209,15 @@ fn the_defaults_of_a_client_are_those_of_the_document() {
     defaults.duration("backoff.cap", client.backoff.cap);
     defaults.duration("backoff.stable_after", client.backoff.stable_after);
     let upstream = &client.upstreams[0];
-    assert_eq!(upstream.pool, None, "off, unless it is asked for");
-    defaults.choice(
-        CLIENT.prefix,
-        &GroupConfig {
-            balance: upstream.balance,
-            selector: upstream.selector.clone(),
-            probing: upstream.probing.clone(),
-            scoring: upstream.scoring,
-            ..GroupConfig::default()
-        },
+    assert!(
+        upstream.choice.pool.keeps_none(),
+        "nothing is kept ready, unless it is asked for"
     );
+    defaults.choice(CLIENT.prefix, &upstream.choice);
     let text = "client_id: a\nupstreams: [{ name: b, targets: [\"1\"], pools: {} }]";
     let source = Source::parse(Path::new("c.yaml"), text, Format::Yaml).unwrap();
     let pooled = config::build_client(&source, &ClientFlags::default(), &no_variables).unwrap();
-    defaults.pools(CLIENT.prefix, &pooled.config.upstreams[0].pool.unwrap());
+    defaults.pools(CLIENT.prefix, &pooled.config.upstreams[0].choice.pool);
     defaults.listen("admin.listen", client.admin);
     defaults.listen("metrics.listen", client.metrics);
     defaults.common(&client.drain, &client.logging);

@@ -4,6 +4,7 @@
 
 pub mod memory;
 mod mortal;
+mod service;
 mod speech;
 pub mod web;
 
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use adit::{
     backoff,
+    candidates::Candidate,
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Env, Stop, Stopper},
@@ -29,6 +31,8 @@ use adit::{
 };
 #[allow(unused_imports, reason = "each test file uses the part it needs")]
 pub use mortal::Mortal;
+#[allow(unused_imports, reason = "each test file uses the part it needs")]
+pub use service::{Service, answer, ask};
 #[allow(unused_imports, reason = "each test file uses the part it needs")]
 pub use speech::Speech;
 use tokio::{
@@ -167,7 +171,7 @@ pub fn client_config(id: &str, control: SocketAddr, target: SocketAddr) -> Clien
         upstreams: vec![UpstreamConfig::new(
             UpstreamName::new("main").unwrap(),
             group("default"),
-            vec![target.to_string()],
+            vec![Candidate::at(&target.to_string())],
         )],
         link: link::Options::default(),
         backoff: backoff::Options::default(),

@@ -30,14 +30,6 @@ fn what_a_tunnel_does_not_do_yet_is_said() {
     let checked = build_server(&server, &ServerFlags::default(), &|_| None).unwrap();
     let said = format!("f.yaml:2: `groups.g.probing` {IDLE}");
     assert!(checked.warnings.contains(&said), "{:?}", checked.warnings);
-    let client = source(
-        "client_id: a\nupstreams:\n  - { name: m, targets: [\"1\"], balance: p2c }\n",
-        Format::Yaml,
-    )
-    .unwrap();
-    let checked = build_client(&client, &ClientFlags::default(), &|_| None).unwrap();
-    let said = format!("f.yaml:3: `upstreams[0].balance` {IDLE}");
-    assert!(checked.warnings.contains(&said), "{:?}", checked.warnings);
 }
 
 /// What a group of keys comes to; without a warning.
@@ -279,12 +271,12 @@ fn upstreams_take_the_same_keys() {
         yaml_client(&text).map(|checked| checked.config.upstreams[0].clone())
     };
     let built = upstream("balance: p2c, pools: { min: 1 }, probing: { kind: off }").unwrap();
-    assert_eq!(built.balance, Strategy::PowerOfTwo);
-    assert_eq!(built.probing.kind, Kind::Off);
-    let pool = built.pool.unwrap();
+    assert_eq!(built.choice.balance, Strategy::PowerOfTwo);
+    assert_eq!(built.choice.probing.kind, Kind::Off);
+    let pool = built.choice.pool;
     assert_eq!((pool.mode, pool.min, pool.max), (Mode::Dynamic, 1, 64));
-    assert_eq!(upstream("balance: random").unwrap().pool, None);
-    assert!(upstream("pools: {}").unwrap().pool.is_some());
+    assert!(upstream("balance: random").unwrap().choice.pool.keeps_none());
+    assert!(!upstream("pools: {}").unwrap().choice.pool.keeps_none());
     says(
         upstream("pools: { min: 65 }"),
         "f.yaml:4: key `upstreams[0].pools`: min (65) is above max (64)",
@@ -292,6 +284,28 @@ fn upstreams_take_the_same_keys() {
     says(
         upstream("scoring: { half_live: 1s }"),
         "f.yaml:4: unknown key `upstreams[0].scoring.half_live`, did you mean `half_life`?",
+    );
+}
+
+#[test]
+fn addresses_of_upstreams_may_weigh() {
+    let targets = |list: &str| {
+        let text =
+            format!("client_id: a\nservers: [127.0.0.1]\nupstreams:\n  - {{ name: u, targets: [{list}] }}\n");
+        yaml_client(&text).map(|checked| checked.config.upstreams[0].targets.clone())
+    };
+    let heavy = Candidate {
+        weight: 3,
+        ..Candidate::at("127.0.0.1:1")
+    };
+    assert_eq!(
+        targets("\"1 weight=3\", \"db.local:2\"").unwrap(),
+        [heavy, Candidate::at("db.local:2")]
+    );
+    says(
+        targets("\"1 weight=0\""),
+        "f.yaml:4: key `upstreams[0].targets[0]`: expected `weight=` and a whole number from 1 to 1000, found \
+         \"weight=0\"",
     );
 }
 

@@ -7,7 +7,7 @@ use crate::candidates::LINES_FORM;
 
 const ONE: &str = "candidates: { addresses: [\"a:1\"] }\n";
 
-fn places(candidates: &[crate::candidates::Candidate]) -> Vec<String> {
+fn places(candidates: &[Candidate]) -> Vec<String> {
     candidates.iter().map(|c| c.place.to_string()).collect()
 }
 

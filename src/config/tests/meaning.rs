@@ -58,7 +58,10 @@ fn the_smallest_client_comes_from_flags() {
     };
     let checked = flags_client(flags.clone()).unwrap();
     assert_eq!(checked.config.servers, ["example.com:7000"]);
-    assert_eq!(checked.config.upstreams[0].targets, ["127.0.0.1:3000"]);
+    assert_eq!(
+        checked.config.upstreams[0].targets,
+        [Candidate::at("127.0.0.1:3000")]
+    );
     assert_eq!(checked.config.upstreams[0].name.as_str(), LOCAL_UPSTREAM);
     assert_eq!(checked.config.upstreams[0].group.as_str(), DEFAULT_GROUP);
     assert!(checked.config.token.is_anonymous());
@@ -68,7 +71,10 @@ fn the_smallest_client_comes_from_flags() {
     let both = build_client(&source(file, Format::Yaml).unwrap(), &flags, &with_token).unwrap();
     assert_eq!(both.config.client_id.as_str(), "a", "flags win");
     assert_eq!(both.config.group.as_str(), "g");
-    assert_eq!(both.config.upstreams[0].targets, ["127.0.0.1:3000"]);
+    assert_eq!(
+        both.config.upstreams[0].targets,
+        [Candidate::at("127.0.0.1:3000")]
+    );
     assert_eq!(both.warnings, [""; 0]);
 
     let bad = ClientFlags {

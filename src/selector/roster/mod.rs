@@ -205,11 +205,11 @@ impl<K: Ord + Clone> Roster<K> {
         self.entries.iter().map(show)
     }
 
-    /// The best `n` of those who are well and no members.
+    /// The best `n` of those who are no members: those who are well, then those who were not when last heard of.
     pub fn reserve(&self, now: Instant, n: usize) -> Vec<K> {
-        let well = |entry: &Entry| entry.active_since.is_none() && entry.gate.state() == State::Closed;
-        let mut all: Vec<_> = self.entries.iter().filter(|(_, entry)| well(entry)).collect();
-        all.sort_by_key(|(_, entry)| entry.meter.cost(now));
+        let out = |entry: &Entry| entry.active_since.is_none() && entry.is_present();
+        let mut all: Vec<_> = self.entries.iter().filter(|(_, entry)| out(entry)).collect();
+        all.sort_by_key(|(_, entry)| (entry.gate.state() != State::Closed, entry.meter.cost(now)));
         all.into_iter().take(n).map(|(key, _)| key.clone()).collect()
     }
 

@@ -157,6 +157,20 @@ fn who_fails_is_out_at_once_and_another_takes_the_place() {
 }
 
 #[test]
+fn of_those_who_stand_by_the_well_come_first_and_the_down_last() {
+    let mut bench = Bench::of(4, Bench::sized(1));
+    let out: Vec<_> = (0..4).filter(|key| !bench.members.contains(key)).collect();
+    bench.down(out[0]);
+    let reserve = bench.roster.reserve(bench.now, 8);
+    assert_eq!(reserve.len(), 3);
+    assert_eq!(reserve.last(), Some(&out[0]));
+    assert_eq!(bench.roster.reserve(bench.now, 2), reserve[..2]);
+    bench.roster.drain(bench.now, &out[0]);
+    bench.take();
+    assert_eq!(bench.roster.reserve(bench.now, 8), reserve[..2]);
+}
+
+#[test]
 fn a_total_outage_in_a_burst_is_seen() {
     let mut bench = Bench::of(2, Options::default());
     for _ in 0..200 {

@@ -1,0 +1,96 @@
+//! Who is chosen among addresses: those of a forwarder's list, or those of a client's upstream.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use actix::{Actor, Addr, AsyncContext};
+use tokio::sync::watch;
+
+use super::{Local, targets};
+use crate::{
+    candidates::Candidate,
+    config::GroupConfig,
+    env::Env,
+    id::GroupName,
+    pool::dial::open_pool,
+    prober::probe,
+    selector::{
+        actor::{Selector, Setup, Warm},
+        group::Group,
+    },
+    session::{
+        approach::{Approach, Overtaken},
+        names,
+    },
+    time::Duration,
+};
+
+/// How a choice is made.
+pub(super) struct Terms {
+    /// What the group is called.
+    pub name: GroupName,
+    /// Who is chosen, who may be, and what is kept ready.
+    pub options: GroupConfig,
+    /// How long one connect may take.
+    pub connect_timeout: Duration,
+    /// How many may wait for a target.
+    pub waiting_max: usize,
+    /// Whether names are asked for anew as soon as somebody was sent where nobody is.
+    pub asks_names: bool,
+    /// Whether an address without rivals is probed.
+    pub probe_alone: bool,
+}
+
+/// The actors that choose, and the way to what they chose. They end when it is dropped and no session is left.
+pub(super) struct Choice {
+    /// Who judges.
+    pub selector: Addr<Selector<SocketAddr>>,
+    /// The way for sessions.
+    pub approach: Approach,
+    _follower: Local,
+}
+
+impl Choice {
+    /// Begins to choose among what `list` names. Must run inside a `LocalSet`.
+    pub fn start(env: &Env, terms: Terms, list: watch::Receiver<Arc<Vec<Candidate>>>) -> Self {
+        let Terms { name, options, .. } = terms;
+        let group = Group::new(name);
+        let mut pool = None;
+        let selector = Selector::create(|ctx| {
+            if !options.pool.keeps_none() {
+                let dialled = ctx.address().recipient();
+                pool = Some(open_pool(env, options.pool, terms.connect_timeout, dialled));
+            }
+            let warm = pool.clone().map(|pool| Warm {
+                add: pool.clone().recipient(),
+                remove: pool.recipient(),
+            });
+            let setup = Setup {
+                selector: options.selector,
+                probe: probe::of_addresses(env, &options.probing.kind),
+                probing: options.probing,
+                scoring: options.scoring,
+                probe_alone: terms.probe_alone,
+                warm,
+            };
+            Selector::new(env, Arc::clone(&group), setup)
+        });
+        let (names, answers) = names::channel();
+        let approach = Approach {
+            env: env.clone(),
+            group,
+            strategy: options.balance,
+            pool,
+            names: terms.asks_names.then_some(names),
+            reports: selector.clone().recipient(),
+            connect_timeout: terms.connect_timeout,
+            waiting_max: terms.waiting_max,
+            overtaken: Overtaken::default(),
+        };
+        let follower = targets::follow(env.clone(), selector.clone(), list, answers);
+        Self {
+            selector,
+            approach,
+            _follower: Local(tokio::task::spawn_local(follower)),
+        }
+    }
+}
