@@ -74,6 +74,8 @@ pub enum Event {
         lived_ms: Option<Millis>,
         waited_ms: Option<Millis>,
     },
+    /// A client could not reach its service for so many visitors and probes: at once, and after a wait in vain.
+    TurnsAway { client: Who, refused: u64, in_vain: u64 },
     /// A stranger has knocked: how many bytes it was answered, and when the door was shut, if it was.
     Knocked {
         stranger: Who,
@@ -151,7 +153,7 @@ impl Event {
             | Self::Requested { upstream, .. }
             | Self::Served { upstream, .. } => upstream.to_string(),
             Self::Odd { place, .. } => place.to_string(),
-            Self::Dials { client, .. } => client.to_string(),
+            Self::Dials { client, .. } | Self::TurnsAway { client, .. } => client.to_string(),
             Self::Intrudes { stranger, .. }
             | Self::Knocked { stranger, .. }
             | Self::Pretended { stranger, .. } => stranger.to_string(),
@@ -218,6 +220,10 @@ impl fmt::Display for Event {
                 write!(f, "connection {serial:#x} is over: {note}, {got} bytes and {end}")
             }
             Self::Odd { session, what, .. } => write!(f, "session {session:?} is odd: {what:?}"),
+            Self::TurnsAway { refused, in_vain, .. } => write!(
+                f,
+                "turns away {refused} at once and {in_vain} after a wait in vain"
+            ),
             Self::Dials {
                 lived_ms, waited_ms, ..
             } => {

@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::A
 
 use adit::{
     backoff,
+    candidates::Candidate,
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
     entry,
     env::{Entropy, Env, Stop, Stopper},
@@ -205,8 +206,8 @@ pub struct Part {
     pub id: String,
     /// The group it serves.
     pub group: usize,
-    /// Its service, `host:port`.
-    pub upstream: String,
+    /// Where its service is, `host:port` each.
+    pub doors: Vec<String>,
     /// Its secret.
     pub token: String,
 }
@@ -301,7 +302,7 @@ fn client_config(knobs: &Knobs, part: &Part) -> anyhow::Result<ClientConfig> {
         upstreams: vec![UpstreamConfig::new(
             UpstreamName::new("main")?,
             group,
-            vec![part.upstream.clone()],
+            part.doors.iter().map(|door| Candidate::at(door)).collect(),
         )],
         link: link_options(knobs),
         backoff: backoff::Options {

@@ -318,6 +318,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
         if healed_after.is_some() && now >= plan.silence_found() {
             failed_before.get_or_insert_with(|| tries_failed(&world));
         }
+        world.look_at_refusals();
         oracle.look(sight);
         if oracle.verdict().is_some() {
             return (healed_after, world.sockets());

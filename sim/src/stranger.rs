@@ -167,7 +167,7 @@ impl Stranger {
         let part = Part {
             id: id.to_owned(),
             group,
-            upstream: format!("{}:{}", self.node.who, upstream::PORT),
+            doors: vec![format!("{}:{}", self.node.who, upstream::PORT)],
             token,
         };
         let mut life = std::pin::pin!(self.node.clone().be_client(part));

@@ -17,8 +17,12 @@ use crate::{
     plan::{Millis, who::Who},
 };
 
-/// Where every upstream listens.
+/// Where every upstream listens: its front door.
 pub const PORT: u16 = 3000;
+/// Where it listens as well, for those who know.
+pub const SPARE_PORT: u16 = 3001;
+/// Both doors of an upstream.
+pub const DOORS: [u16; 2] = [PORT, SPARE_PORT];
 
 /// Bytes moved at once.
 const CHUNK_LEN: usize = 16 * 1024;
@@ -51,6 +55,8 @@ pub struct Upstream {
     sockets: Arc<dyn Transport>,
     oracle: Oracle,
     mood: watch::Sender<Mood>,
+    /// For how many reasons each door is shut.
+    shut: watch::Sender<[usize; DOORS.len()]>,
     open: Rc<Cell<usize>>,
     serial: Rc<Cell<u64>>,
 }
@@ -79,6 +85,7 @@ impl Upstream {
             sockets,
             oracle,
             mood: watch::channel(Mood::Well).0,
+            shut: watch::Sender::default(),
             open: Rc::default(),
             serial: Rc::new(Cell::new((index as u64 + 1) << 32)),
         }
@@ -94,6 +101,16 @@ impl Upstream {
         self.mood.send_replace(mood);
     }
 
+    /// Shuts a door for one more reason; what came in by it goes on.
+    pub fn shut(&self, door: usize) {
+        self.shut.send_modify(|shut| shut[door] += 1);
+    }
+
+    /// Takes one of the reasons away.
+    pub fn unshut(&self, door: usize) {
+        self.shut.send_modify(|shut| shut[door] -= 1);
+    }
+
     /// Connections open right now.
     pub fn open(&self) -> usize {
         self.open.get()
@@ -101,6 +118,24 @@ impl Upstream {
 
     /// Serves for ever.
     pub async fn run(self) {
+        tokio::join!(biased; self.keep(0), self.keep(1));
+    }
+
+    /// Serves at one door, for ever.
+    async fn keep(&self, door: usize) {
+        let mut shut = self.shut.subscribe();
+        loop {
+            let _ = shut.wait_for(|shut| shut[door] == 0).await;
+            tokio::select! {
+                biased;
+                _ = shut.wait_for(|shut| shut[door] > 0) => {}
+                () = self.keep_open(DOORS[door]) => {}
+            }
+        }
+    }
+
+    /// Serves at a door that is not shut, as it feels.
+    async fn keep_open(&self, port: u16) {
         let mut mood = self.mood.subscribe();
         loop {
             let now = *mood.borrow_and_update();
@@ -116,22 +151,22 @@ impl Upstream {
                     tokio::select! {
                         biased;
                         _ = mood.changed() => {}
-                        _ = adit::time::within(half, self.accept()) => {}
+                        _ = adit::time::within(half, self.accept(port)) => {}
                     }
                 }
                 _ => tokio::select! {
                     biased;
                     // Only these two want the listener gone.
                     _ = mood.wait_for(|mood| matches!(mood, Mood::Refuses | Mood::Flaps { .. })) => {}
-                    _ = self.accept() => {}
+                    _ = self.accept(port) => {}
                 },
             }
         }
     }
 
     /// Accepts until it is dropped.
-    async fn accept(&self) -> io::Result<()> {
-        let local = SocketAddr::from(([0, 0, 0, 0], PORT));
+    async fn accept(&self, port: u16) -> io::Result<()> {
+        let local = SocketAddr::from(([0, 0, 0, 0], port));
         let mut listener: Box<dyn Listener> = loop {
             match self.sockets.listen(local).await {
                 Ok(listener) => break listener,

@@ -43,6 +43,8 @@ pub struct World {
     hosts: BTreeMap<Who, usize>,
     nodes: BTreeMap<Who, Node>,
     upstreams: Vec<Upstream>,
+    /// Whether clients know both doors of their upstreams.
+    spare_doors: bool,
     oracle: Oracle,
     /// Visitor and stranger hosts that have done all they will.
     done: Rc<Cell<usize>>,
@@ -51,6 +53,8 @@ pub struct World {
     faults: Vec<Fault>,
     /// What is still to be done: when, which fault, whether it begins.
     deeds: Vec<(Duration, usize, bool)>,
+    /// In which life clients were when last looked at, and how many they had turned away: at once, and in vain.
+    refusals: BTreeMap<Who, (usize, [u64; 2])>,
     /// Faults that have begun and found something to do.
     begun: Vec<bool>,
 }
@@ -92,9 +96,11 @@ impl World {
             hosts: who.iter().enumerate().map(|(n, who)| (*who, n)).collect(),
             nodes: BTreeMap::new(),
             upstreams: Vec::new(),
+            spare_doors: knobs.spare_doors,
             oracle,
             done: Rc::default(),
             downs: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             begun: vec![false; plan.faults.len()],
             faults: plan.faults.clone(),
             deeds,
@@ -139,13 +145,17 @@ impl World {
             Who::Server,
             Rc::new(move || Box::pin(server.clone().serve(groups))),
         );
+        let doors = &upstream::DOORS[..if self.spare_doors { 2 } else { 1 }];
         for (n, group) in plan.clients.iter().enumerate() {
             let client = node(self, Who::Client(n), &addresses);
             self.nodes.insert(Who::Client(n), client.clone());
             let part = Part {
                 id: Who::Client(n).to_string(),
                 group: *group,
-                upstream: format!("{}:{}", Who::Upstream(n), upstream::PORT),
+                doors: doors
+                    .iter()
+                    .map(|port| format!("{}:{port}", Who::Upstream(n)))
+                    .collect(),
                 token: TOKEN.to_owned(),
             };
             self.install(
@@ -327,6 +337,51 @@ impl World {
             upstream.set_mood(mood);
             true
         })
+    }
+
+    /// Shuts one of an upstream's doors, where its client knows the other.
+    pub fn shut(&mut self, upstream: usize, door: usize) -> bool {
+        let client = self.nodes.contains_key(&Who::Client(upstream));
+        let shut = self
+            .upstreams
+            .get(upstream)
+            .filter(|_| client && self.spare_doors);
+        shut.is_some_and(|upstream| {
+            upstream.shut(door);
+            true
+        })
+    }
+
+    /// Opens it again.
+    pub fn unshut(&mut self, upstream: usize, door: usize) {
+        if let Some(upstream) = self.upstreams.get(upstream) {
+            upstream.unshut(door);
+        }
+    }
+
+    /// Says which clients have turned somebody away since the last look.
+    pub fn look_at_refusals(&mut self) {
+        for node in self
+            .nodes
+            .values()
+            .filter(|node| matches!(node.who, Who::Client(_)))
+        {
+            let Some(boot) = node.boot() else { continue };
+            let outcomes = &boot.metrics.session_outcomes;
+            let count = ["unreachable", "timeout"].map(|reason| outcomes.count(reason));
+            let life = (node.boots().len(), count);
+            let before = self.refusals.insert(node.who, life);
+            let before = before
+                .filter(|(boots, _)| *boots == life.0)
+                .map_or([0; 2], |(_, count)| count);
+            if count != before {
+                self.oracle.tell(Event::TurnsAway {
+                    client: node.who,
+                    refused: count[0] - before[0],
+                    in_vain: count[1] - before[1],
+                });
+            }
+        }
     }
 
     /// A process that has come to its end takes everything with it.

@@ -25,7 +25,7 @@ use self::{
     path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
     process::{Crash, Pause, PowerLoss, Sluggish, Stop},
     seam::{FailAccepts, FailNames, MoveNames, RefuseConnects, SlowConnects, TakePorts},
-    upstream::{Ail, Flap},
+    upstream::{Ail, Flap, Shut},
 };
 use crate::{
     plan::{Millis, who::Who},
@@ -163,7 +163,7 @@ acts! {
     Lag, Loss, Narrow, Clog, Cut, Isolate, Split,
     BlackHole, ResetFlow, CutOff,
     RefuseConnects, SlowConnects, FailAccepts, TakePorts, FailNames, MoveNames,
-    Ail, Flap,
+    Ail, Flap, Shut,
 }
 
 /// The part of [`Act`] that an object has.

@@ -56,6 +56,39 @@ impl Act for Ail {
     }
 }
 
+/// One of the two doors of a service is shut, the other one is open, and nobody may notice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shut {
+    /// Whose.
+    pub upstream: usize,
+    /// Whether it is the spare one.
+    pub spare: bool,
+}
+
+impl Act for Shut {
+    const NAME: &'static str = "shut";
+    const FAMILY: Family = Family::Upstream;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        Self {
+            upstream: dice.rng.random_range(0..dice.clients),
+            spare: dice.rng.random_bool(0.5),
+        }
+    }
+
+    fn troubles(&self) -> Trouble {
+        Trouble::default()
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.shut(self.upstream, usize::from(self.spare))
+    }
+
+    fn end(&self, world: &mut World) {
+        world.unshut(self.upstream, usize::from(self.spare));
+    }
+}
+
 /// A service comes and goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flap {

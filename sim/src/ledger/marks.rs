@@ -157,6 +157,14 @@ pub const MARKS: &[Mark] = &[
         means: "A drain ended sessions because its time was up.",
     },
     Mark {
+        name: "next-address-reached",
+        means: "An upstream could not be reached at one address, and was at another.",
+    },
+    Mark {
+        name: "moved-while-dialled",
+        means: "An address left a connect unanswered, names were asked for, and another address was reached.",
+    },
+    Mark {
         name: "name-not-resolved",
         means: "A host name could not be resolved.",
     },

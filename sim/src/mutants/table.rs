@@ -214,6 +214,19 @@ pub const PLANTED: &[Planted] = &[
         name: "backoff-never-forgives",
         breaks: "A link that was stable for long still waits as after many failures.",
     },
+    // Addresses of upstreams.
+    Planted {
+        name: "name-not-asked-again",
+        breaks: "A client that finds nobody where a name led waits for the next round of questions.",
+    },
+    Planted {
+        name: "refused-address-ends-the-search",
+        breaks: "A client whose upstream refuses at one address does not try the other.",
+    },
+    Planted {
+        name: "who-is-put-out-stays-active",
+        breaks: "A target that fails is put out of the books, and not of the snapshot that sessions read.",
+    },
     // Choice, limits, drain.
     Planted {
         name: "first-target-always-picked",

@@ -109,6 +109,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<drain::Draining>::default(),
         Box::<dials::Backoff>::default(),
         Box::new(service::Success),
+        Box::new(service::Reached),
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),
         Box::<dials::Storm>::default(),

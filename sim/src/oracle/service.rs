@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session};
-use crate::event::{End, Event};
+use crate::{
+    event::{End, Event},
+    plan::who::Who,
+};
 
 /// How long a session may take beyond what its visit asks for and the start deadline.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -73,6 +76,39 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         .any(|upstream| exposure.clients.contains(&upstream));
     let excused = started_in_trouble || model.perhaps_started_in_trouble(session);
     (!excused).then_some("a sound client was registered throughout and no troubled one had started it")
+}
+
+/// 36: a client turns nobody away while its service can be reached, by whichever door.
+pub struct Reached;
+
+impl Invariant for Reached {
+    fn number(&self) -> u8 {
+        36
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::TurnsAway {
+            client: Who::Client(client),
+            refused,
+            in_vain,
+        } = event
+        else {
+            return None;
+        };
+        // A connect takes as long as the way does.
+        let in_vain = if model.plan.knobs.is_slow() { 0 } else { *in_vain };
+        let excused = model.trouble().clients.contains(client);
+        (!excused && refused + in_vain > 0).then(|| {
+            format!(
+                "{} turned {refused} away at once and {in_vain} after a wait although its service was there",
+                Who::Client(*client)
+            )
+        })
+    }
 }
 
 /// 28: no session hangs.

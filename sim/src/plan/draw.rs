@@ -139,6 +139,7 @@ fn chaos(seed: u64) -> Plan {
         visitors: visitors(seed, visitors_count, groups, 1_000),
         planted: None,
     };
+    plan.knobs.spare_doors = rng.random_bool(0.5);
     // What takes a hundred round trips takes the whole run.
     let mut most = 8 * plan.knobs.kernel_buffer as u64;
     if plan.knobs.chop_one_in == 1 && plan.knobs.chop_to == 1 {

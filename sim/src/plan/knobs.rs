@@ -61,6 +61,8 @@ pub struct Knobs {
     pub backoff_cap_ms: Millis,
     /// How long a draining node waits for its sessions.
     pub drain_timeout_ms: Millis,
+    /// Whether clients know both doors of their upstreams.
+    pub spare_doors: bool,
 }
 
 impl Default for Knobs {
@@ -92,6 +94,7 @@ impl Default for Knobs {
             backoff_base_ms: 200,
             backoff_cap_ms: 15_000,
             drain_timeout_ms: 3_000,
+            spare_doors: false,
         }
     }
 }

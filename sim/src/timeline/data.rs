@@ -51,6 +51,7 @@ pub fn of(report: &Report) -> Value {
             PROXY_PORT.to_string(): "proxy",
             PUBLIC_PORT.to_string(): "visit",
             upstream::PORT.to_string(): "service",
+            upstream::SPARE_PORT.to_string(): "service",
         },
         "knobs": plan.knobs,
         "families": Family::ALL.iter().map(|family| family.name()).collect::<Vec<_>>(),
