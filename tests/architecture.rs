@@ -41,7 +41,7 @@ const CONCEPTS: [&str; 10] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 32] = [
+const SHELLS: [&str; 34] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -58,6 +58,7 @@ const SHELLS: [&str; 32] = [
     "prober/probe.rs",
     "registry/actor.rs",
     "registry/door.rs",
+    "registry/groups.rs",
     "selector/actor.rs",
     "selector/actor/tests.rs",
     "selector/group.rs",
@@ -68,6 +69,7 @@ const SHELLS: [&str; 32] = [
     "session/raw.rs",
     "session/relay.rs",
     "session/serve.rs",
+    "session/tunnel_probe.rs",
     "session/uplink.rs",
     "entry/tcp.rs",
     "entry/direct.rs",

@@ -69,29 +69,6 @@ pub(super) fn build(
     })
 }
 
-/// Says which of `keys` have no effect yet where they stand; `idle` names those that have none there.
-pub(super) fn warn_of_idle(
-    keys: &Keys,
-    idle: &[&str],
-    at: &KeyPath,
-    source: &Source,
-    warnings: &mut Vec<String>,
-) {
-    let given = [
-        ("balance", keys.balance.is_some()),
-        ("selector", keys.selector.is_some()),
-        ("probing", keys.probing.is_some()),
-        ("scoring", keys.scoring.is_some()),
-        ("pools", keys.pools.is_some()),
-    ];
-    for (key, _) in given.iter().filter(|(key, given)| *given && idle.contains(key)) {
-        let place = source.place(&at.key(key));
-        warnings.push(format!(
-            "{place} is checked, and has no effect here in this version"
-        ));
-    }
-}
-
 fn strategy(word: Balance) -> Strategy {
     match word {
         Balance::Random => Strategy::Random,

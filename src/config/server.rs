@@ -185,7 +185,6 @@ impl Groups {
                 scoring: keys.scoring,
                 pools: keys.pools,
             };
-            group::warn_of_idle(&keys, &["selector", "probing", "scoring"], &at, source, warnings);
             let config = group::build(keys, &at, &GroupConfig::default(), source, warnings)?;
             groups.built.insert(group.clone(), config);
             if let Some(replay) = replay {

@@ -59,13 +59,13 @@ pub enum Kind {
     /// Whoever accepts a connection is well. In a server's group: whose upstream accepts one, through the tunnel.
     #[default]
     Tcp,
-    /// Whoever answers `GET path` with that status is well.
+    /// Whoever answers `GET path` with that status is well; in a server's group through the tunnel, as a session.
     Http {
         /// The path asked for.
         path: String,
         /// The status expected; `None` is any from 200 to 399.
         status: Option<u16>,
-        /// The `Host` header; `None` is the target's address.
+        /// The `Host` header; `None` is the target's address, in a server's group the upstream's name.
         host: Option<String>,
     },
     /// Nobody is probed; only sessions tell.

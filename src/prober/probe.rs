@@ -1,8 +1,8 @@
 //! One probe of one address: does it accept a connection, does it answer a request.
 
-use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Kind;
 use crate::{
@@ -64,9 +64,11 @@ pub fn of_addresses(env: &Env, kind: &Kind) -> Option<Arc<dyn Probe<SocketAddr>>
         Kind::Tcp => Some(Arc::new(TcpProbe { env: env.clone() })),
         Kind::Http { path, status, host } => Some(Arc::new(HttpProbe {
             env: env.clone(),
-            path: path.clone(),
-            status: *status,
-            host: host.clone(),
+            question: HttpQuestion {
+                path: path.clone(),
+                status: *status,
+                host: host.clone(),
+            },
         })),
         Kind::Off => None,
     }
@@ -104,11 +106,18 @@ impl Probe<SocketAddr> for TcpProbe {
 pub struct HttpProbe {
     /// The world.
     pub env: Env,
+    /// What is asked.
+    pub question: HttpQuestion,
+}
+
+/// `GET path`, and which answer is right.
+#[derive(Clone, Debug)]
+pub struct HttpQuestion {
     /// The path asked for.
     pub path: String,
     /// The status expected; `None` is any from 200 to 399.
     pub status: Option<u16>,
-    /// The `Host` header; `None` is the target's address.
+    /// The `Host` header; `None` is what the target is called.
     pub host: Option<String>,
 }
 
@@ -121,27 +130,31 @@ impl Probe<SocketAddr> for HttpProbe {
         let this = self.clone();
         Box::pin(async move {
             let asked_at = time::now();
-            let asked = this.ask(target.reach);
-            let status = time::within(timeout, asked)
+            let asked = async {
+                let mut stream = connect(&this.env, target.reach).await?;
+                this.question.ask(&mut stream, &target.reach.to_string()).await
+            };
+            time::within(timeout, asked)
                 .await
                 .ok_or(ProbeFailure::Timeout)??;
-            let well = match this.status {
-                Some(expected) => status == expected,
-                None => STATUS_WELL.contains(&status),
-            };
-            match well {
-                true => Ok(since(asked_at)),
-                false => Err(ProbeFailure::BadStatus(status)),
-            }
+            Ok(since(asked_at))
         })
     }
 }
 
-impl HttpProbe {
-    async fn ask(&self, address: SocketAddr) -> Result<u16, ProbeFailure> {
-        let mut stream = connect(&self.env, address).await?;
-        let request = request(&self.path, self.host.as_deref(), address);
+impl HttpQuestion {
+    /// Asks on `stream`, where `name` is what its far end is called. Without a deadline of its own.
+    ///
+    /// # Errors
+    /// [`ProbeFailure::BadStatus`] for a wrong answer, [`ProbeFailure::Broken`] for none.
+    pub async fn ask(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        name: &str,
+    ) -> Result<(), ProbeFailure> {
+        let host = self.host.as_deref().unwrap_or(name);
         let broken = |_| ProbeFailure::Broken;
+        let request = request(&self.path, host);
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         let mut answer = [0; STATUS_LINE_MAX];
         let mut read = 0;
@@ -151,11 +164,23 @@ impl HttpProbe {
             if let Some(line) = answer[..read].split(|byte| *byte == b'\n').nth(0)
                 && line.len() < read
             {
-                return status(line).ok_or(ProbeFailure::Broken);
+                return self.judge(status(line).ok_or(ProbeFailure::Broken)?);
             }
             if more == 0 {
                 return Err(ProbeFailure::Broken);
             }
+        }
+    }
+
+    fn judge(&self, status: u16) -> Result<(), ProbeFailure> {
+        let well = match self.status {
+            Some(expected) => status == expected,
+            None => STATUS_WELL.contains(&status),
+        };
+        if well {
+            Ok(())
+        } else {
+            Err(ProbeFailure::BadStatus(status))
         }
     }
 }
@@ -174,14 +199,10 @@ fn since(start: Instant) -> Duration {
 }
 
 /// A request as small as it can be. The connection ends with it.
-fn request(path: &str, host: Option<&str>, address: SocketAddr) -> String {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: ");
-    // Writing to a string does not fail.
-    let _ = match host {
-        Some(host) => write!(request, "{host}"),
-        None => write!(request, "{address}"),
-    };
-    request + "\r\nUser-Agent: adit\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+fn request(path: &str, host: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: adit\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    )
 }
 
 /// The status of `HTTP/1.x NNN …`.
@@ -217,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_request_ends_its_connection() {
-        let request = request("/healthz", None, SocketAddr::from(([127, 0, 0, 1], 80)));
+        let request = request("/healthz", "127.0.0.1:80");
         assert!(request.starts_with("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"));
         assert!(request.ends_with("Connection: close\r\n\r\n"));
     }

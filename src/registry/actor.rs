@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{
     Options,
+    groups::{Found, Groups},
     table::{Action, Candidate, ClaimError, JoinId, Serves, Table},
     tunnels::TunnelConnectionManager,
 };
@@ -24,11 +25,7 @@ use crate::{
         actor::{Add, Order, OrderFailed, Remove},
         conn::ConnPool,
     },
-    selector::{
-        actor::{Joined, Left, Selector, Setup},
-        group::Group,
-        target::{Target, Tunnel},
-    },
+    selector::{actor::Setup, target::Tunnel},
     time::{self, Duration},
     wire::{
         handshake::Proven,
@@ -59,7 +56,7 @@ pub struct Registry {
     grant: Grant,
     link_options: link::Options,
     pool: Option<Addr<ConnPool>>,
-    groups: BTreeMap<GroupName, Membership>,
+    groups: Groups,
     joining: BTreeMap<JoinId, Join>,
     next_join: JoinId,
     links: BTreeMap<Epoch, Live>,
@@ -74,27 +71,17 @@ struct Live {
     groups: Vec<GroupName>,
 }
 
-/// One group, as far as the registry cares.
-struct Membership {
-    group: Arc<Group<Tunnel>>,
-    selector: Addr<Selector<Tunnel>>,
-    /// Registered upstreams that serve it.
-    members: usize,
-    /// An entry sends visitors here: it stays when it is empty.
-    pinned: bool,
-}
-
 impl Registry {
     /// The registry of the server process `boot`.
     pub fn new(env: Env, boot: u64, options: Options, link_options: link::Options, grant: Grant) -> Self {
         Self {
+            groups: Groups::new(env.clone()),
             env,
             table: Table::new(boot, options),
             tunnels: TunnelConnectionManager::default(),
             grant,
             link_options,
             pool: None,
-            groups: BTreeMap::new(),
             joining: BTreeMap::new(),
             next_join: 0,
             links: BTreeMap::new(),
@@ -108,10 +95,15 @@ impl Registry {
 #[rtype(result = "()")]
 pub struct UsePool(pub Addr<ConnPool>);
 
-/// The group of this name, made if need be.
-#[derive(Debug, Message)]
-#[rtype(result = "Arc<Group<Tunnel>>")]
-pub struct FindGroup(pub GroupName);
+/// The group of this name, made if need be, for visitors come to it.
+#[derive(Message)]
+#[rtype(result = "Found")]
+pub struct FindGroup {
+    /// Its name.
+    pub name: GroupName,
+    /// How it is judged, unless it is there already.
+    pub setup: Setup<Tunnel>,
+}
 
 /// A client has proved who it is and wants in.
 #[derive(Message)]
@@ -183,10 +175,8 @@ impl Handler<UsePool> for Registry {
 impl Handler<FindGroup> for Registry {
     type Result = MessageResult<FindGroup>;
 
-    fn handle(&mut self, FindGroup(name): FindGroup, _ctx: &mut Self::Context) -> Self::Result {
-        let membership = self.group(&name);
-        membership.pinned = true;
-        MessageResult(Arc::clone(&membership.group))
+    fn handle(&mut self, FindGroup { name, setup }: FindGroup, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.groups.find(&name, setup))
     }
 }
 
@@ -383,15 +373,13 @@ impl Registry {
             pool.do_send(Add(epoch));
         }
         for (group, upstream) in join.serves {
-            let target = Target::new(Tunnel {
+            let tunnel = Tunnel {
                 client: join.client.clone(),
                 epoch,
                 upstream,
                 link: Arc::clone(&gauges),
-            });
-            let membership = self.group(&group);
-            membership.members += 1;
-            membership.selector.do_send(Joined(Arc::new(target)));
+            };
+            self.groups.join(&group, tunnel);
         }
     }
 
@@ -426,28 +414,14 @@ impl Registry {
                 let _ = abort.send(ResetCode::LinkSilent);
             }
         }
-        self.leave_groups(&live.groups);
+        self.groups.leave(&live.groups);
     }
 
     /// Takes a registration out of every active set and out of the pool.
     fn withdraw(&self, epoch: Epoch, groups: &[GroupName]) {
-        for membership in groups.iter().filter_map(|group| self.groups.get(group)) {
-            membership.selector.do_send(Left(epoch));
-        }
+        self.groups.withdraw(epoch, groups);
         if let Some(pool) = &self.pool {
             pool.do_send(Remove(epoch));
-        }
-    }
-
-    /// Forgets groups that nobody serves and no entry names: a client may name any group, for a while.
-    fn leave_groups(&mut self, groups: &[GroupName]) {
-        for name in groups {
-            if let Some(membership) = self.groups.get_mut(name) {
-                membership.members -= 1;
-                if membership.members == 0 && !membership.pinned {
-                    self.groups.remove(name);
-                }
-            }
         }
     }
 
@@ -470,18 +444,5 @@ impl Registry {
         } else {
             ctx.run_later(ACK_POLL, move |registry, ctx| registry.acknowledge(ctx, epoch));
         }
-    }
-
-    fn group(&mut self, name: &GroupName) -> &mut Membership {
-        self.groups.entry(name.clone()).or_insert_with(|| {
-            let group = Group::new(name.clone());
-            let selector = Selector::new(&self.env, Arc::clone(&group), Setup::default()).start();
-            Membership {
-                group,
-                selector,
-                members: 0,
-                pinned: false,
-            }
-        })
     }
 }

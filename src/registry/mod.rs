@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod auth;
 pub mod door;
+pub mod groups;
 pub mod table;
 pub mod tunnels;
 

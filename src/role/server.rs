@@ -22,9 +22,10 @@ use crate::{
     registry::{
         actor::{Drain, EndAll, FindGroup, Grant, Registry, UsePool},
         door::{Door, Waiting},
+        groups::Found,
     },
-    selector::{group::Group, target::Tunnel},
-    session::{actor::Desk, first_bytes::ReplayBudget},
+    selector::{actor::Setup, group::Group, target::Tunnel},
+    session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels},
     time::{self, Duration},
     wire::preamble::Purpose,
 };
@@ -101,6 +102,8 @@ impl Server {
         };
         let boot = u64::from_le_bytes(env.entropy.bytes());
         let (registry, pool) = start_actors(&env, &config, boot, grant);
+        // Before any client may come: who joins a group finds it as it is configured.
+        let found = find_groups(&env, &config, &registry, &pool).await?;
         let door = Arc::new(Door {
             env: env.clone(),
             auth: config.auth.clone(),
@@ -128,9 +131,8 @@ impl Server {
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
         let (mut entries, mut groups) = (Vec::new(), Vec::new());
-        for (entry, listener) in config.entries.iter().zip(listeners) {
-            let group = registry.send(FindGroup(entry.group.clone())).await;
-            let group = group.map_err(|_| StartError::Stopped)?;
+        for ((entry, listener), Found { group, selector }) in config.entries.iter().zip(listeners).zip(found)
+        {
             groups.push(Arc::clone(&group));
             let strategy = config.groups.get(&entry.group).map(|group| group.balance);
             let desk = Desk {
@@ -138,6 +140,7 @@ impl Server {
                 entry: entry.name.clone(),
                 group,
                 strategy: strategy.unwrap_or_default(),
+                reports: selector.recipient(),
                 options: entry.session,
                 budget: budget.clone(),
                 waiting_max: config.limits.waiting,
@@ -240,6 +243,30 @@ fn start_actors(
     let pool = pool.start();
     registry.do_send(UsePool(pool.clone()));
     (registry, pool)
+}
+
+/// The group of each entry, in their order.
+async fn find_groups(
+    env: &Env,
+    config: &ServerConfig,
+    registry: &Addr<Registry>,
+    pool: &Addr<ConnPool>,
+) -> Result<Vec<Found>, StartError> {
+    let mut found = Vec::new();
+    for entry in &config.entries {
+        let options = config.groups.get(&entry.group).cloned().unwrap_or_default();
+        let setup = Setup {
+            probe: of_tunnels(env, pool, &options.probing.kind),
+            selector: options.selector,
+            probing: options.probing,
+            scoring: options.scoring,
+            ..Setup::default()
+        };
+        let name = entry.group.clone();
+        let group = registry.send(FindGroup { name, setup }).await;
+        found.push(group.map_err(|_| StartError::Stopped)?);
+    }
+    Ok(found)
 }
 
 /// A server is ready while any of its entries leads to a group with a target.

@@ -84,6 +84,11 @@ impl<R: Reach> ActiveSet<R> {
         &self.reserve
     }
 
+    /// Whether this one is in the reserve.
+    pub fn reserves(&self, key: &R::Key) -> bool {
+        self.reserve.iter().any(|target| target.key() == *key)
+    }
+
     /// Whether nobody can be chosen.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()

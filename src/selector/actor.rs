@@ -12,21 +12,20 @@ use super::{
     Options,
     active_set::ActiveSet,
     group::Group,
-    health::State,
     journal::{Decision, Journal},
-    roster::{Action, Report, Roster, Standing},
+    roster::{Action, Report, Roster},
     status::{Status, TargetStatus},
     target::{Reach, Target, Tunnel},
 };
 use crate::{
     env::Env,
     id::Epoch,
-    metrics::{GroupSeries, ProbeResult, TargetSeries, TargetState},
+    metrics::{GroupSeries, ProbeResult, TargetSeries},
     pool::{
         actor::{Add, Remove},
         dial::Dialled,
     },
-    probe::mutant,
+    probe::{mutant, sometimes},
     prober::{
         self, Scoring,
         actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch, Watch},
@@ -251,9 +250,12 @@ impl<R: Reach> Handler<Probed<R::Key>> for Selector<R> {
             }
         });
         let answer = probed.result.ok();
+        let members = self.active.len();
         self.roster
             .handle_probed(probed.at, &probed.key, answer, probed.elapsed, &mut self.rng);
         self.drive(ctx);
+        sometimes!(self.active.len() < members, "target-left-out-by-probe");
+        sometimes!(self.active.len() > members, "target-used-again");
     }
 }
 
@@ -264,9 +266,11 @@ impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
         if let Report::Connected(_) = report {
             self.tell_answered(&key);
         }
+        let members = self.active.len();
         self.roster
             .handle_report(time::now(), &key, report, &mut self.rng);
         self.drive(ctx);
+        sometimes!(self.active.len() < members, "target-left-out-by-sessions");
     }
 }
 
@@ -281,17 +285,6 @@ impl Handler<Dialled> for Selector<SocketAddr> {
             Err(_) => Report::Refused(took),
         };
         self.handle(Reported { key: addr, report }, ctx);
-    }
-}
-
-/// How a target's state is shown.
-fn shown(standing: &Standing) -> TargetState {
-    match standing.state {
-        State::Draining => TargetState::Draining,
-        State::Open(_) => TargetState::Down,
-        State::HalfOpen(_) => TargetState::Probation,
-        State::Closed if standing.active => TargetState::Active,
-        State::Closed => TargetState::Standby,
     }
 }
 
@@ -441,7 +434,7 @@ impl<R: Reach> Selector<R> {
                 if let Some(latency) = standing.score.latency {
                     known.series.set_latency(latency);
                 }
-                known.series.set_state(shown(&standing));
+                known.series.set_state(standing.shown());
             }
         }
     }
@@ -483,8 +476,12 @@ impl<R: Reach> Selector<R> {
     }
 
     fn forget(&mut self, key: &R::Key) {
+        let stood_by = self.group.active().reserves(key);
         self.roster.leave(time::now(), key);
         self.targets.remove(key);
+        if stood_by {
+            self.publish();
+        }
         self.count_targets();
         if let Some(prober) = &self.prober {
             prober.do_send(Unwatch(key.clone()));

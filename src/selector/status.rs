@@ -1,7 +1,7 @@
 //! How a group stands, to be shown.
 
-use super::roster::Standing;
-use crate::id::GroupName;
+use super::{health::State, roster::Standing};
+use crate::{id::GroupName, metrics::TargetState};
 
 /// How a group stands, in the order of its targets.
 #[derive(Clone, Debug)]
@@ -25,4 +25,17 @@ pub struct TargetStatus {
     pub standing: Standing,
     /// Sessions that this node has on it.
     pub in_flight: usize,
+}
+
+impl Standing {
+    /// The number that metrics show.
+    pub(super) fn shown(&self) -> TargetState {
+        match self.state {
+            State::Draining => TargetState::Draining,
+            State::Open(_) => TargetState::Down,
+            State::HalfOpen(_) => TargetState::Probation,
+            State::Closed if self.active => TargetState::Active,
+            State::Closed => TargetState::Standby,
+        }
+    }
 }

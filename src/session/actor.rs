@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Recipient, WrapFuture};
 use rand_chacha::ChaCha8Rng;
 use std::net::SocketAddr;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{
     Options,
     attempts::{Attempts, Choice},
-    carry::{Carried, Carry, Load},
+    carry::{Carried, Carry, Load, Witness},
     first_bytes::{FirstBytes, ReplayBudget},
     raw::RawStream,
     visitor_side::{Cause, Outcome, Patience},
@@ -26,8 +26,8 @@ use crate::{
     },
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
-    selector::{Strategy, group::Group, strategy::bound_to},
-    target::{InFlight, Target, Tunnel},
+    selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
+    target::{InFlight, Reach, Target, Tunnel},
     time::{self, Duration, Instant},
     wire::message::{PROTOCOL_TCP, Start},
 };
@@ -48,6 +48,8 @@ pub struct Desk {
     pub group: Arc<Group<Tunnel>>,
     /// How the group chooses.
     pub strategy: Strategy,
+    /// Who is told how its targets did.
+    pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
     /// How sessions behave.
     pub options: Options,
     /// The memory for their first bytes.
@@ -151,6 +153,7 @@ impl Session {
                 .into_actor(self)
                 .map(move |lender, session, ctx| match lender {
                     Ok(lender) => session.dispatch(ctx, &lender, starting),
+                    // Nobody is told: the pool may be at its limit, or the client on its way out.
                     Err(_) => {
                         let cause = Cause::Broken;
                         session.fail(
@@ -191,6 +194,10 @@ impl Session {
             starting,
             abort,
             accepted_at: self.accepted_at,
+            witness: Witness {
+                key: target.key(),
+                reports: self.desk.reports.clone(),
+            },
             metrics: Arc::clone(&self.desk.env.metrics),
         };
         let dispatched = SessionDispatched {

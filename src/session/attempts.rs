@@ -83,7 +83,8 @@ impl Attempts {
         self.deadline
     }
 
-    /// Picks the next target: nobody twice while another is untried.
+    /// Picks the next target, of those in the reserve when all others were tried: nobody twice while another is
+    /// untried.
     pub fn choose(
         &mut self,
         now: Instant,
@@ -101,13 +102,10 @@ impl Attempts {
         if set.is_empty() {
             return Choice::Empty;
         }
-        if let Some(target) = pick(
-            strategy,
-            set,
-            |target| !self.tried.contains(&target.key()),
-            self.bound_to,
-            rng,
-        ) {
+        let untried = |target: &Target<Tunnel>| !self.tried.contains(&target.key());
+        let chosen = pick(strategy, set, untried, self.bound_to, rng);
+        let standby = || set.reserve().iter().find(|target| untried(target)).cloned();
+        if let Some(target) = chosen.or_else(standby) {
             sometimes!(!self.tried.is_empty(), "start-retried-elsewhere");
             return Choice::Try(target);
         }
@@ -206,6 +204,28 @@ mod tests {
         assert_eq!(seen.len(), 3);
         assert!(matches!(choose(&mut attempts, &set, &mut rng), Choice::Pause(_)));
         assert!(matches!(choose(&mut attempts, &set, &mut rng), Choice::Try(_)));
+    }
+
+    #[test]
+    fn who_stands_by_is_tried_when_no_member_serves() {
+        let set = set_of(4);
+        let (members, reserve) = set.targets().split_at(2);
+        let set = ActiveSet::new(members.to_vec()).reserving(reserve.to_vec());
+        let (mut attempts, mut rng) = attempts(Replay::Unacknowledged);
+        let mut tried = Vec::new();
+        for _ in 0..4 {
+            let Choice::Try(target) = choose(&mut attempts, &set, &mut rng) else {
+                panic!("a target is untried")
+            };
+            attempts.handle_failed(target.key(), REFUSED);
+            tried.push(target.key());
+        }
+        let reserved: Vec<_> = set.reserve().iter().map(|target| target.key()).collect();
+        assert_eq!(tried[2..], reserved, "in their order, after the members");
+        assert!(matches!(
+            choose(&mut attempts, &set, &mut rng),
+            Choice::GiveUp("all_refused")
+        ));
     }
 
     #[test]

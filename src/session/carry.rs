@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use actix::Recipient;
 use tokio::sync::oneshot;
 
 use super::{
@@ -9,13 +10,16 @@ use super::{
     first_bytes::FirstBytes,
     raw::RawStream,
     relay::{Relay, Stopped},
+    testimony::testimony,
     visitor_side::{Cause, Outcome, Patience, VisitorSide},
 };
 use crate::{
     link::gauges::StartGuard,
-    metrics::Metrics,
+    metrics::{Meter, Metrics},
     pool::conn::{Conn, Job},
-    probe::sometimes,
+    probe::{mutant, sometimes},
+    selector::{actor::Reported, roster::Report},
+    target::{Reach, Tunnel},
     time::{self, Instant},
     transport::BoxFuture,
     wire::message::{ResetCode, Start},
@@ -53,8 +57,28 @@ pub struct Load {
     pub abort: oneshot::Receiver<ResetCode>,
     /// When the visitor was accepted.
     pub accepted_at: Instant,
+    /// Told how the target did.
+    pub witness: Witness,
     /// Where the start and the bytes are counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// Tells a selector how one of its targets did.
+pub struct Witness {
+    /// The target.
+    pub key: <Tunnel as Reach>::Key,
+    /// Its selector.
+    pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
+}
+
+impl Witness {
+    fn tell(&self, report: Report) {
+        if matches!(report, Report::Refused(_)) && mutant!("refused-session-not-reported") {
+            return;
+        }
+        let key = self.key.clone();
+        self.reports.do_send(Reported { key, report });
+    }
 }
 
 impl Carry {
@@ -115,33 +139,31 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         starting,
         abort,
         accepted_at,
+        witness,
         metrics,
     } = load;
+    let asked_at = time::now();
     let mut starting = Some(starting);
-    let mut side = VisitorSide::new(time::now(), conn.last, start, patience, first);
-    let mut relay = Relay::new(
-        &mut side,
-        &mut conn.framed,
-        Some(visitor),
-        &mut conn.timer,
-        Some(abort),
-    )
-    .counting(metrics.bytes.at_visitor());
-    let stopped = poll_fn(|cx| {
-        let stopped = relay.poll(cx);
-        if starting.is_some() && relay.core().has_started() {
+    let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first);
+    let meter = metrics.bytes.at_visitor();
+    let stopped = relay(conn, &mut side, visitor, Some(abort), Some(meter), |side| {
+        if starting.is_some() && side.has_started() {
             starting = None;
             // A visitor that left while it waited has not been served.
-            if relay.core().was_served() {
-                metrics.start_seconds.observe(time::now() - accepted_at);
+            if side.was_served() {
+                let now = time::now();
+                metrics.start_seconds.observe(now - accepted_at);
+                witness.tell(Report::Connected(now - asked_at));
             }
         }
-        stopped
     })
     .await;
     drop(starting);
     let tell = |side: &VisitorSide, visitor| {
         let outcome = side.outcome().unwrap_or(Outcome::Broken);
+        if let Some(report) = testimony(outcome, side.was_served(), time::now() - asked_at) {
+            witness.tell(report);
+        }
         // A session that is no more has no use for its visitor.
         let _ = report.send(Carried {
             outcome,
@@ -157,10 +179,42 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         Stopped::Released(visitor) => {
             let first = side.take_first_bytes();
             tell(&side, Some((visitor, first)));
-            let relay = Relay::new(&mut side, &mut conn.framed, None, &mut conn.timer, None);
-            relay.finish().await
+            tidy(conn, &mut side).await
         }
     };
+    judge(&side, fate)
+}
+
+/// Moves `visitor` over `conn`, as `side` says, until its session is over or it is released. `look` sees the side after
+/// each move.
+pub(super) async fn relay(
+    conn: &mut Conn,
+    side: &mut VisitorSide,
+    visitor: RawStream,
+    abort: Option<oneshot::Receiver<ResetCode>>,
+    meter: Option<Meter>,
+    mut look: impl FnMut(&VisitorSide),
+) -> Stopped {
+    let mut relay = Relay::new(side, &mut conn.framed, Some(visitor), &mut conn.timer, abort);
+    if let Some(meter) = meter {
+        relay = relay.counting(meter);
+    }
+    poll_fn(|cx| {
+        let stopped = relay.poll(cx);
+        look(relay.core());
+        stopped
+    })
+    .await
+}
+
+/// Comes to an end with the client about a stream whose visitor was released.
+pub(super) async fn tidy(conn: &mut Conn, side: &mut VisitorSide) -> Fate {
+    let relay = Relay::new(side, &mut conn.framed, None, &mut conn.timer, None);
+    relay.finish().await
+}
+
+/// Whether the stream may carry the next session, or why not.
+pub(super) fn judge(side: &VisitorSide, fate: Fate) -> Result<(), &'static str> {
     match fate {
         Fate::Reusable => Ok(()),
         Fate::Dead if side.is_violated() => Err("violation"),

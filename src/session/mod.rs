@@ -13,6 +13,8 @@ pub mod names;
 pub mod raw;
 pub mod relay;
 pub mod serve;
+pub mod testimony;
+pub mod tunnel_probe;
 pub mod uplink;
 pub mod upstream_side;
 pub mod visitor_side;

@@ -8,6 +8,7 @@ use std::{future::Future, io, net::SocketAddr, pin::Pin};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub mod null;
+pub mod pipe;
 pub mod prefixed;
 pub mod tcp;
 

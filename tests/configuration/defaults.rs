@@ -75,7 +75,11 @@ impl Defaults {
         self.set(&key("probing.probe_candidate_count"), "auto");
         self.set(&key("probing.path"), "/");
         self.say(&key("probing.status"), "200 to 399");
-        self.say(&key("probing.host"), "the target's address");
+        let called = match prefix == SERVER.prefix {
+            true => "the upstream's name",
+            false => "the target's address",
+        };
+        self.say(&key("probing.host"), called);
         let scoring = group.scoring;
         self.duration(&key("scoring.half_life"), scoring.half_life);
         self.duration(&key("scoring.failure_penalty"), scoring.failure_penalty);

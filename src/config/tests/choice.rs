@@ -12,24 +12,7 @@ fn group(keys: &str) -> Result<Checked<GroupConfig>, ConfigError> {
     let source = source(&text, Format::Yaml)?;
     let checked = build_server(&source, &ServerFlags::default(), &with_token)?;
     let group = checked.config.groups[&GroupName::new("g").unwrap()].clone();
-    let mut warnings = checked.warnings;
-    // What is read is the same in every role; where it has an effect is another matter.
-    warnings.retain(|warning| !warning.ends_with(IDLE));
-    Ok(Checked::new(group, warnings))
-}
-
-const IDLE: &str = "is checked, and has no effect here in this version";
-
-#[test]
-fn what_a_tunnel_does_not_do_yet_is_said() {
-    let server = source(
-        "groups:\n  g: { balance: p2c, probing: { kind: off } }\n",
-        Format::Yaml,
-    )
-    .unwrap();
-    let checked = build_server(&server, &ServerFlags::default(), &|_| None).unwrap();
-    let said = format!("f.yaml:2: `groups.g.probing` {IDLE}");
-    assert!(checked.warnings.contains(&said), "{:?}", checked.warnings);
+    Ok(Checked::new(group, checked.warnings))
 }
 
 /// What a group of keys comes to; without a warning.

@@ -1,0 +1,61 @@
+//! What a session's end says about its target. Pure.
+
+use super::visitor_side::{Cause, Outcome};
+use crate::{
+    selector::roster::Report,
+    time::Duration,
+    wire::message::{RefuseCode, ResetCode},
+};
+
+/// What `outcome` says about the target, `waited` after it was asked; `None` where it says nothing: a client at its
+/// limit, a server that stops, a visitor that left before it was `served` are not the target's fault. Nor is a connection
+/// that had died in the pool: nobody was asked on it, so nothing is told of it at all.
+pub fn testimony(outcome: Outcome, served: bool, waited: Duration) -> Option<Report> {
+    match outcome {
+        Outcome::NotStarted { cause, .. } => match cause {
+            Cause::Refused(RefuseCode::Unreachable | RefuseCode::UnknownUpstream) => {
+                Some(Report::Refused(waited))
+            }
+            Cause::Refused(RefuseCode::Timeout) | Cause::Silent => Some(Report::TimedOut(waited)),
+            Cause::Refused(RefuseCode::Overload | RefuseCode::Unknown(_)) => None,
+            Cause::Broken => Some(Report::BrokeEarly(waited)),
+        },
+        Outcome::Reset(ResetCode::UpstreamReset) | Outcome::Broken => Some(Report::Broke),
+        Outcome::Completed | Outcome::VisitorGone | Outcome::HalfClosed => served.then_some(Report::Ended),
+        Outcome::Reset(_) | Outcome::Aborted(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_target_did_is_told() {
+        let waited = Duration::from_millis(7);
+        let check = |outcome, expected| assert_eq!(testimony(outcome, true, waited), expected, "{outcome:?}");
+        let not_started = |cause| Outcome::NotStarted {
+            cause,
+            ambiguous: true,
+        };
+        let refused = |code| not_started(Cause::Refused(code));
+        check(refused(RefuseCode::Unreachable), Some(Report::Refused(waited)));
+        check(
+            refused(RefuseCode::UnknownUpstream),
+            Some(Report::Refused(waited)),
+        );
+        check(refused(RefuseCode::Timeout), Some(Report::TimedOut(waited)));
+        check(refused(RefuseCode::Overload), None);
+        check(refused(RefuseCode::Unknown(99)), None);
+        check(not_started(Cause::Silent), Some(Report::TimedOut(waited)));
+        check(not_started(Cause::Broken), Some(Report::BrokeEarly(waited)));
+        check(Outcome::Completed, Some(Report::Ended));
+        check(Outcome::VisitorGone, Some(Report::Ended));
+        check(Outcome::HalfClosed, Some(Report::Ended));
+        check(Outcome::Broken, Some(Report::Broke));
+        check(Outcome::Reset(ResetCode::UpstreamReset), Some(Report::Broke));
+        check(Outcome::Reset(ResetCode::Shutdown), None);
+        check(Outcome::Aborted(ResetCode::LinkSilent), None);
+        assert_eq!(testimony(Outcome::VisitorGone, false, waited), None);
+    }
+}
