@@ -12,9 +12,9 @@ use adit::{
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
-    pool,
+    pool, prober,
     registry::{self, auth::Auth},
-    role, session,
+    role, selector, session,
     transport::Transport,
     wire::proof::Token,
 };
@@ -233,6 +233,31 @@ fn link_options(knobs: &Knobs) -> link::Options {
     }
 }
 
+fn selector_options(knobs: &Knobs) -> selector::Options {
+    selector::Options {
+        slow_start: millis(knobs.slow_start_ms),
+        switching: selector::Switching {
+            hold_off: millis(knobs.hold_off_ms),
+            ..selector::Switching::default()
+        },
+        ..selector::Options::default()
+    }
+}
+
+fn probing_options(knobs: &Knobs) -> prober::Options {
+    let defaults = prober::Options::default();
+    match knobs.probe_interval_ms {
+        0 => prober::Options {
+            kind: prober::Kind::Off,
+            ..defaults
+        },
+        interval => prober::Options {
+            interval: millis(interval),
+            ..defaults
+        },
+    }
+}
+
 fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
     let session = session::Options {
         replay: if knobs.replay_unacknowledged {
@@ -251,6 +276,8 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
             max: knobs.pool_max,
             ..pool::Options::default()
         },
+        selector: selector_options(knobs),
+        probing: probing_options(knobs),
         ..GroupConfig::default()
     };
     let mut entries = Vec::new();

@@ -15,7 +15,7 @@ use adit::{metrics::Metrics, probe};
 use crate::{
     event::{End, Event},
     mutants,
-    node::{Boot, Node},
+    node::{Boot, Node, group_name},
     oracle::{Class, Oracle, Violation, rest::Rest},
     plan::{Plan, who::Who},
     trace::{Detail, Digest, Recorder, line},
@@ -352,12 +352,18 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         .filter_map(|n| world.node(Who::Client(*n))?.boot());
     let at_clients: i64 = nodes.map(|boot| boot.net.open()).sum();
     let at_upstreams: usize = plan.core().iter().map(|n| world.upstreams()[*n].open()).sum();
+    let groups: Vec<_> = (0..plan.groups())
+        .map(|group| metrics.groups.join(&group_name(group)))
+        .collect();
+    let targets = groups.iter().map(|group| group.targets.get()).sum();
+    let active = groups.iter().map(|group| group.active.get()).sum();
     let baseline = [
         ("sessions", metrics.sessions.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
         ("streams at the server", last.net.open(), clients + parked),
         ("streams at the clients", at_clients, clients + parked),
+        ("targets of groups", targets, clients),
         ("connections at the upstreams", at_upstreams as i64, 0),
     ];
     Rest {
@@ -381,6 +387,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             .iter()
             .map(|boot| boot.metrics.violations.get())
             .sum(),
+        active: (active, plan.core().len() as i64),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
         visitors: boots.iter().map(|boot| boot.metrics.visitors.get()).sum(),
     }

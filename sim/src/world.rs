@@ -12,8 +12,8 @@ use crate::{
     fault::Fault,
     lock::Shared,
     net::Ailments,
-    node::{Node, PROXY_PORT, Part, TOKEN},
-    oracle::{Oracle, Sight},
+    node::{Node, PROXY_PORT, Part, TOKEN, group_name},
+    oracle::{Oracle, Sight, group_bit},
     plan::{Plan, who::Who},
     stranger::Stranger,
     upstream::{self, Mood, Upstream},
@@ -57,6 +57,8 @@ pub struct World {
     refusals: BTreeMap<Who, (usize, [u64; 2])>,
     /// Faults that have begun and found something to do.
     begun: Vec<bool>,
+    /// How many groups visitors ask for.
+    groups: usize,
 }
 
 impl World {
@@ -104,6 +106,7 @@ impl World {
             begun: vec![false; plan.faults.len()],
             faults: plan.faults.clone(),
             deeds,
+            groups: plan.groups(),
         };
         world.populate(plan);
         world
@@ -404,6 +407,11 @@ impl World {
             return Sight::default();
         };
         let metrics = &boot.metrics;
+        let somebody_is_out = |group: &usize| {
+            let figures = metrics.groups.join(&group_name(*group));
+            figures.active.get() < figures.targets.get()
+        };
+        let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
         Sight {
             registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
             parked: metrics.pool_parked.get(),
@@ -411,6 +419,7 @@ impl World {
             sessions: metrics.sessions.get(),
             unproven: metrics.connections_unproven.get(),
             replay_bytes: metrics.replay_bytes.get(),
+            uneven: uneven.fold(0, |all, group| all | group),
             silenced: self.engine.silenced(PROXY_PORT),
         }
     }

@@ -89,6 +89,27 @@ pub const MARKS: &[Mark] = &[
         name: "slow-reader-blocked-relay",
         means: "A relay had bytes that the raw side did not take.",
     },
+    // Who is left out, and why.
+    Mark {
+        name: "probe-refused-through-tunnel",
+        means: "A client was there, and the upstream behind it refused a probe.",
+    },
+    Mark {
+        name: "probe-timed-out-through-tunnel",
+        means: "A probe had no answer in time, or no connection.",
+    },
+    Mark {
+        name: "target-left-out-by-probe",
+        means: "A target left the active set because of a probe.",
+    },
+    Mark {
+        name: "target-left-out-by-sessions",
+        means: "A target left the active set because of what visitors met.",
+    },
+    Mark {
+        name: "target-used-again",
+        means: "A target came back into the active set because of a probe.",
+    },
     // Pool.
     Mark {
         name: "pool-was-empty",

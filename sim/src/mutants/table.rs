@@ -94,6 +94,27 @@ pub const PLANTED: &[Planted] = &[
         name: "visitor-that-leaves-keeps-its-slot",
         breaks: "A visitor that resets keeps its session slot, so a drain waits for nobody.",
     },
+    // What sessions and probes say of a target.
+    Planted {
+        name: "refused-session-not-reported",
+        breaks: "A session that was refused tells nobody, so without probes who is dead is tried for ever.",
+    },
+    Planted {
+        name: "probe-takes-refusal-for-answer",
+        breaks: "A probe that the client refused counts as answered, so who is dead is never left out.",
+    },
+    Planted {
+        name: "probe-names-no-upstream",
+        breaks: "A probe names no upstream, so every target is thought to be dead.",
+    },
+    Planted {
+        name: "probe-keeps-its-connection",
+        breaks: "A probe never gives its connection back.",
+    },
+    Planted {
+        name: "refused-probe-leaves-words-unread",
+        breaks: "A connection on which a probe was refused goes back before the client's last word on it.",
+    },
     // Pool.
     Planted {
         name: "connection-parked-before-client-finished",

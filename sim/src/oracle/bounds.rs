@@ -51,6 +51,7 @@ impl Invariant for Balance {
             let calm = model.sessions.values().filter(|session| {
                 session.visit.group == group
                     && !session.was_exposed()
+                    && !session.exposure.uneven
                     && session.exposure.sound_min >= members.len()
             });
             let mut shares = vec![0_usize; model.plan.clients.len()];

@@ -4,9 +4,11 @@
 
 pub mod bounds;
 pub mod bytes;
+mod choice;
 pub mod dials;
 pub mod drain;
 pub mod model;
+mod past;
 pub mod rest;
 pub mod service;
 pub mod strangers;
@@ -62,8 +64,15 @@ pub struct Sight {
     pub unproven: i64,
     /// First bytes kept for replay.
     pub replay_bytes: i64,
+    /// The groups of which somebody is not active, a bit for each.
+    pub uneven: u64,
     /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
     pub silenced: usize,
+}
+
+/// The bit of a group in [`Sight::uneven`]; the last stands for all beyond it.
+pub fn group_bit(group: usize) -> u64 {
+    1 << group.min(63)
 }
 
 /// Something that must hold.
@@ -104,6 +113,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(bounds::Ports),
         Box::<bounds::Shelved>::default(),
         Box::new(bounds::Balance),
+        Box::<choice::LeftOut>::default(),
         Box::new(strangers::Admission),
         Box::new(bounds::Limits),
         Box::<drain::Draining>::default(),
@@ -118,6 +128,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::Baseline),
         Box::new(rest::Books),
         Box::new(rest::Registered),
+        Box::new(rest::Active),
         Box::<rest::Pools>::default(),
         Box::<dials::FoundOut>::default(),
         Box::new(rest::AllEnded),

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::Sight;
+use super::{Sight, group_bit};
 use crate::{
     event::{End, Event},
-    fault::{AnyAct, Trouble},
+    fault::Trouble,
     payload::{Greeting, Request},
     plan::{Deed, Manner, Plan, Visit, who::Who},
 };
@@ -43,6 +43,8 @@ pub struct Exposure {
     pub sound_min: usize,
     /// The most sessions that were open at any moment.
     pub crowd: usize,
+    /// A target of its group had no share like the others'.
+    pub uneven: bool,
 }
 
 /// One session, as its visitor sees it.
@@ -131,6 +133,8 @@ pub struct Model {
     /// Whoever is left out of the liveness phase.
     pub outside: Trouble,
     active: Vec<Active>,
+    /// Until when the targets of each group have no even shares: somebody is out, or has just come back.
+    uneven_until: BTreeMap<usize, Duration>,
 }
 
 impl Model {
@@ -150,6 +154,7 @@ impl Model {
             converged: None,
             outside,
             active: Vec::new(),
+            uneven_until: BTreeMap::new(),
             plan,
             can_reset,
         };
@@ -238,6 +243,7 @@ impl Model {
                         upstreams: false,
                         sound_min: usize::MAX,
                         crowd: 0,
+                        uneven: false,
                     },
                     seen_by: Vec::new(),
                 };
@@ -303,6 +309,10 @@ impl Model {
     pub fn handle_sight(&mut self, now: Duration, sight: Sight) {
         self.now = now;
         self.sight = sight;
+        let even_again = now + Duration::from_millis(self.plan.knobs.slow_start_ms) + SETTLE;
+        for group in (0..self.plan.groups()).filter(|group| sight.uneven & group_bit(*group) != 0) {
+            self.uneven_until.insert(group, even_again);
+        }
         self.active
             .retain(|active| active.until.is_none_or(|until| now < until));
         self.expose_all();
@@ -343,6 +353,10 @@ impl Model {
         // Once all is well again, what lasts is no excuse any more.
         let well = self.converged.is_some_and(|at| session.opened >= at);
         exposure.server |= trouble.server;
+        exposure.uneven |= self
+            .uneven_until
+            .get(&group)
+            .is_some_and(|until| self.now < *until);
         exposure.visitor |= trouble.visitors.contains(&session.visitor);
         let mut troubled: BTreeSet<_> = trouble.clients.iter().copied().filter(serves).collect();
         if well {
@@ -366,59 +380,6 @@ impl Model {
             exposure.server_died |= active.kills && active.trouble.server;
             exposure.client_died |= active.kills && hits_clients;
         }
-    }
-
-    /// Whether such trouble was felt at any time from then on.
-    pub fn was_troubled(&self, from: Duration, such: impl Fn(&Trouble) -> bool) -> bool {
-        let at = Duration::from_millis;
-        self.plan.faults.iter().any(|fault| {
-            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
-            at(fault.from_ms) <= self.now && !over && such(&fault.act.troubles())
-        })
-    }
-
-    /// Whether a client's process died at any time from then on.
-    pub fn was_killed(&self, client: usize, from: Duration) -> bool {
-        let at = Duration::from_millis;
-        self.plan.faults.iter().any(|fault| {
-            let died = fault.act.kills() && fault.act.troubles().clients.contains(&client);
-            let over = fault.to_ms.is_some_and(|to| at(to) < from);
-            died && at(fault.from_ms) <= self.now && !over
-        })
-    }
-
-    /// Whether a client could not do as it would at any time from then on: it stood still, crawled, was away,
-    /// or found no name.
-    pub fn was_hampered(&self, client: usize, from: Duration) -> bool {
-        let at = Duration::from_millis;
-        self.plan.faults.iter().any(|fault| {
-            let hampers = matches!(
-                fault.act,
-                AnyAct::Pause(_)
-                    | AnyAct::Sluggish(_)
-                    | AnyAct::Crash(_)
-                    | AnyAct::PowerLoss(_)
-                    | AnyAct::Stop(_)
-                    | AnyAct::FailNames(_)
-                    | AnyAct::MoveNames(_)
-                    | AnyAct::TakePorts(_)
-            );
-            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
-            let trouble = fault.act.troubles();
-            let his = trouble.clients.contains(&client) || trouble.server;
-            hampers && his && at(fault.from_ms) <= self.now && !over
-        })
-    }
-
-    /// Whether somebody may have taken the client's name, and the server have told it to come back later.
-    pub fn may_have_been_told_to_wait(&self, client: usize) -> bool {
-        let takes = |deed: &Deed| match deed {
-            Deed::DuplicateId { client: whose, .. } | Deed::ReplayControl { client: whose } => {
-                *whose == client
-            }
-            _ => false,
-        };
-        self.plan.strangers.iter().any(|one| takes(&one.deed))
     }
 
     /// Whether `client` or the server is in trouble by anything but the fault of that number.

@@ -27,6 +27,8 @@ pub struct Rest {
     pub violations: u64,
     /// Tries that failed since all was well again.
     pub tries_failed: u64,
+    /// Targets that are active, of those whose clients serve.
+    pub active: (i64, i64),
 }
 
 /// 20: counters do not count what did not happen, nor forget what did.
@@ -113,12 +115,50 @@ impl Invariant for Registered {
 /// Connections beyond the fewest that a pool may still be about to retire.
 const SURPLUS_MAX: i64 = 2;
 
+/// 25 as well: whoever is well is active, however it did while it was not.
+pub struct Active;
+
+/// What being tried again takes beyond the waits: two probes, and the end of an evaluation.
+const TRIED_AGAIN_MS: u64 = 10_000;
+
+impl Invariant for Active {
+    fn number(&self) -> u8 {
+        25
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let (plan, knobs) = (&model.plan, &model.plan.knobs);
+        // Without probes it takes visitors, and a probe that is too slow says nothing good.
+        if knobs.probe_interval_ms == 0 || !knobs.leaves_time_to_probe() {
+            return None;
+        }
+        // A wait is at most three times as long as all that came before it, and as often as it was put out counts ten
+        // times at most.
+        let waits =
+            3 * plan.troubled_ms() + 10 * knobs.hold_off_ms + 2 * knobs.probe_interval_ms + TRIED_AGAIN_MS;
+        if plan.heal_ms + knobs.convergence_ms() + waits > plan.duration_ms {
+            return None;
+        }
+        let (is, should) = rest.active;
+        (is < should).then(|| format!("{is} targets are active at rest, {should} are well"))
+    }
+}
+
 /// 26: the pools of all who are well are full, and not fuller, when nobody has come for a while.
 #[derive(Default)]
 pub struct Pools {
     /// The quiet after the healing is over.
     asked: bool,
+    /// The most that were parked near its end: a probe may use one at any moment.
+    most: i64,
 }
+
+/// How long before the end of the quiet a pool is looked at.
+const POOLS_LOOKED_AT: Duration = Duration::from_secs(2);
 
 impl Invariant for Pools {
     fn number(&self) -> u8 {
@@ -133,7 +173,11 @@ impl Invariant for Pools {
         let plan = &model.plan;
         let (from, to) = plan.quiet();
         // Just before the next visitors come.
-        if self.asked || from == to || model.now + Duration::from_millis(200) < to {
+        if self.asked || from == to || model.now + POOLS_LOOKED_AT < to {
+            return None;
+        }
+        self.most = self.most.max(model.sight.parked);
+        if model.now + Duration::from_millis(200) < to {
             return None;
         }
         self.asked = true;
@@ -146,7 +190,7 @@ impl Invariant for Pools {
             // A session that goes on takes the place of one that is parked.
             return None;
         }
-        let (is, each) = (model.sight.parked, plan.knobs.pool_min);
+        let (is, each) = (self.most, plan.knobs.pool_min);
         let least = i64::try_from(each * plan.registered().len()).unwrap_or(i64::MAX);
         (is < least)
             .then(|| format!("{is} proxy connections are parked after a quiet while, {least} are wanted"))
@@ -195,6 +239,13 @@ impl Invariant for Courtesy {
     }
 }
 
+/// Tries in vain on one that refuses for good: three visitors find out, and one or two at the end of each wait, which
+/// doubles from a second; visitors that come at the same moment count each.
+const VAIN_TRIES_MAX: u64 = 20;
+
+/// The same where probes find out: only those that come while nobody else is thought to be well.
+const VAIN_TRIES_PROBED_MAX: u64 = 8;
+
 /// 30: once all is well, no visitor is sent where nobody serves.
 pub struct NoVainTries;
 
@@ -213,18 +264,11 @@ impl Invariant for NoVainTries {
         if knobs.is_slow() || knobs.pool_max < 64 {
             return None;
         }
-        // Whoever refuses for good is tried, by half of the visitors where there are two, and once by each.
-        let most = match (model.outside.clients.len(), model.plan.clients.len()) {
+        // Whoever refuses for good is left out, and tried now and then where nobody probes.
+        let most = match (model.outside.clients.len(), knobs.probe_interval_ms) {
             (0, _) => 0,
-            (1, 2) => {
-                let since = model.converged.unwrap_or_default();
-                let visits = model
-                    .sessions
-                    .values()
-                    .filter(|session| session.opened >= since)
-                    .count() as f64;
-                (visits / 2.0 + 5.0 * (visits / 4.0).sqrt()) as u64 + 1
-            }
+            (1, 0) => VAIN_TRIES_MAX,
+            (1, _) => VAIN_TRIES_PROBED_MAX,
             _ => return None,
         };
         let count = rest.tries_failed;

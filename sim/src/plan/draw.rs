@@ -11,6 +11,7 @@ use crate::{
         process::{Crash, Stop},
     },
     payload::When,
+    upstream::Mood,
 };
 
 /// A kind of world.
@@ -204,7 +205,11 @@ fn lasting(rng: &mut ChaCha8Rng, plan: &mut Plan) {
     ];
     for _ in 0..50 {
         let family = *families.choose(rng).expect("there are families");
-        let Fault { from_ms, act, .. } = fault(family, rng, plan);
+        let Fault { from_ms, mut act, .. } = fault(family, rng, plan);
+        if let AnyAct::Ail(ail) = &mut act {
+            // No other mood may last.
+            ail.mood = Mood::Refuses;
+        }
         let trouble = act.troubles();
         let Some(lost) = trouble.clients.first().copied() else {
             continue;
@@ -341,6 +346,9 @@ fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
         knobs.unproven_max = *[8, 1_024].choose(rng).expect("some");
         knobs.replay_bytes = *[1_000, 100_000, 64 << 20].choose(rng).expect("some");
     }
+    knobs.probe_interval_ms = *[0, 500, 1_000, 5_000].choose(rng).expect("some");
+    knobs.hold_off_ms = *[0, 1_000, 5_000].choose(rng).expect("some");
+    knobs.slow_start_ms = *[0, 1_000].choose(rng).expect("some");
     knobs
 }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Millis;
 
+/// How long an answer to a probe may take: the product's own default.
+const PROBE_TIMEOUT_MS: Millis = 2_000;
+
 /// Every knob. A plan file leaves out what stands at its default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,6 +66,12 @@ pub struct Knobs {
     pub drain_timeout_ms: Millis,
     /// Whether clients know both doors of their upstreams.
     pub spare_doors: bool,
+    /// Between two probes of a target of the server; 0 is none, and only sessions tell.
+    pub probe_interval_ms: Millis,
+    /// How long a target that failed stays out, times how often it failed.
+    pub hold_off_ms: Millis,
+    /// How long a target that came back takes to get its whole share.
+    pub slow_start_ms: Millis,
 }
 
 impl Default for Knobs {
@@ -95,6 +104,9 @@ impl Default for Knobs {
             backoff_cap_ms: 15_000,
             drain_timeout_ms: 3_000,
             spare_doors: false,
+            probe_interval_ms: 5_000,
+            hold_off_ms: 30_000,
+            slow_start_ms: 30_000,
         }
     }
 }
@@ -117,6 +129,11 @@ impl Knobs {
     pub fn is_slow(&self) -> bool {
         // The client has an exchange of its own, with its upstream.
         2 * self.exchange_ms() > self.answer_timeout_ms
+    }
+
+    /// Whether an untroubled client has the time to answer a probe, on a connection that it has yet to open.
+    pub fn leaves_time_to_probe(&self) -> bool {
+        8 * self.exchange_ms() < PROBE_TIMEOUT_MS && self.pool_max >= 64
     }
 
     /// How long nobody has to come for the pools to be full again: what is dead is noticed, and what was ordered

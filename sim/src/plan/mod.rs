@@ -324,6 +324,12 @@ impl Plan {
         (at(self.heal_ms.saturating_sub(before)), at(self.heal_ms + after))
     }
 
+    /// How long anybody was in trouble that ended, all troubles after one another.
+    pub fn troubled_ms(&self) -> Millis {
+        let lasted = |fault: &Fault| fault.to_ms.map(|to| to - fault.from_ms.min(to));
+        self.faults.iter().filter_map(lasted).sum()
+    }
+
     /// When every connection that a fault has silently killed has been found out.
     pub fn silence_found(&self) -> Duration {
         let found = self.faults.iter().map(Fault::silence_found);
