@@ -41,7 +41,7 @@ const CONCEPTS: [&str; 10] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 34] = [
+const SHELLS: [&str; 35] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -62,6 +62,7 @@ const SHELLS: [&str; 34] = [
     "selector/actor.rs",
     "selector/actor/tests.rs",
     "selector/group.rs",
+    "selector/setup.rs",
     "session/actor.rs",
     "session/carry.rs",
     "session/dialler.rs",

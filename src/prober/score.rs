@@ -89,6 +89,11 @@ impl Meter {
         self.ratio.handle_attempt(now, true);
     }
 
+    /// It was reached, which says nothing of how long an answer takes.
+    pub fn handle_reached(&mut self, now: Instant) {
+        self.ratio.handle_attempt(now, true);
+    }
+
     /// An attempt failed after `elapsed`; a timeout has taken the whole timeout.
     ///
     /// It counts as an answer that took so long, and no less than the penalty, or who refuses quickly would look

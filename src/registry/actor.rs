@@ -25,7 +25,7 @@ use crate::{
         actor::{Add, Order, OrderFailed, Remove},
         conn::ConnPool,
     },
-    selector::{actor::Setup, target::Tunnel},
+    selector::{setup::Setup, target::Tunnel},
     time::{self, Duration},
     wire::{
         handshake::Proven,

@@ -8,8 +8,9 @@ use crate::{
     env::Env,
     id::{Epoch, GroupName},
     selector::{
-        actor::{Joined, Left, Selector, Setup},
+        actor::{Joined, Left, Selector},
         group::Group,
+        setup::Setup,
         target::{Target, Tunnel},
     },
 };

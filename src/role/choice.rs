@@ -14,8 +14,9 @@ use crate::{
     pool::dial::open_pool,
     prober::probe,
     selector::{
-        actor::{Selector, Setup, Warm},
+        actor::Selector,
         group::Group,
+        setup::{Setup, Warm},
     },
     session::{
         approach::{Approach, Overtaken},

@@ -24,7 +24,7 @@ use crate::{
         door::{Door, Waiting},
         groups::Found,
     },
-    selector::{actor::Setup, group::Group, target::Tunnel},
+    selector::{group::Group, setup::Setup, target::Tunnel},
     session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels},
     time::{self, Duration},
     wire::preamble::Purpose,

@@ -2,18 +2,16 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
 use rand_chacha::ChaCha8Rng;
 use tracing::{debug, info};
 
 use super::{
-    Options,
     active_set::ActiveSet,
     group::Group,
     journal::{Decision, Journal},
     roster::{Action, Report, Roster},
+    setup::Setup,
     status::{Status, TargetStatus},
     target::{Reach, Target, Tunnel},
 };
@@ -27,9 +25,8 @@ use crate::{
     },
     probe::{mutant, sometimes},
     prober::{
-        self, Scoring,
         actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch, Watch},
-        probe::{Probe, ProbeFailure},
+        probe::ProbeFailure,
     },
     time::{self, Duration, Instant},
 };
@@ -39,45 +36,6 @@ const ANSWERED_PER_INTERVAL: u32 = 4;
 
 /// How many of those who stand by are named. More would only reach their visitors' deadlines.
 const RESERVE_MAX: usize = 8;
-
-/// How one group is judged.
-#[derive(Clone)]
-pub struct Setup<R: Reach> {
-    /// Who is in the active set.
-    pub selector: Options,
-    /// When targets are probed.
-    pub probing: prober::Options,
-    /// What measurements count for.
-    pub scoring: Scoring,
-    /// How they are probed; `None` when only sessions tell.
-    pub probe: Option<Arc<dyn Probe<R>>>,
-    /// Whether a target without rivals is probed too. There is nobody to prefer to it.
-    pub probe_alone: bool,
-    /// Who keeps streams to the members warm.
-    pub warm: Option<Warm<R::Key>>,
-}
-
-/// A pool that follows the active set.
-#[derive(Clone)]
-pub struct Warm<K: Send + 'static> {
-    /// Told who came in.
-    pub add: Recipient<Add<K>>,
-    /// Told who left.
-    pub remove: Recipient<Remove<K>>,
-}
-
-impl<R: Reach> Default for Setup<R> {
-    fn default() -> Self {
-        Self {
-            selector: Options::default(),
-            probing: prober::Options::default(),
-            scoring: Scoring::default(),
-            probe: None,
-            probe_alone: false,
-            warm: None,
-        }
-    }
-}
 
 /// The selector of one group.
 pub struct Selector<R: Reach> {
@@ -108,7 +66,10 @@ impl<R: Reach> Selector<R> {
     pub fn new(env: &Env, group: Arc<Group<R>>, setup: Setup<R>) -> Self {
         let interval = setup.probe.as_ref().map(|_| setup.probing.interval);
         let series = env.metrics.groups.join(group.name().as_str());
-        let roster = Roster::new(time::now(), setup.selector.clone(), setup.scoring, interval);
+        let mut roster = Roster::new(time::now(), setup.selector.clone(), setup.scoring, interval);
+        if setup.judges_by_answers() {
+            roster = roster.judging_by_answers();
+        }
         Self {
             env: env.clone(),
             group,
@@ -263,7 +224,9 @@ impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
     type Result = ();
 
     fn handle(&mut self, Reported { key, report }: Reported<R::Key>, ctx: &mut Self::Context) {
-        if let Report::Connected(_) = report {
+        if let Report::Connected(_) = report
+            && !self.setup.judges_by_answers()
+        {
             self.tell_answered(&key);
         }
         let members = self.active.len();

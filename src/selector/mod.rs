@@ -7,6 +7,7 @@ pub mod health;
 pub mod journal;
 pub mod outage;
 pub mod roster;
+pub mod setup;
 pub mod status;
 pub mod strategy;
 

@@ -6,7 +6,14 @@ use tokio::{sync::mpsc, task::LocalSet};
 
 use super::*;
 use crate::{
-    env::Stop, id::GroupName, prober::probe::ProbeFailure, selector::Switching, transport::BoxFuture,
+    env::Stop,
+    id::GroupName,
+    prober::{
+        self, Scoring,
+        probe::{Probe, ProbeFailure},
+    },
+    selector::{Options, Switching},
+    transport::BoxFuture,
 };
 
 /// Everybody answers within 5 ms but one, while it is down.

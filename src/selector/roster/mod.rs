@@ -113,6 +113,8 @@ pub struct Roster<K> {
     probe_interval: Duration,
     /// Whether somebody probes: then who is put out is tried by probes, else by visitors.
     probed: bool,
+    /// Probes ask for an answer: to be reached is not enough to be well, and no measure of how fast it is.
+    by_answers: bool,
     entries: BTreeMap<K, Entry>,
     members: usize,
     /// When each gate, or the end of a hold-off, wants to be looked at.
@@ -142,6 +144,7 @@ impl<K: Ord + Clone> Roster<K> {
             scoring,
             probe_interval: probe_interval.unwrap_or_default(),
             probed: probe_interval.is_some(),
+            by_answers: false,
             entries: BTreeMap::new(),
             members: 0,
             due: BTreeSet::new(),
@@ -154,6 +157,14 @@ impl<K: Ord + Clone> Roster<K> {
             last_resort: false,
             changed: false,
             actions: VecDeque::new(),
+        }
+    }
+
+    /// Judges by what answers probes get, where those ask for more than to be reached.
+    pub fn judging_by_answers(self) -> Self {
+        Self {
+            by_answers: true,
+            ..self
         }
     }
 
@@ -304,6 +315,11 @@ impl<K: Ord + Clone> Roster<K> {
     /// A session says how it went.
     pub fn handle_report(&mut self, now: Instant, key: &K, report: Report, rng: &mut impl Rng) {
         match report {
+            Report::Connected(_) if self.by_answers => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.meter.handle_reached(now);
+                }
+            }
             Report::Connected(rtt) => self.succeeded(now, key, rtt),
             Report::Refused(elapsed) => {
                 self.failed(now, key, elapsed, rng);

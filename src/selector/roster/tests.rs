@@ -274,6 +274,34 @@ fn a_probe_tells_soon_of_a_member_that_turned_a_visitor_down() {
 }
 
 #[test]
+fn where_probes_ask_for_an_answer_to_be_reached_is_none() {
+    let mut bench = Bench::of(2, Options::default());
+    bench.roster = std::mem::replace(
+        &mut bench.roster,
+        Roster::new(bench.now, Options::default(), Scoring::default(), None),
+    )
+    .judging_by_answers();
+    for _ in 0..3 {
+        bench.answers(0, 50);
+        bench.reports(0, Report::Connected(MS(1)));
+    }
+    let latency = |bench: &Bench| bench.roster.standing(bench.now, &0).unwrap().score.latency;
+    assert!(
+        latency(&bench).unwrap() > MS(20),
+        "it connects fast, and answers slowly"
+    );
+    for _ in 0..3 {
+        assert!(bench.members.contains(&0));
+        bench.fails(0);
+        bench.reports(0, Report::Connected(MS(1)));
+    }
+    assert!(
+        !bench.members.contains(&0),
+        "it accepts, and answers nothing of use"
+    );
+}
+
+#[test]
 fn without_probes_visitors_try_who_was_out() {
     let mut bench = Bench::new(
         Options {

@@ -1,0 +1,58 @@
+//! How one group is judged, said once.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use super::Options;
+use crate::{
+    pool::actor::{Add, Remove},
+    prober::{self, Scoring, probe::Probe},
+    target::Reach,
+};
+
+/// How one group is judged.
+#[derive(Clone)]
+pub struct Setup<R: Reach> {
+    /// Who is in the active set.
+    pub selector: Options,
+    /// When targets are probed.
+    pub probing: prober::Options,
+    /// What measurements count for.
+    pub scoring: Scoring,
+    /// How they are probed; `None` when only sessions tell.
+    pub probe: Option<Arc<dyn Probe<R>>>,
+    /// Whether a target without rivals is probed too. There is nobody to prefer to it.
+    pub probe_alone: bool,
+    /// Who keeps streams to the members warm.
+    pub warm: Option<Warm<R::Key>>,
+}
+
+/// A pool that follows the active set.
+#[derive(Clone)]
+pub struct Warm<K: Send + 'static> {
+    /// Told who came in.
+    pub add: Recipient<Add<K>>,
+    /// Told who left.
+    pub remove: Recipient<Remove<K>>,
+}
+
+impl<R: Reach> Setup<R> {
+    /// Whether a probe asks for more than to be reached: then sessions do not tell how a target does.
+    pub fn judges_by_answers(&self) -> bool {
+        self.probe.is_some() && matches!(self.probing.kind, prober::Kind::Http { .. })
+    }
+}
+
+impl<R: Reach> Default for Setup<R> {
+    fn default() -> Self {
+        Self {
+            selector: Options::default(),
+            probing: prober::Options::default(),
+            scoring: Scoring::default(),
+            probe: None,
+            probe_alone: false,
+            warm: None,
+        }
+    }
+}
