@@ -55,6 +55,7 @@ struct World {
     memory: Memory,
     pool: Addr<AddressPool>,
     heard: Arc<RwLock<Vec<(Instant, Dialled)>>>,
+    _ear: Addr<Ear>,
 }
 
 /// On one worker: streams are numbered as they are dialled and taken as they arrive, which must be the same order.
@@ -88,12 +89,15 @@ impl World {
         env.transport = Arc::new(memory.clone());
         let ear = Ear::default();
         let heard = Arc::clone(&ear.0);
-        let pool = open_pool(&env, options, Duration::from_secs(1), ear.start().recipient());
+        let ear = ear.start();
+        let dialled = ear.downgrade().recipient();
+        let pool = open_pool(&env, options, Duration::from_secs(1), dialled);
         Self {
             env,
             memory,
             pool,
             heard,
+            _ear: ear,
         }
     }
 

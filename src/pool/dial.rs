@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient, WeakAddr};
+use actix::{Actor, AsyncContext, Context, Handler, Message, WeakAddr, WeakRecipient};
 
 use super::{
     Options,
@@ -36,7 +36,7 @@ pub fn open_pool(
     env: &Env,
     options: Options,
     connect_timeout: Duration,
-    dialled: Recipient<Dialled>,
+    dialled: WeakRecipient<Dialled>,
 ) -> actix::Addr<AddressPool> {
     AddressPool::create(|ctx| {
         let dialler = Dialler::new(env.clone(), ctx.address().downgrade(), connect_timeout, dialled);
@@ -50,7 +50,8 @@ pub struct Dialler {
     /// Not held: a pool that nobody uses any more ends, and its dialler with it.
     pool: WeakAddr<AddressPool>,
     timeout: Duration,
-    dialled: Recipient<Dialled>,
+    /// Not held either: whoever listens keeps the pool, and would keep itself.
+    dialled: WeakRecipient<Dialled>,
 }
 
 impl Dialler {
@@ -59,7 +60,7 @@ impl Dialler {
         env: Env,
         pool: WeakAddr<AddressPool>,
         timeout: Duration,
-        dialled: Recipient<Dialled>,
+        dialled: WeakRecipient<Dialled>,
     ) -> Self {
         Self {
             env,
@@ -105,7 +106,7 @@ async fn dial(
     addr: SocketAddr,
     timeout: Duration,
     pool: &WeakAddr<AddressPool>,
-    dialled: &Recipient<Dialled>,
+    dialled: &WeakRecipient<Dialled>,
 ) {
     let began = time::now();
     let connected = connect(env, addr, timeout).await;
@@ -114,7 +115,9 @@ async fn dial(
         Ok((_, took)) => Ok(*took),
         Err(error) => Err(error.kind()),
     };
-    dialled.do_send(Dialled { addr, result, took });
+    if let Some(dialled) = dialled.upgrade() {
+        dialled.do_send(Dialled { addr, result, took });
+    }
     // A pool that is no more has no use for the stream.
     let Some(pool) = pool.upgrade() else { return };
     match connected {

@@ -58,7 +58,7 @@ impl Choice {
         let mut pool = None;
         let selector = Selector::create(|ctx| {
             if !options.pool.keeps_none() {
-                let dialled = ctx.address().recipient();
+                let dialled = ctx.address().downgrade().recipient();
                 pool = Some(open_pool(env, options.pool, terms.connect_timeout, dialled));
             }
             let warm = pool.clone().map(|pool| Warm {
@@ -93,5 +93,47 @@ impl Choice {
             approach,
             _follower: Local(tokio::task::spawn_local(follower)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{candidates::Place, env::Stop, selector::actor::ReadStatus, time};
+
+    #[tokio::test]
+    async fn nothing_of_it_outlives_it() {
+        let chosen = async {
+            let (_, stop) = Stop::channel();
+            let env = Env::production(stop);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let candidate = Candidate {
+                place: Place::Address(listener.local_addr().unwrap()),
+                weight: 1,
+            };
+            let (_list, candidates) = watch::channel(Arc::new(vec![candidate]));
+            let terms = Terms {
+                name: GroupName::new("g").unwrap(),
+                options: GroupConfig::default(),
+                connect_timeout: Duration::from_secs(1),
+                waiting_max: 1,
+                asks_names: false,
+                probe_alone: true,
+            };
+            let choice = Choice::start(&env, terms, candidates);
+            while choice.selector.send(ReadStatus).await.unwrap().targets.is_empty() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            // A stream is kept warm, and the pool knows whom to tell.
+            drop(listener.accept().await.unwrap());
+            let selector = choice.selector.downgrade();
+            drop(choice);
+            while selector.upgrade().is_some_and(|left| left.connected()) {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        let ended = time::within(limit, tokio::task::LocalSet::new().run_until(chosen)).await;
+        assert!(ended.is_some(), "it goes on");
     }
 }
