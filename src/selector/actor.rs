@@ -192,6 +192,7 @@ impl<R: Reach> Handler<Draining<R::Key>> for Selector<R> {
     fn handle(&mut self, Draining(key): Draining<R::Key>, ctx: &mut Self::Context) {
         self.roster.drain(time::now(), &key);
         self.drive(ctx);
+        self.name_no_more(&key);
     }
 }
 
@@ -359,7 +360,9 @@ impl<R: Reach> Selector<R> {
         }
         self.active.remove(&key);
         self.series.changes.inc();
-        if let Some(warm) = &self.setup.warm {
+        if let Some(warm) = &self.setup.warm
+            && !mutant!("removed-target-keeps-streams")
+        {
             warm.remove.do_send(Remove(key.clone()));
         }
         if self.prober.is_some() {
@@ -381,6 +384,13 @@ impl<R: Reach> Selector<R> {
                 joined: std::mem::take(&mut self.moved.joined),
                 left: std::mem::take(&mut self.moved.left),
             });
+        }
+    }
+
+    /// Whoever stood by and does no more is to be seen by everybody; of members the roster says so itself.
+    fn name_no_more(&mut self, key: &R::Key) {
+        if self.group.active().reserves(key) {
+            self.publish();
         }
     }
 
@@ -439,15 +449,14 @@ impl<R: Reach> Selector<R> {
     }
 
     fn forget(&mut self, key: &R::Key) {
-        let stood_by = self.group.active().reserves(key);
         self.roster.leave(time::now(), key);
         self.targets.remove(key);
-        if stood_by {
-            self.publish();
-        }
+        self.name_no_more(key);
         self.count_targets();
         if let Some(prober) = &self.prober {
-            prober.do_send(Unwatch(key.clone()));
+            if !mutant!("left-target-still-probed") {
+                prober.do_send(Unwatch(key.clone()));
+            }
             if !self.setup.probe_alone && self.targets.len() == 1 {
                 let last = self.targets.keys().next().cloned();
                 last.into_iter().for_each(|key| prober.do_send(Unwatch(key)));

@@ -189,3 +189,33 @@ async fn who_is_alone_is_probed_only_where_that_is_asked_for() {
             .is_some()
     );
 }
+
+#[tokio::test]
+async fn who_stood_by_and_left_is_named_no_more() {
+    let judged = async {
+        let (_, stop) = Stop::channel();
+        let group = Group::new(GroupName::new("g").unwrap());
+        let setup = Setup {
+            selector: Options {
+                active_set_size: Some(1),
+                ..Options::default()
+            },
+            ..Setup::default()
+        };
+        let selector = Selector::new(&Env::production(stop), Arc::clone(&group), setup).start();
+        let address = |n| SocketAddr::from(([127, 0, 0, n], 1));
+        for n in 1..=2 {
+            selector.do_send(Joined(Arc::new(Target::new(address(n)))));
+        }
+        let named = async || {
+            // Its answer comes behind what was sent before.
+            selector.send(ReadStatus).await.unwrap();
+            let active = group.active();
+            active.reserve().iter().map(|one| one.reach).collect::<Vec<_>>()
+        };
+        assert_eq!(named().await, [address(2)]);
+        selector.do_send(Left(address(2)));
+        assert_eq!(named().await, []);
+    };
+    LocalSet::new().run_until(judged).await;
+}
