@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use adit::selector::journal::{Change, Reason};
 use serde::Serialize;
 
 use crate::{
@@ -86,6 +87,23 @@ pub enum Event {
     Pretended { stranger: Who, proxies: u64 },
     /// A stranger does its deed, or says what came of it.
     Intrudes { stranger: Who, what: String },
+    /// A forwarder has said all of a visitor's request to an upstream.
+    Sends { session: u64, upstream: Who },
+    /// A forwarder has connected to an upstream.
+    Connects { upstream: Who },
+    /// So many of a forwarder's candidates are put out for doing poorly now.
+    Poor { poor: usize, of: usize },
+    /// A forwarder's journal has a new decision, so many ms ago.
+    Decides {
+        ago_ms: Millis,
+        target: Option<String>,
+        #[serde(skip)]
+        change: Change,
+        #[serde(skip)]
+        reason: Reason,
+        members: usize,
+        targets: usize,
+    },
     /// An invariant is broken.
     Broken { invariant: u8, what: String },
 }
@@ -157,6 +175,9 @@ impl Event {
             Self::Intrudes { stranger, .. }
             | Self::Knocked { stranger, .. }
             | Self::Pretended { stranger, .. } => stranger.to_string(),
+            Self::Sends { .. } | Self::Connects { .. } | Self::Poor { .. } | Self::Decides { .. } => {
+                Who::Server.to_string()
+            }
             Self::Broken { .. } => "oracle".to_owned(),
         }
     }
@@ -248,6 +269,25 @@ impl fmt::Display for Event {
             }
             Self::Pretended { proxies, .. } => write!(f, "was asked for {proxies} proxy connections"),
             Self::Intrudes { what, .. } => f.write_str(what),
+            Self::Sends { session, upstream } => write!(f, "brings session {session} to {upstream}"),
+            Self::Connects { upstream } => write!(f, "connects to {upstream}"),
+            Self::Poor { poor, of } => write!(f, "{poor} of {of} do poorly"),
+            Self::Decides {
+                ago_ms,
+                target,
+                change,
+                reason,
+                members,
+                targets,
+            } => {
+                write!(f, "decided {ago_ms} ms ago: ")?;
+                match (target, change) {
+                    (Some(target), Change::Added) => write!(f, "{target} added: ")?,
+                    (Some(target), Change::Removed) => write!(f, "{target} removed: ")?,
+                    _ => {}
+                }
+                write!(f, "{reason}; {members} of {targets} used")
+            }
             Self::Broken { invariant, what } => write!(f, "invariant {invariant} broken: {what}"),
         }
     }

@@ -43,7 +43,7 @@ pub const PROXY_PORT: u16 = 7001;
 pub const TOKEN: &str = "a token that is long enough";
 
 /// How long a server that could not start waits before it is started again, as a supervisor would.
-const RESTART: Duration = Duration::from_millis(500);
+pub(crate) const RESTART: Duration = Duration::from_millis(500);
 
 /// One life of one node, as seen from outside.
 #[derive(Clone)]
@@ -69,10 +69,10 @@ pub struct Node {
     pub files: Memory,
     number: usize,
     seed: u64,
-    knobs: Rc<Knobs>,
+    pub(crate) knobs: Rc<Knobs>,
     sockets: Arc<dyn Transport>,
-    addresses: Arc<BTreeMap<String, std::net::IpAddr>>,
-    oracle: Oracle,
+    pub(crate) addresses: Arc<BTreeMap<String, std::net::IpAddr>>,
+    pub(crate) oracle: Oracle,
     boots: Rc<RefCell<Vec<Boot>>>,
 }
 
@@ -117,7 +117,7 @@ impl Node {
     }
 
     /// Begins a life.
-    fn begin(&self) -> Env {
+    pub(crate) fn begin(&self) -> Env {
         let (stopper, stop) = Stop::channel();
         let nth = self.boots.borrow().len();
         let life = (self.number * 0x1000 + nth) as u64;
@@ -136,6 +136,7 @@ impl Node {
             habits,
             self.ailments.clone(),
         );
+        let net = net.knowing(&self.addresses);
         let env = Env {
             transport: Arc::new(net.clone()),
             resolver: Arc::new(HostNames {
@@ -161,7 +162,7 @@ impl Node {
         env
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.oracle.tell(Event::Stops {
             host: self.who,
             why: "as told".to_owned(),
@@ -217,11 +218,11 @@ pub fn group_name(group: usize) -> String {
     format!("group-{}", group + 1)
 }
 
-fn any(port: u16) -> SocketAddr {
+pub(crate) fn any(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
 
-fn millis(ms: u64) -> Duration {
+pub(crate) fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 

@@ -29,6 +29,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long after the end all books may take to agree at one moment.
 const REST_MAX: Duration = Duration::from_secs(3);
 
+/// When a forwarder has had the time to begin.
+const FORWARDER_STARTED: Duration = Duration::from_secs(3);
+
 /// Events that a failure shows. More buries the cause; fewer may miss it.
 const LAST_MAX: usize = 50;
 
@@ -282,6 +285,8 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
     let (duration, heal) = (plan.duration(), Duration::from_millis(plan.heal_ms));
     let expected = plan.registered().len();
     let noticed = heal + Duration::from_millis(plan.knobs.detection_ms()) + Duration::from_secs(2);
+    // Nobody says when a forwarder has found out who is well; the quiet after the healing is long enough.
+    let forwarder_well = plan.forward.as_ref().map_or(Duration::ZERO, |_| plan.quiet().1);
     let mut registered = 0;
     let (mut started, mut healing, mut healed_after) = (false, false, None);
     let mut failed_before = None;
@@ -301,7 +306,11 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
             registered = sight.registered;
             oracle.tell(Event::Registered { clients: registered });
         }
-        if !started && registered == plan.clients.len() {
+        let here = match plan.forward {
+            Some(_) => now >= FORWARDER_STARTED,
+            None => registered == plan.clients.len(),
+        };
+        if !started && here {
             started = true;
             oracle.tell(Event::Phase { name: "started" });
         }
@@ -310,7 +319,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
             oracle.tell(Event::Phase { name: "liveness" });
         }
         // Not before what is dead but looks alive has been noticed.
-        if now >= noticed && healed_after.is_none() && registered == expected {
+        if now >= noticed.max(forwarder_well) && healed_after.is_none() && registered == expected {
             healed_after = Some(now - heal);
             oracle.tell(Event::Phase { name: "converged" });
         }
@@ -351,20 +360,45 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         .iter()
         .filter_map(|n| world.node(Who::Client(*n))?.boot());
     let at_clients: i64 = nodes.map(|boot| boot.net.open()).sum();
-    let at_upstreams: usize = plan.core().iter().map(|n| world.upstreams()[*n].open()).sum();
+    let at_server = clients + parked;
+    let at_upstreams = plan
+        .core()
+        .iter()
+        .map(|n| world.upstreams()[*n].open() as i64)
+        .sum();
     let groups: Vec<_> = (0..plan.groups())
         .map(|group| metrics.groups.join(&group_name(group)))
         .collect();
     let targets = groups.iter().map(|group| group.targets.get()).sum();
     let active = groups.iter().map(|group| group.active.get()).sum();
+    // Each target may be being probed, on a connection that is not parked meanwhile.
+    let probed = match plan.knobs.is_always_probing(expected.len()) {
+        true => clients,
+        false => 0,
+    };
+    let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
+    // What a forwarder keeps warm is open at its upstreams as well.
+    let warm = if plan.forward.is_some() { parked } else { 0 };
     let baseline = [
         ("sessions", metrics.sessions.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
-        ("streams at the server", last.net.open(), clients + parked),
-        ("streams at the clients", at_clients, clients + parked),
+        (
+            "streams at the server",
+            but_for_probes(last.net.open(), at_server),
+            at_server,
+        ),
+        (
+            "streams at the clients",
+            but_for_probes(at_clients, at_server - warm),
+            at_server - warm,
+        ),
         ("targets of groups", targets, clients),
-        ("connections at the upstreams", at_upstreams as i64, 0),
+        (
+            "connections at the upstreams",
+            but_for_probes(at_upstreams, warm),
+            warm,
+        ),
     ];
     Rest {
         done: (world.done(), plan.visitors.len() + plan.strangers.len()),

@@ -149,7 +149,7 @@ impl Sweep {
 
     /// Whether it was large enough to have been everywhere.
     pub fn is_full(&self) -> bool {
-        self.order.scenario.name == "chaos"
+        self.order.scenario.name == "any"
             && self.order.engine == EngineKind::Packets
             && self.order.planted.is_none()
             && self.failure.is_none()

@@ -48,15 +48,43 @@ pub enum Mood {
     },
 }
 
+/// How an upstream always is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ways {
+    /// It greets everyone who comes; else who has said what it wants.
+    pub speaks_first: bool,
+    /// It closes connections that say nothing for so long; `None` is not even when it is told to.
+    pub idle: Option<Duration>,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            speaks_first: true,
+            idle: None,
+        }
+    }
+}
+
+/// How long a connection must have waited to be dropped for its silence: whoever comes to speak has spoken by then.
+const IDLE_MIN: Duration = Duration::from_secs(2);
+
+/// What an HTTP probe begins with, and what it is answered.
+const PROBE: &[u8] = b"GET ";
+const PROBE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
 /// One upstream host. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream {
     index: usize,
     sockets: Arc<dyn Transport>,
     oracle: Oracle,
+    ways: Ways,
     mood: watch::Sender<Mood>,
     /// For how many reasons each door is shut.
     shut: watch::Sender<[usize; DOORS.len()]>,
+    /// Connections that have waited for a while are as good as closed.
+    drops: watch::Sender<bool>,
     open: Rc<Cell<usize>>,
     serial: Rc<Cell<u64>>,
 }
@@ -79,13 +107,15 @@ enum Stage {
 
 impl Upstream {
     /// The upstream of that number, feeling well.
-    pub fn new(index: usize, sockets: Arc<dyn Transport>, oracle: Oracle) -> Self {
+    pub fn new(index: usize, ways: Ways, sockets: Arc<dyn Transport>, oracle: Oracle) -> Self {
         Self {
             index,
             sockets,
             oracle,
+            ways,
             mood: watch::channel(Mood::Well).0,
             shut: watch::Sender::default(),
+            drops: watch::channel(false).0,
             open: Rc::default(),
             serial: Rc::new(Cell::new((index as u64 + 1) << 32)),
         }
@@ -101,14 +131,23 @@ impl Upstream {
         self.mood.send_replace(mood);
     }
 
-    /// Shuts a door for one more reason; what came in by it goes on.
-    pub fn shut(&self, door: usize) {
-        self.shut.send_modify(|shut| shut[door] += 1);
+    /// Shuts a door for one more reason, unless it is the last one; what came in by it goes on.
+    pub fn shut(&self, door: usize) -> bool {
+        self.shut.send_if_modified(|shut| {
+            let other_open = shut.iter().enumerate().any(|(n, shut)| n != door && *shut == 0);
+            shut[door] += usize::from(other_open);
+            other_open
+        })
     }
 
     /// Takes one of the reasons away.
     pub fn unshut(&self, door: usize) {
         self.shut.send_modify(|shut| shut[door] -= 1);
+    }
+
+    /// Begins or ends to close what has waited for a while without a word.
+    pub fn drop_idle(&self, begins: bool) {
+        self.drops.send_replace(begins);
     }
 
     /// Connections open right now.
@@ -211,19 +250,23 @@ impl Upstream {
     ) -> io::Result<&'static str> {
         match mood {
             Mood::ClosesAtOnce => return Ok("closed at once"),
-            Mood::Hangs => {
-                let mut changed = self.mood.subscribe();
-                // Until it feels better; then the connection is dropped.
-                let _ = changed.wait_for(|now| *now != Mood::Hangs).await;
-                return Ok("hung");
-            }
+            Mood::Hangs if self.ways.speaks_first => return self.hang().await,
             _ => {}
         }
         let (mut read, mut write) = tokio::io::split(stream);
         let upstream = u8::try_from(self.index).expect("upstreams are few");
-        write.write_all(&Greeting { upstream, serial }.encode()).await?;
+        let greeting = Greeting { upstream, serial }.encode();
+        if self.ways.speaks_first {
+            write.write_all(&greeting).await?;
+        }
         let mut header = [0; REQUEST_LEN];
-        if let Err(error) = read.read_exact(&mut header).await {
+        let since = adit::time::now();
+        let said = tokio::select! {
+            biased;
+            said = read.read_exact(&mut header) => said,
+            () = self.idle_too_long() => return Ok("idle for too long"),
+        };
+        if let Err(error) = said {
             return match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
                     progress.ended = true;
@@ -231,6 +274,16 @@ impl Upstream {
                 }
                 _ => Err(error),
             };
+        }
+        let waited = adit::time::now() - since >= IDLE_MIN;
+        if self.ways.idle.is_some() && waited && *self.drops.borrow() {
+            return Ok("idle for too long");
+        }
+        if header.starts_with(PROBE) {
+            write.write_all(PROBE_ANSWER).await?;
+            // What is left unread would turn the end into a reset.
+            tokio::io::copy(&mut read, &mut tokio::io::sink()).await?;
+            return Ok("a probe");
         }
         let Some(request) = Request::decode(&header) else {
             self.oracle.tell(Event::Odd {
@@ -245,6 +298,18 @@ impl Upstream {
             serial,
             request,
         });
+        // A connection may have waited for long.
+        let mood = if self.ways.speaks_first {
+            mood
+        } else {
+            *self.mood.borrow()
+        };
+        if mood == Mood::Hangs {
+            return self.hang().await;
+        }
+        if !self.ways.speaks_first {
+            write.write_all(&greeting).await?;
+        }
         let (stage, mut reached) = watch::channel(Stage::Header);
         let mut take = std::pin::pin!(self.take(read, &request, stage, progress));
         let half = mood == Mood::AnswersHalf;
@@ -275,6 +340,30 @@ impl Upstream {
                     replied = true;
                 }
             }
+        }
+    }
+
+    /// Says nothing until it feels better; then the connection is dropped.
+    async fn hang(&self) -> io::Result<&'static str> {
+        let mut changed = self.mood.subscribe();
+        let _ = changed.wait_for(|now| *now != Mood::Hangs).await;
+        Ok("hung")
+    }
+
+    /// Waits until a connection that says nothing is closed for that.
+    async fn idle_too_long(&self) {
+        let dropped = async {
+            let mut drops = self.drops.subscribe();
+            // Who speaks up just then speaks to nobody.
+            if *drops.borrow() {
+                return std::future::pending().await;
+            }
+            adit::time::sleep(IDLE_MIN).await;
+            let _ = drops.wait_for(|drops| *drops).await;
+        };
+        match self.ways.idle {
+            Some(idle) => drop(adit::time::within(idle, dropped).await),
+            None => std::future::pending().await,
         }
     }
 

@@ -10,13 +10,14 @@ use crate::{
     },
     event::Event,
     fault::Fault,
+    forwarder::Forwarder,
     lock::Shared,
     net::Ailments,
     node::{Node, PROXY_PORT, Part, TOKEN, group_name},
     oracle::{Oracle, Sight, group_bit},
     plan::{Plan, who::Who},
     stranger::Stranger,
-    upstream::{self, Mood, Upstream},
+    upstream::{self, Mood, Upstream, Ways},
     visitor::Visitor,
 };
 
@@ -45,6 +46,8 @@ pub struct World {
     upstreams: Vec<Upstream>,
     /// Whether clients know both doors of their upstreams.
     spare_doors: bool,
+    /// In a world of the forwarder.
+    forwarder: Option<Forwarder>,
     oracle: Oracle,
     /// Visitor and stranger hosts that have done all they will.
     done: Rc<Cell<usize>>,
@@ -99,6 +102,7 @@ impl World {
             nodes: BTreeMap::new(),
             upstreams: Vec::new(),
             spare_doors: knobs.spare_doors,
+            forwarder: None,
             oracle,
             done: Rc::default(),
             downs: BTreeMap::new(),
@@ -109,13 +113,15 @@ impl World {
             groups: plan.groups(),
         };
         world.populate(plan);
+        // What is wrong from the beginning is wrong before anybody has done anything.
+        world.perform_until(Duration::ZERO);
         world
     }
 
     fn populate(&mut self, plan: &Plan) {
-        for n in 0..plan.clients.len() {
+        for n in 0..plan.upstreams() {
             let sockets = self.engine.transport(self.hosts[&Who::Upstream(n)]);
-            let upstream = Upstream::new(n, sockets, self.oracle.clone());
+            let upstream = Upstream::new(n, ways(plan, n), sockets, self.oracle.clone());
             self.upstreams.push(upstream.clone());
             self.install(
                 Who::Upstream(n),
@@ -144,10 +150,15 @@ impl World {
         let addresses = Arc::new(addresses);
         let server = node(self, Who::Server, &addresses);
         self.nodes.insert(Who::Server, server.clone());
-        self.install(
-            Who::Server,
-            Rc::new(move || Box::pin(server.clone().serve(groups))),
-        );
+        let software: Software = match &plan.forward {
+            None => Rc::new(move || Box::pin(server.clone().serve(groups))),
+            Some(forward) => {
+                let forwarder = Forwarder::new(server, forward.clone());
+                self.forwarder = Some(forwarder.clone());
+                Rc::new(move || Box::pin(forwarder.clone().run()))
+            }
+        };
+        self.install(Who::Server, software);
         let doors = &upstream::DOORS[..if self.spare_doors { 2 } else { 1 }];
         for (n, group) in plan.clients.iter().enumerate() {
             let client = node(self, Who::Client(n), &addresses);
@@ -223,10 +234,14 @@ impl World {
         let next = self.deeds.last().map_or(at, |(deed, ..)| (*deed).min(at));
         self.engine.run_until(next);
         let now = self.engine.now();
+        self.perform_until(now);
+        now
+    }
+
+    fn perform_until(&mut self, now: Duration) {
         while let Some((_, nth, begins)) = self.deeds.pop_if(|(deed, ..)| *deed <= now) {
             self.perform(nth, begins);
         }
-        now
     }
 
     fn perform(&mut self, nth: usize, begins: bool) {
@@ -349,8 +364,13 @@ impl World {
             .upstreams
             .get(upstream)
             .filter(|_| client && self.spare_doors);
-        shut.is_some_and(|upstream| {
-            upstream.shut(door);
+        shut.is_some_and(|upstream| upstream.shut(door))
+    }
+
+    /// An upstream begins or ends to close what has waited for a while without a word.
+    pub fn drop_idle(&mut self, upstream: usize, begins: bool) -> bool {
+        self.upstreams.get(upstream).is_some_and(|upstream| {
+            upstream.drop_idle(begins);
             true
         })
     }
@@ -385,6 +405,14 @@ impl World {
                 });
             }
         }
+    }
+
+    /// Takes a candidate from the forwarder's list for one reason more or less.
+    pub fn unlist(&mut self, upstream: usize, by: i32) -> bool {
+        self.forwarder.as_ref().is_some_and(|forwarder| {
+            forwarder.unlist(upstream, by);
+            true
+        })
     }
 
     /// A process that has come to its end takes everything with it.
@@ -449,4 +477,21 @@ impl World {
         });
         each.collect()
     }
+}
+
+/// How an upstream of `plan` always is.
+fn ways(plan: &Plan, upstream: usize) -> Ways {
+    /// Longer than any run.
+    const NEVER: Duration = Duration::from_secs(86_400);
+    let candidate = plan
+        .forward
+        .as_ref()
+        .and_then(|forward| forward.candidates.get(upstream));
+    candidate.map_or_else(Ways::default, |candidate| Ways {
+        speaks_first: candidate.speaks_first,
+        idle: Some(match candidate.idle_ms {
+            0 => NEVER,
+            ms => Duration::from_millis(ms),
+        }),
+    })
 }

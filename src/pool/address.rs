@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     id::ConnId,
+    probe::{mutant, sometimes},
     transport::{Stream, prefixed::Prefixed},
 };
 
@@ -127,7 +128,17 @@ async fn keep(
             Poll::Pending => takers.poll_recv(cx).map(Ok),
         });
         match taken.await {
-            Err(News::Spoke) => report(Report::Spoke(id)),
+            Err(News::Spoke) => {
+                sometimes!("target-speaks-first");
+                report(Report::Spoke(id));
+            }
+            Err(News::Dead(_)) if mutant!("dead-stream-kept") => match takers.recv().await {
+                Some(taker) => {
+                    let _ = taker.reply.send(raw.into_stream());
+                    return report(Report::Given(id, taker.hit));
+                }
+                None => break ("retired", false, None),
+            },
             Err(News::Dead(cause)) => break (cause, true, None),
             Ok(None) => break ("retired", false, None),
             Ok(Some(taker)) if raw.stream.is_broken() => break ("io", true, Some(taker)),

@@ -197,7 +197,11 @@ impl<K: Ord + Clone> Shelf<K> {
         }
         held.since = now;
         let age = |max: Duration| now + max.mul_f64(rng.random_range(AGE_LEAST..=1.0));
-        held.until = self.options.max_age.map(age);
+        held.until = self
+            .options
+            .max_age
+            .filter(|_| !mutant!("old-streams-stay"))
+            .map(age);
         let (key, until) = (held.key.clone(), held.until);
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.busy.remove(&conn);

@@ -257,9 +257,9 @@ impl Slot {
     /// arrivals are all that counts against it.
     pub(super) fn take_unwanted(&mut self, caps: &Caps, options: &Options) -> Vec<ConnId> {
         let wanted = match self.mark {
-            Some(_) => 0,
-            None if caps.single_use => options.max,
-            None => return Vec::new(),
+            Some(_) if !mutant!("speaks-first-stock-kept") => 0,
+            _ if caps.single_use => options.max,
+            _ => return Vec::new(),
         };
         let unwanted = self
             .idle

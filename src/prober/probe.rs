@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::Kind;
 use crate::{
     env::Env,
+    probe::mutant,
     target::{Reach, Target},
     time::{self, Duration, Instant},
     transport::{BoxFuture, Stream},
@@ -94,7 +95,11 @@ impl Probe<SocketAddr> for TcpProbe {
             let stream = time::within(timeout, asked)
                 .await
                 .ok_or(ProbeFailure::Timeout)??;
-            drop(stream);
+            if mutant!("probe-connection-kept") {
+                std::mem::forget(stream);
+            } else {
+                drop(stream);
+            }
             Ok(since(asked_at))
         })
     }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand::{Rng, RngExt};
 
 use super::Options;
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::mutant,
+    time::{Duration, Instant},
+};
 
 /// How soon somebody outside the active set is probed again at the earliest. Sooner is traffic for nothing; later
 /// would break [`OTHERS_BOUND`].
@@ -326,7 +329,10 @@ impl<K: Ord + Clone> Schedule<K> {
 
     /// When the first of the others, last probed at `last`, has its turn.
     fn other_due(&self, last: Option<Instant>) -> Instant {
-        let place = self.others_trickle.place;
+        let mut place = self.others_trickle.place;
+        if mutant!("only-members-probed") {
+            place += OTHERS_BOUND * 1000;
+        }
         last.map_or(place, |last| place.max(last + OTHERS_EVERY))
     }
 

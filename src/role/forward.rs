@@ -21,6 +21,7 @@ use crate::{
     entry::direct::{self, Running},
     env::{Env, StopPhase},
     id::GroupName,
+    probe::mutant,
     selector::{actor::Selector, group::Group},
     session::{first_bytes::ReplayBudget, forward::Forwarding},
     time::{self, Duration},
@@ -183,6 +184,9 @@ fn forwarding(config: &ForwardConfig, choice: &Choice) -> Arc<Forwarding> {
 async fn drain(config: &ForwardConfig, entry: Local, running: &Running) {
     time::sleep(config.drain.delay).await;
     drop(entry);
+    if mutant!("forwarder-ends-at-once") {
+        return;
+    }
     if time::within(config.drain.timeout, running.idle()).await.is_none() {
         warn!("drain deadline: resetting what still runs");
     }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::{
     candidates::{Candidate, Place},
     env::Env,
+    probe::mutant,
     selector::actor::{Joined, Left, Selector},
     session::names::Answers,
     target::Target,
@@ -54,7 +55,7 @@ pub async fn follow(
             biased;
             () = changed(&mut list) => {}
             () = answers.asked() => {}
-            () = time::sleep(RESOLVE_INTERVAL), if again => {}
+            () = time::sleep(RESOLVE_INTERVAL), if again && !mutant!("name-resolved-once") => {}
         }
     }
 }
@@ -74,7 +75,9 @@ async fn update(
 ) {
     // A weight is part of a target: another weight is another target.
     for (address, _) in present.iter().filter(|(a, w)| wanted.get(a) != Some(w)) {
-        selector.do_send(Left(*address));
+        if !mutant!("unlisted-target-stays") {
+            selector.do_send(Left(*address));
+        }
     }
     for (address, weight) in wanted.iter().filter(|(a, w)| present.get(a) != Some(w)) {
         let mut target = Target::new(*address);
@@ -82,7 +85,11 @@ async fn update(
         // A selector that has ended publishes nothing any more.
         let _ = selector.send(Joined(Arc::new(target))).await;
     }
-    *present = wanted;
+    if mutant!("relisted-target-forgotten") {
+        present.extend(wanted);
+    } else {
+        *present = wanted;
+    }
 }
 
 /// What names have resolved to.

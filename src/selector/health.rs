@@ -4,7 +4,10 @@ use std::fmt;
 
 use rand::{Rng, RngExt};
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::mutant,
+    time::{Duration, Instant},
+};
 
 /// Failed connects in a row that shut the gate. One is chance, ten are ten disappointed visitors.
 const CONNECT_FAILURES_MAX: u32 = 3;
@@ -120,7 +123,7 @@ impl Gate {
             return false;
         }
         self.successes += 1;
-        self.successes >= SUCCESSES_NEEDED && self.close()
+        (self.successes >= SUCCESSES_NEEDED || mutant!("half-open-closes-at-once")) && self.close()
     }
 
     /// A session ended as it should.

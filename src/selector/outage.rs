@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::sometimes,
+    time::{Duration, Instant},
+};
 
 /// The share of failures at which this node's own network is suspected.
 const SUSPICION: f64 = 0.7;
@@ -91,6 +94,7 @@ impl<K: Ord + Clone> LocalFault<K> {
                 self.disbelieved = true;
             }
         } else if !self.disbelieved {
+            sometimes!("probes-frozen");
             self.suspected_since = Some(now);
         }
         debug_assert!(

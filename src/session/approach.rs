@@ -155,6 +155,8 @@ impl Approach {
                         warm: true,
                     });
                 }
+                sometimes!(!fresh, "pool-miss");
+                sometimes!(!dials.is_empty(), "dial-beside-a-slow-one");
                 dials.push(self.dial(target, in_flight));
             }
             if dials.is_empty() && asking.may_help() {
@@ -230,8 +232,12 @@ impl Approach {
     ) -> Option<Arc<Target<SocketAddr>>> {
         let active = self.group.active();
         let untried = |target: &Target<SocketAddr>| !tried.contains(&target.reach);
-        pick(self.strategy, &active, untried, hash, rng)
-            .or_else(|| active.reserve().iter().find(|target| untried(target)).cloned())
+        let member = pick(self.strategy, &active, untried, hash, rng);
+        member.or_else(|| {
+            let standby = active.reserve().iter().find(|target| untried(target));
+            sometimes!(standby.is_some(), "standby-tried");
+            standby.filter(|_| !mutant!("standby-never-tried")).cloned()
+        })
     }
 
     async fn wait(&self, left: Duration) -> Result<(), ApproachError> {

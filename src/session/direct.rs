@@ -14,6 +14,7 @@ use super::{first_bytes::FirstBytes, raw::RawStream};
 use crate::{
     link::buffer::{Buffer, CHUNK_LEN},
     metrics::Meter,
+    probe::mutant,
     time::{self, Duration, Instant, Timer},
 };
 
@@ -102,7 +103,11 @@ impl Way {
                 Ok(written) if written > 0 => written,
                 _ => return Poll::Ready(self.fail()),
             };
-            buffer.start += written;
+            if written < buffer.filled().len() && mutant!("direct-forgets-rest-of-a-write") {
+                buffer.start = buffer.end;
+            } else {
+                buffer.start += written;
+            }
             self.bytes += written as u64;
             if buffer.is_empty() {
                 self.drop_pending();
@@ -112,6 +117,10 @@ impl Way {
         match self.stage {
             Stage::Open => self.poll_read(cx, source, kept),
             Stage::Ending => {
+                if mutant!("direct-drops-half-close") {
+                    self.stage = Stage::Ended;
+                    return Poll::Ready(Moved::Yes);
+                }
                 let shut = ready!(far.pin().poll_shutdown(cx));
                 // A far side that has ended both of its directions has got everything.
                 if shut.is_err_and(|error| error.kind() != io::ErrorKind::NotConnected) {
@@ -227,7 +236,7 @@ impl Direct {
     /// Begins with what the visitor has said to another.
     pub fn resending(mut self, first: &FirstBytes) -> Self {
         let bytes = first.bytes();
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && !mutant!("stale-bytes-not-repeated") {
             let mut buffer = Buffer::take();
             buffer.whole()[..bytes.len()].copy_from_slice(bytes);
             buffer.end = bytes.len();
@@ -287,7 +296,7 @@ impl Direct {
                 if self.is_stale(&down) {
                     return Poll::Ready(None);
                 }
-                if self.down.pending.is_some() {
+                if self.down.pending.is_some() && !mutant!("repeated-after-the-answer") {
                     self.kept = None;
                 }
             }

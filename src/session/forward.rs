@@ -15,6 +15,7 @@ use super::{
 use crate::{
     id::SessionId,
     metrics::Counted,
+    probe::{mutant, sometimes},
     selector::strategy::bound_to,
     target::Target,
     time::{self, Instant},
@@ -50,7 +51,11 @@ pub async fn forward(
     metrics.session_outcomes.inc(outcome);
     let to = to.map(|to| to.to_string()).unwrap_or_default();
     debug!(session = %id, visitor = %peer, %to, outcome, up, down, took = ?(time::now() - began), "session ended");
-    drop(slot);
+    if mutant!("session-slot-kept") {
+        slot.forget();
+    } else {
+        drop(slot);
+    }
 }
 
 /// One visitor's way.
@@ -83,7 +88,11 @@ impl Visit<'_> {
             Ended::Over(outcome, bytes) => self.end(outcome, bytes, &reached.target),
             // A stream that waited may have been left by its target in the very moment it was taken. It is said again
             // once, on a stream that did not wait.
+            Ended::Stale(..) if mutant!("stale-stream-not-repeated") => {
+                self.end(Outcome::UpstreamBroken, (0, 0), &reached.target)
+            }
             Ended::Stale(visitor, first) => {
+                sometimes!("warm-stream-was-stale");
                 drop(reached.in_flight);
                 metrics
                     .replays_ambiguous

@@ -39,7 +39,7 @@ struct Seeds {
     #[arg(long, value_name = "S", default_value_t = 1)]
     from: u64,
     /// Their scenario
-    #[arg(long, default_value = "chaos", value_parser = args::scenario)]
+    #[arg(long, default_value = "any", value_parser = args::scenario)]
     scenario: &'static Scenario,
 }
 

@@ -13,10 +13,9 @@ use super::{
 use crate::{
     mutants::{
         hunt::{Hunt, Order, hunt, median_seeds},
-        table::PLANTED,
+        table,
     },
     out::say,
-    plan::draw::SCENARIOS,
     shrink::Size,
 };
 
@@ -32,7 +31,7 @@ const SEEN_MAX: usize = 80;
 /// Arguments of `mutants`.
 #[derive(Args, Debug)]
 pub struct MutantsArgs {
-    /// How many seeds of chaos to try for each
+    /// How many seeds of its scenario to try for each
     #[arg(long, value_name = "N", default_value_t = 400)]
     seeds: u64,
     /// Search for this one only
@@ -50,8 +49,7 @@ impl MutantsArgs {
     pub fn run(self) -> anyhow::Result<u8> {
         let wanted = |name| self.only.is_none_or(|only| only == name);
         let order = Order {
-            planted: PLANTED.iter().filter(|bug| wanted(bug.name)).collect(),
-            scenario: &SCENARIOS[0],
+            planted: table::all().filter(|bug| wanted(bug.name)).collect(),
             seeds: 1..self.seeds.saturating_add(1),
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::table::Table;
-use crate::{fault::AnyAct, ledger::marks::MARKS, mutants::table::PLANTED, out::say, plan::draw::SCENARIOS};
+use crate::{fault::AnyAct, ledger::marks::MARKS, mutants::table, out::say, plan::draw::SCENARIOS};
 
 /// Arguments of `list`.
 #[derive(Args, Debug)]
@@ -34,9 +34,7 @@ impl ListArgs {
         }
         if self.bugs {
             let mut table = Table::new(&["planted bug", "breaks"]);
-            PLANTED
-                .iter()
-                .for_each(|bug| table.row(&[&bug.name, &bug.breaks]));
+            table::all().for_each(|bug| table.row(&[&bug.name, &bug.breaks]));
             tables.push(table);
         }
         if self.marks {

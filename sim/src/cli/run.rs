@@ -98,7 +98,7 @@ pub struct ReplayArgs {
     /// The seed
     seed: u64,
     /// Its scenario
-    #[arg(long, default_value = "chaos", value_parser = args::scenario)]
+    #[arg(long, default_value = "any", value_parser = args::scenario)]
     scenario: &'static Scenario,
     #[command(flatten)]
     manner: Manner,

@@ -24,7 +24,7 @@ pub struct ShrinkArgs {
     #[arg(required_unless_present = "plan")]
     seed: Option<u64>,
     /// Its scenario
-    #[arg(long, default_value = "chaos", value_parser = args::scenario)]
+    #[arg(long, default_value = "any", value_parser = args::scenario)]
     scenario: &'static Scenario,
     /// Shrink the plan of a file instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "scenario"])]

@@ -30,7 +30,7 @@ const SHRINK_TIME: Duration = Duration::from_secs(120);
 #[derive(Args, Debug)]
 pub struct SweepArgs {
     /// The scenario
-    #[arg(default_value = "chaos", value_parser = args::scenario)]
+    #[arg(default_value = "any", value_parser = args::scenario)]
     scenario: &'static Scenario,
     /// How many seeds [default: 100, or as many as there is time for]
     #[arg(long, value_name = "N")]

@@ -21,6 +21,9 @@ pub struct Pick {
     pub port: u16,
     /// Counted round.
     pub nth: usize,
+    /// To whom, where the port does not tell: a forwarder has many upstreams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Who>,
 }
 
 impl Pick {
@@ -39,10 +42,24 @@ impl Pick {
             who,
             port,
             nth: dice.rng.random_range(0..32),
+            to: None,
+        }
+    }
+
+    /// The first that `who` has made to that port of another.
+    pub fn to(who: Who, to: Who, port: u16) -> Self {
+        Self {
+            who,
+            port,
+            nth: 0,
+            to: Some(to),
         }
     }
 
     fn peer(&self) -> Who {
+        if let Some(to) = self.to {
+            return to;
+        }
         match self.who {
             Who::Client(n) if self.port == upstream::PORT => Who::Upstream(n),
             _ => Who::Server,
@@ -72,7 +89,7 @@ impl Act for BlackHole {
     }
 
     fn begin(&self, world: &mut World) -> bool {
-        let Pick { who, port, nth } = self.flow;
+        let Pick { who, port, nth, .. } = self.flow;
         world.flow((who, self.flow.peer()), port, nth, FlowDeed::BlackHole)
     }
 
@@ -113,7 +130,7 @@ impl Act for ResetFlow {
     }
 
     fn begin(&self, world: &mut World) -> bool {
-        let Pick { who, port, nth } = self.flow;
+        let Pick { who, port, nth, .. } = self.flow;
         let deed = if self.both {
             FlowDeed::Reset
         } else {
@@ -157,7 +174,7 @@ impl Act for CutOff {
     }
 
     fn begin(&self, world: &mut World) -> bool {
-        let Pick { who, port, nth } = self.flow;
+        let Pick { who, port, nth, .. } = self.flow;
         let deed = if self.reply {
             FlowDeed::ResetAfterReply(self.after)
         } else {
@@ -167,7 +184,7 @@ impl Act for CutOff {
     }
 
     fn end(&self, world: &mut World) {
-        let Pick { who, port, nth } = self.flow;
+        let Pick { who, port, nth, .. } = self.flow;
         world.flow((who, self.flow.peer()), port, nth, FlowDeed::Spare);
     }
 }

@@ -25,7 +25,7 @@ use self::{
     path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
     process::{Crash, Pause, PowerLoss, Sluggish, Stop},
     seam::{FailAccepts, FailNames, MoveNames, RefuseConnects, SlowConnects, TakePorts},
-    upstream::{Ail, Flap, Shut},
+    upstream::{Ail, DropIdle, Flap, Shut, Unlist},
 };
 use crate::{
     plan::{Millis, who::Who},
@@ -115,6 +115,8 @@ families! {
     Socket = "socket",
     /// Services that refuse, close, hang or answer by halves.
     Upstream = "upstream",
+    /// What happens to the candidates of a forwarder alone.
+    Candidates = "candidates",
 }
 
 /// Declares the kinds of fault.
@@ -163,7 +165,7 @@ acts! {
     Lag, Loss, Narrow, Clog, Cut, Isolate, Split,
     BlackHole, ResetFlow, CutOff,
     RefuseConnects, SlowConnects, FailAccepts, TakePorts, FailNames, MoveNames,
-    Ail, Flap, Shut,
+    Ail, Flap, Shut, DropIdle, Unlist,
 }
 
 /// The part of [`Act`] that an object has.

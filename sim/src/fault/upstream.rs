@@ -126,3 +126,73 @@ impl Act for Flap {
         world.set_mood(self.upstream, Mood::Well);
     }
 }
+
+/// A candidate closes every connection that has waited for a while without a word, as an idle timeout would; and while
+/// it lasts, those that speak up after such a wait. It is well otherwise, and nobody may notice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DropIdle {
+    /// Which.
+    pub upstream: usize,
+}
+
+impl Act for DropIdle {
+    const NAME: &'static str = "drop-idle";
+    const FAMILY: Family = Family::Candidates;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        Self {
+            upstream: dice.rng.random_range(0..dice.clients),
+        }
+    }
+
+    fn troubles(&self) -> Trouble {
+        Trouble::default()
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.drop_idle(self.upstream, true)
+    }
+
+    fn end(&self, world: &mut World) {
+        world.drop_idle(self.upstream, false);
+    }
+}
+
+/// A candidate is taken from the list while the forwarder runs; it is listed again at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unlist {
+    /// Which.
+    pub upstream: usize,
+}
+
+impl Act for Unlist {
+    const NAME: &'static str = "unlist";
+    const FAMILY: Family = Family::Candidates;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        Self {
+            upstream: dice.rng.random_range(0..dice.clients),
+        }
+    }
+
+    /// Its sessions go on; it gets no new ones.
+    fn troubles(&self) -> Trouble {
+        Trouble::default()
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.unlist(self.upstream, 1)
+    }
+
+    fn end(&self, world: &mut World) {
+        world.unlist(self.upstream, -1);
+    }
+
+    fn lasts_ms(&self) -> (Millis, Millis) {
+        (200, 30_000)
+    }
+
+    fn may_last(&self) -> bool {
+        true
+    }
+}

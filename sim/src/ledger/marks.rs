@@ -189,4 +189,53 @@ pub const MARKS: &[Mark] = &[
         name: "name-not-resolved",
         means: "A host name could not be resolved.",
     },
+    // The forwarder.
+    Mark {
+        name: "pool-miss",
+        means: "A forwarder dialled for a visitor, for want of a warm stream.",
+    },
+    Mark {
+        name: "dial-beside-a-slow-one",
+        means: "A connect took so long that the next target was dialled beside it.",
+    },
+    Mark {
+        name: "standby-tried",
+        means: "A visitor whom no member served was brought to somebody who stood by.",
+    },
+    Mark {
+        name: "warm-stream-was-stale",
+        means: "A warm stream was left by its target as it was taken, and its visitor said everything again.",
+    },
+    Mark {
+        name: "target-speaks-first",
+        means: "A target spoke on a warm stream that nobody used.",
+    },
+    Mark {
+        name: "member-ejected-hard",
+        means: "A member that could not be reached was put out.",
+    },
+    Mark {
+        name: "member-ejected-soft",
+        means: "A member that did poorly was put out.",
+    },
+    Mark {
+        name: "target-held-off",
+        means: "A target that answered again was held off.",
+    },
+    Mark {
+        name: "last-resort-used",
+        means: "Nobody was well, and somebody was used all the same.",
+    },
+    Mark {
+        name: "group-panicked",
+        means: "So many were out that doing poorly was forgiven.",
+    },
+    Mark {
+        name: "slow-start-began",
+        means: "A member that came back began with a small share.",
+    },
+    Mark {
+        name: "probes-frozen",
+        means: "Nearly all probes failed at once, and were not believed.",
+    },
 ];

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::table::Planted;
+use super::table::{self, Planted};
 use crate::{
     crew,
     oracle::Violation,
-    plan::{Plan, draw::Scenario},
+    plan::{Plan, draw},
     runner::{self, Options},
     shrink::{Size, live::smaller},
     world::EngineKind,
@@ -22,8 +22,6 @@ use crate::{
 pub struct Order {
     /// The bugs.
     pub planted: Vec<&'static Planted>,
-    /// The scenario that makes plans.
-    pub scenario: &'static Scenario,
     /// The seeds, tried in order.
     pub seeds: Range<u64>,
     /// Threads.
@@ -83,8 +81,11 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         unclean: 0,
         found: None,
     };
+    let Some(scenario) = draw::scenario(table::scenario(planted)) else {
+        return hunt;
+    };
     for seed in order.seeds.clone() {
-        let mut plan = (order.scenario.draw)(seed);
+        let mut plan = (scenario.draw)(seed);
         plan.planted = Some(planted.name.to_owned());
         let report = runner::run(&plan, Options::default());
         hunt.seeds += 1;

@@ -1,4 +1,5 @@
 //! Planted bugs: mistakes in the code under test that are made on request, and that a sweep has to find.
 
+pub mod forward;
 pub mod hunt;
 pub mod table;

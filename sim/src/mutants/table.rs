@@ -12,13 +12,25 @@ pub struct Planted {
 
 /// The planted bug of that name, as the probe wants it.
 pub fn name(name: &str) -> Option<&'static str> {
-    PLANTED
-        .iter()
+    all()
         .find(|planted| planted.name == name)
         .map(|planted| planted.name)
 }
 
-/// All of them.
+/// All of them, those of the forwarder last.
+pub fn all() -> impl Iterator<Item = &'static Planted> {
+    PLANTED.iter().chain(super::forward::PLANTED)
+}
+
+/// The scenario in which a bug is searched for.
+pub fn scenario(planted: &Planted) -> &'static str {
+    match super::forward::PLANTED.contains(planted) {
+        true => "forward",
+        false => "chaos",
+    }
+}
+
+/// Those of the tunnel.
 pub const PLANTED: &[Planted] = &[
     // Relay: bytes and ends.
     Planted {

@@ -18,7 +18,11 @@ use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Life;
-use crate::trace::Move;
+use crate::{
+    payload::{REQUEST_LEN, Request},
+    trace::Move,
+    upstream,
+};
 
 /// Says yes once in so many times.
 #[derive(Debug)]
@@ -116,6 +120,8 @@ pub struct Wired {
     /// It was made by connecting.
     dialled: bool,
     ends: (u64, SocketAddr),
+    /// What a forwarder has said first on it; `None` when nobody listens, or enough was heard.
+    said: Option<Vec<u8>>,
     life: Arc<Life>,
 }
 
@@ -127,6 +133,7 @@ impl Wired {
         let wired = Self {
             inner: Some(inner),
             dialled: how == Move::Connected,
+            said: (how == Move::Connected && peer.port() == upstream::PORT).then(Vec::new),
             ends,
             life,
         };
@@ -143,6 +150,19 @@ impl Wired {
 
     fn note<T>(&self, result: &io::Result<T>, what: Move, bytes: usize) {
         self.moved(if result.is_ok() { what } else { Move::Failed }, bytes);
+    }
+
+    /// Tells which visitor's request went here, once it is whole.
+    fn listen(&mut self, bytes: &[u8]) {
+        let Some(said) = &mut self.said else {
+            return;
+        };
+        said.extend_from_slice(&bytes[..bytes.len().min(REQUEST_LEN - said.len())]);
+        let Ok(header) = <&[u8; REQUEST_LEN]>::try_from(&said[..]) else {
+            return;
+        };
+        self.life.handle_sends(Request::decode(header), self.ends.1);
+        self.said = None;
     }
 
     fn inner(&mut self) -> Pin<&mut Box<dyn Stream>> {
@@ -223,6 +243,7 @@ impl AsyncWrite for Wired {
         let heard = self.life.oracle.overheard();
         heard.with(|overheard| overheard.handle_said(who, port, &bytes[..n]));
         self.note(&result, Move::Wrote, n);
+        self.listen(&bytes[..n]);
         Poll::Ready(result)
     }
 

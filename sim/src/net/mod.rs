@@ -28,6 +28,7 @@ use crate::{
     lock::Shared,
     node::{CONTROL_PORT, PROXY_PORT},
     oracle::Oracle,
+    payload::Request,
     plan::who::Who,
     trace::Move,
 };
@@ -108,6 +109,8 @@ pub struct Life {
     open: AtomicI64,
     streams: AtomicU64,
     proxies: AtomicU64,
+    /// Who lives where.
+    hosts: BTreeMap<IpAddr, Who>,
 }
 
 /// The network as one life of one host sees it.
@@ -136,11 +139,22 @@ impl Net {
             open: AtomicI64::new(0),
             streams: AtomicU64::new(0),
             proxies: AtomicU64::new(0),
+            hosts: BTreeMap::new(),
         };
         Self {
             inner,
             life: Arc::new(life),
         }
+    }
+
+    /// The same, which knows who lives where.
+    pub fn knowing(mut self, hosts: &BTreeMap<String, IpAddr>) -> Self {
+        let life = Arc::get_mut(&mut self.life).expect("it has just been made");
+        life.hosts = hosts
+            .iter()
+            .filter_map(|(name, ip)| Some((*ip, name.parse().ok()?)))
+            .collect();
+        self
     }
 
     /// Streams open right now.
@@ -171,6 +185,23 @@ impl Life {
                 self.dialled.with(|dialled| dialled.last = Some((None, now)));
             }
             _ => {}
+        }
+    }
+
+    /// The host has said a request to an upstream. A client relays it; a forwarder has chosen whom to say it to.
+    fn handle_sends(&self, request: Option<Request>, to: SocketAddr) {
+        if let (Who::Server, Some(request), Some(upstream)) = (self.who, request, self.hosts.get(&to.ip())) {
+            self.oracle.tell(Event::Sends {
+                session: request.connection,
+                upstream: *upstream,
+            });
+        }
+    }
+
+    /// The host has connected to an upstream: of interest when it is a forwarder.
+    fn handle_reached(&self, peer: SocketAddr) {
+        if let (Who::Server, Some(upstream)) = (self.who, self.hosts.get(&peer.ip())) {
+            self.oracle.tell(Event::Connects { upstream: *upstream });
         }
     }
 
@@ -216,6 +247,7 @@ impl Transport for Net {
                 }
             };
             life.handle_connected(peer.port());
+            life.handle_reached(peer);
             Ok(Box::new(Wired::new(stream, peer, life, Move::Connected)) as Box<dyn Stream>)
         })
     }

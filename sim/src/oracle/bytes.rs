@@ -58,7 +58,7 @@ impl Invariant for Completeness {
             } => {
                 let session = model.sessions.get(id)?;
                 let exposure = &session.exposure;
-                let meant = exposure.server_died || exposure.upstreams;
+                let meant = exposure.server_died || exposure.upstreams || model.may_be_idle(session);
                 (!meant).then(|| format!("session {id} looks finished, and was {why}: {session:?}"))
             }
             Event::Served {

@@ -7,6 +7,7 @@ pub mod bytes;
 mod choice;
 pub mod dials;
 pub mod drain;
+pub mod forward;
 pub mod model;
 mod past;
 pub mod rest;
@@ -101,7 +102,7 @@ pub trait Invariant: Send {
     }
 }
 
-/// Every invariant.
+/// Every invariant of the tunnel; those of a forwarder are in [`forward`].
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(bytes::Order),
@@ -177,8 +178,12 @@ impl Oracle {
     pub fn new(plan: Plan, can_reset: bool, recorder: Recorder) -> Self {
         let court = Court {
             recorder: recorder.clone(),
+            invariants: if plan.forward.is_some() {
+                forward::all()
+            } else {
+                all()
+            },
             model: Model::new(plan, can_reset),
-            invariants: all(),
             first: None,
         };
         Self {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Sight, group_bit};
+use super::{Sight, forward::candidates::Candidates, group_bit};
 use crate::{
     event::{End, Event},
     fault::Trouble,
@@ -45,6 +45,8 @@ pub struct Exposure {
     pub crowd: usize,
     /// A target of its group had no share like the others'.
     pub uneven: bool,
+    /// The candidates of a forwarder that could be counted on throughout.
+    pub sound: Option<BTreeSet<usize>>,
 }
 
 /// One session, as its visitor sees it.
@@ -64,6 +66,8 @@ pub struct Session {
     pub exposure: Exposure,
     /// Upstream connections that saw its header.
     pub seen_by: Vec<u64>,
+    /// The upstreams that a forwarder brought it to.
+    pub brought_to: Vec<usize>,
 }
 
 impl Session {
@@ -92,6 +96,8 @@ pub struct Served {
     /// How many bytes of body it got, whether they ended cleanly and complete, and whether they ended cleanly
     /// at all, once it is over.
     pub over: Option<(u64, bool, bool)>,
+    /// When that was.
+    pub over_at: Option<Duration>,
 }
 
 /// A fault, or a stranger's deed, that may still be felt.
@@ -132,6 +138,8 @@ pub struct Model {
     pub converged: Option<Duration>,
     /// Whoever is left out of the liveness phase.
     pub outside: Trouble,
+    /// Where there is a forwarder.
+    pub candidates: Option<Candidates>,
     active: Vec<Active>,
     /// Until when the targets of each group have no even shares: somebody is out, or has just come back.
     uneven_until: BTreeMap<usize, Duration>,
@@ -142,7 +150,7 @@ impl Model {
     pub fn new(plan: Plan, can_reset: bool) -> Self {
         let lasting = plan.faults.iter().filter(|fault| fault.to_ms.is_none());
         let outside = lasting
-            .map(|fault| fault.act.troubles())
+            .map(|fault| plan.troubles(&fault.act))
             .fold(Trouble::default(), Trouble::and);
         let mut model = Self {
             now: Duration::ZERO,
@@ -153,6 +161,7 @@ impl Model {
             served: BTreeMap::new(),
             converged: None,
             outside,
+            candidates: Candidates::of(&plan),
             active: Vec::new(),
             uneven_until: BTreeMap::new(),
             plan,
@@ -184,15 +193,21 @@ impl Model {
                 let act = &self.plan.faults[*nth].act;
                 self.active.push(Active {
                     nth: *nth,
-                    trouble: act.troubles(),
+                    trouble: self.plan.troubles(act),
                     since: now,
                     silent: act.is_silent(),
                     kills: act.kills(),
                     until: None,
                 });
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, true);
+                }
                 self.expose_all();
             }
             Event::FaultEnds { nth, .. } => {
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, false);
+                }
                 let silence = if self.plan.faults[*nth].act.is_silent() {
                     self.plan.knobs.detection_ms()
                 } else {
@@ -204,7 +219,12 @@ impl Model {
                     active.until = Some(over + SETTLE);
                 }
             }
-            Event::FaultMisses { nth, .. } => self.active.retain(|active| active.nth != *nth),
+            Event::FaultMisses { nth, .. } => {
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, false);
+                }
+                self.active.retain(|active| active.nth != *nth);
+            }
             Event::Intrudes {
                 stranger: Who::Stranger(n),
                 ..
@@ -244,8 +264,10 @@ impl Model {
                         sound_min: usize::MAX,
                         crowd: 0,
                         uneven: false,
+                        sound: None,
                     },
                     seen_by: Vec::new(),
+                    brought_to: Vec::new(),
                 };
                 self.open.insert(*session);
                 self.expose(&mut opened);
@@ -273,10 +295,17 @@ impl Model {
                     accepted: now,
                     request: None,
                     over: None,
+                    over_at: None,
                 };
                 self.served.insert(*serial, served);
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.silent.insert(*serial, (*upstream, now));
+                }
             }
             Event::Requested { serial, request, .. } => {
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.silent.remove(serial);
+                }
                 if let Some(served) = self.served.get_mut(serial) {
                     served.request = Some(*request);
                 }
@@ -291,8 +320,12 @@ impl Model {
                 ended,
                 ..
             } => {
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.silent.remove(serial);
+                }
                 if let Some(served) = self.served.get_mut(serial) {
                     served.over = Some((*got, *clean, *ended));
+                    served.over_at = Some(now);
                 }
             }
             Event::Phase { name: "converged" } => self.converged = Some(now),
@@ -300,7 +333,20 @@ impl Model {
                 self.sight.registered = *clients;
                 self.expose_all();
             }
-            Event::Phase { name: "started" } => self.active.retain(|active| active.nth != STARTING),
+            Event::Phase { name: "started" } => {
+                self.active.retain(|active| active.nth != STARTING);
+                if let Some(candidates) = &mut self.candidates {
+                    candidates.handle_started(now);
+                }
+            }
+            Event::Sends {
+                session,
+                upstream: Who::Upstream(n),
+            } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.brought_to.push(*n);
+                }
+            }
             _ => {}
         }
     }
@@ -319,6 +365,10 @@ impl Model {
     }
 
     fn expose_all(&mut self) {
+        let trouble = self.candidates.is_some().then(|| self.trouble());
+        if let (Some(candidates), Some(trouble)) = (&mut self.candidates, trouble) {
+            candidates.handle_trouble(self.now, &trouble);
+        }
         // What a session sent last may still be under way when it is over for its visitor.
         let (sessions, now) = (&self.sessions, self.now);
         self.leaving.retain(|id| {
@@ -348,7 +398,7 @@ impl Model {
     fn expose(&self, session: &mut Session) {
         let trouble = self.trouble();
         let group = session.visit.group;
-        let serves = |client: &usize| self.plan.clients.get(*client) == Some(&group);
+        let serves = |client: &usize| self.plan.group_of(*client) == Some(group);
         let exposure = &mut session.exposure;
         // Once all is well again, what lasts is no excuse any more.
         let well = self.converged.is_some_and(|at| session.opened >= at);
@@ -367,6 +417,12 @@ impl Model {
         let registered = self.sight.registered.saturating_sub(others);
         let sound = registered.saturating_sub(troubled.len());
         exposure.sound_min = exposure.sound_min.min(sound);
+        if let Some(candidates) = &self.candidates {
+            let now = candidates.sound(self.now);
+            let sound = exposure.sound.get_or_insert_with(|| now.clone());
+            sound.retain(|one| now.contains(one));
+            exposure.sound_min = sound.len();
+        }
         exposure.upstreams |= trouble.upstreams.intersection(&troubled).next().is_some();
         exposure.clients.extend(troubled);
         for active in &self.active {
@@ -403,33 +459,12 @@ impl Model {
             .fold(Trouble::default(), Trouble::and)
     }
 
-    /// Registered clients that are none, at most.
-    pub fn shams(&self) -> usize {
-        let sham = |deed: &Deed| matches!(deed, Deed::NeverServes { .. } | Deed::Flaps { .. });
-        let now = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
-        let begun = |at_ms: u64| now >= at_ms && now < at_ms + 60_000;
-        self.plan
-            .strangers
-            .iter()
-            .filter(|one| sham(&one.deed) && begun(one.at_ms))
-            .count()
-    }
-
     /// The upstreams on which `session` was started, as far as anybody can see.
     pub fn started_on<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = usize> + 'a {
         let greeted = session.greeted.iter().map(|(_, greeting)| greeting.serial);
         let seen = session.seen_by.iter().copied().chain(greeted);
         seen.filter_map(|serial| self.served.get(&serial))
             .map(|served| served.upstream)
-    }
-
-    /// Whether an upstream in trouble was connected since `session` began, for nobody knows whom.
-    pub fn perhaps_started_in_trouble(&self, session: &Session) -> bool {
-        self.served.values().any(|served| {
-            served.request.is_none()
-                && served.accepted >= session.opened
-                && session.exposure.clients.contains(&served.upstream)
-        })
     }
 
     /// Whether a try that came to nothing may be the last, because its bytes must not be repeated, or could

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Model, SETTLE};
+use super::model::{Model, SETTLE, Session};
 use crate::{
     fault::{AnyAct, Trouble},
     plan::Deed,
@@ -14,7 +14,17 @@ impl Model {
         let at = Duration::from_millis;
         self.plan.faults.iter().any(|fault| {
             let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
-            at(fault.from_ms) <= self.now && !over && such(&fault.act.troubles())
+            at(fault.from_ms) <= self.now && !over && such(&self.plan.troubles(&fault.act))
+        })
+    }
+
+    /// Whether a door was shut while `session` came in by it, perhaps: whoever a kernel had taken and nobody had accepted
+    /// yet is reset then.
+    pub fn was_shut_out(&self, session: &Session) -> bool {
+        self.plan.faults.iter().any(|fault| {
+            let at = Duration::from_millis(fault.from_ms);
+            let his = matches!(&fault.act, AnyAct::Shut(shut) if self.plan.clients[shut.upstream] == session.visit.group);
+            his && session.greeted.is_none() && (session.opened..=self.now).contains(&at)
         })
     }
 
@@ -22,7 +32,10 @@ impl Model {
     pub fn was_killed(&self, client: usize, from: Duration) -> bool {
         let at = Duration::from_millis;
         self.plan.faults.iter().any(|fault| {
-            let died = fault.act.kills() && fault.act.troubles().clients.contains(&client);
+            let trouble = self.plan.troubles(&fault.act);
+            // A forwarder's streams end at it.
+            let his = trouble.clients.contains(&client) || (trouble.server && self.plan.forward.is_some());
+            let died = fault.act.kills() && his;
             let over = fault.to_ms.is_some_and(|to| at(to) < from);
             died && at(fault.from_ms) <= self.now && !over
         })
@@ -60,5 +73,62 @@ impl Model {
             _ => false,
         };
         self.plan.strangers.iter().any(|one| takes(&one.deed))
+    }
+
+    /// Registered clients that are none, at most.
+    pub fn shams(&self) -> usize {
+        let sham = |deed: &Deed| matches!(deed, Deed::NeverServes { .. } | Deed::Flaps { .. });
+        let now = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
+        let begun = |at_ms: u64| now >= at_ms && now < at_ms + 60_000;
+        self.plan
+            .strangers
+            .iter()
+            .filter(|one| sham(&one.deed) && begun(one.at_ms))
+            .count()
+    }
+
+    /// The upstreams that a forwarder brought `session` to, as far as anybody can see.
+    pub fn used_by<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = usize> + 'a {
+        session.brought_to.iter().copied().chain(self.started_on(session))
+    }
+
+    /// Whether the upstream of a forwarder may have ended `session` in good order, because it seemed to be idle: the
+    /// forwarder stood still.
+    pub fn may_be_idle(&self, session: &Session) -> bool {
+        let mute = |serial: u64| {
+            self.served
+                .get(&serial)
+                .is_some_and(|served| served.request.is_none())
+        };
+        let greeted = session.greeted.is_none_or(|(_, greeting)| mute(greeting.serial));
+        self.candidates.is_some() && session.exposure.server && greeted
+    }
+
+    /// Whether a fault began at an upstream, or at the server, since then.
+    pub fn was_struck(&self, from: Duration) -> bool {
+        self.plan.faults.iter().any(|fault| {
+            let at = Duration::from_millis(fault.from_ms);
+            let trouble = self.plan.troubles(&fault.act);
+            (from..=self.now).contains(&at) && (trouble.server || !trouble.clients.is_empty())
+        })
+    }
+
+    /// Whether that upstream was in trouble, or the server, at any time from then on.
+    pub fn was_ill(&self, upstream: usize, from: Duration) -> bool {
+        let at = Duration::from_millis;
+        self.plan.faults.iter().any(|fault| {
+            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
+            let trouble = self.plan.troubles(&fault.act);
+            at(fault.from_ms) <= self.now && !over && (trouble.server || trouble.clients.contains(&upstream))
+        })
+    }
+
+    /// Whether an upstream in trouble was connected since `session` began, for nobody knows whom.
+    pub fn perhaps_started_in_trouble(&self, session: &Session) -> bool {
+        self.served.values().any(|served| {
+            served.request.is_none()
+                && served.accepted >= session.opened
+                && session.exposure.clients.contains(&served.upstream)
+        })
     }
 }

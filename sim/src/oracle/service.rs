@@ -53,6 +53,9 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
     if exposure.crowd >= knobs.sessions_max.min(knobs.pool_max) {
         return None;
     }
+    if model.was_shut_out(session) {
+        return None;
+    }
     // A start may be too slow for an untroubled client, again and again.
     if knobs.is_slow() && session.greeted.is_none() {
         return None;
@@ -78,12 +81,12 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
     (!excused).then_some("a sound client was registered throughout and no troubled one had started it")
 }
 
-/// 36: a client turns nobody away while its service can be reached, by whichever door.
+/// 40: a client turns nobody away while its service can be reached, by whichever door.
 pub struct Reached;
 
 impl Invariant for Reached {
     fn number(&self) -> u8 {
-        36
+        40
     }
 
     fn class(&self) -> Class {
@@ -99,8 +102,15 @@ impl Invariant for Reached {
         else {
             return None;
         };
-        // A connect takes as long as the way does.
-        let in_vain = if model.plan.knobs.is_slow() { 0 } else { *in_vain };
+        // A connect takes as long as the way does. A server that gives a session up for its silence says `timeout` too.
+        let given_up = model.was_troubled(model.now, |trouble| {
+            trouble.server || trouble.clients.contains(client)
+        });
+        let in_vain = if given_up || model.plan.knobs.is_slow() {
+            0
+        } else {
+            *in_vain
+        };
         let excused = model.trouble().clients.contains(client);
         (!excused && refused + in_vain > 0).then(|| {
             format!(

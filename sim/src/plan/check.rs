@@ -10,8 +10,18 @@ impl Plan {
     /// The first thing that is wrong, by its path in the plan file.
     pub fn check(&self) -> Result<(), String> {
         let groups = self.groups();
-        ensure(!self.clients.is_empty(), || "clients: there is none".to_owned())?;
-        for group in 0..groups {
+        match &self.forward {
+            None => ensure(!self.clients.is_empty(), || "clients: there is none".to_owned())?,
+            Some(forward) => {
+                ensure(self.clients.is_empty() && self.strangers.is_empty(), || {
+                    "clients: a forwarder has none, nor strangers".to_owned()
+                })?;
+                ensure(!forward.candidates.is_empty(), || {
+                    "forward.candidates: there is none".to_owned()
+                })?;
+            }
+        }
+        for group in (0..groups).filter(|_| self.forward.is_none()) {
             ensure(self.clients.contains(&group), || {
                 format!("clients: nobody serves group {group}, but somebody serves a higher one")
             })?;

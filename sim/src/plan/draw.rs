@@ -3,7 +3,9 @@
 use rand::{Rng, RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit, knobs::Knobs, who::Who};
+use super::{
+    Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit, forward::forward, knobs::Knobs, who::Who,
+};
 use crate::{
     fault::{
         AnyAct, Dice, Family, Fault,
@@ -28,9 +30,19 @@ pub struct Scenario {
 /// Every scenario; the first is the one a sweep runs.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
+        name: "any",
+        about: "one seed of five of forward, the others of chaos",
+        draw: any,
+    },
+    Scenario {
         name: "chaos",
         about: "2 to 5 clients, 2 to 4 visitors, 120 s; every kind of fault, each seed without some",
         draw: chaos,
+    },
+    Scenario {
+        name: "forward",
+        about: "a forwarder, 1 to 8 candidates, 2 to 4 visitors, 120 s; candidates fail, move, come and go",
+        draw: forward,
     },
     Scenario {
         name: "smoke",
@@ -49,6 +61,14 @@ pub fn scenario(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
+fn any(seed: u64) -> Plan {
+    if Purpose::World.rng(seed).random_ratio(1, 5) {
+        forward(seed)
+    } else {
+        chaos(seed)
+    }
+}
+
 fn calm(seed: u64) -> Plan {
     Plan {
         scenario: "calm".to_owned(),
@@ -59,6 +79,7 @@ fn calm(seed: u64) -> Plan {
         last_visit_ms: 50_000,
         knobs: Knobs::default(),
         clients: vec![0; 3],
+        forward: None,
         faults: Vec::new(),
         strangers: Vec::new(),
         visitors: visitors(seed, 3, 1, 400),
@@ -135,6 +156,7 @@ fn chaos(seed: u64) -> Plan {
         last_visit_ms: 102_000,
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
+        forward: None,
         faults: Vec::new(),
         strangers: Vec::new(),
         visitors: visitors(seed, visitors_count, groups, 1_000),
@@ -152,7 +174,8 @@ fn chaos(seed: u64) -> Plan {
     }
     plan.quiet_ms = (5_000, plan.knobs.quiet_ms());
     let mut swarm = Purpose::Swarm.rng(seed);
-    for (n, family) in (0..).zip(Family::ALL) {
+    let families = Family::ALL.iter().filter(|family| **family != Family::Candidates);
+    for (n, family) in (0..).zip(families) {
         let (on, times) = (swarm.random_bool(0.6), swarm.random_range(1..=4));
         if on {
             let mut rng = Purpose::Family(n).rng(seed);
@@ -299,7 +322,7 @@ fn away(plan: &Plan, client: usize, at_ms: Millis) -> Option<(Millis, Millis)> {
     all.min_by_key(|(from, _)| from.abs_diff(at_ms))
 }
 
-fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
+pub(super) fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
     let calm = Knobs::default();
     let mut odd = |probability: f64| rng.random_bool(probability);
     let (net, io, product, tight) = (odd(0.7), odd(0.6), odd(0.6), odd(0.3));
@@ -353,7 +376,7 @@ fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
 }
 
 /// What each visitor does; the pause between two visits is so long on average, in ms.
-fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
+pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
     let each = |n| {
         let mut rng = Purpose::Visitor(n).rng(seed);
         // More than fit: a visitor does as many as it can before the last.

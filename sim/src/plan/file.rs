@@ -41,6 +41,7 @@ pub fn text(plan: &Plan) -> String {
         last_visit_ms,
         knobs,
         clients,
+        forward,
         faults,
         strangers,
         visitors,
@@ -61,6 +62,7 @@ pub fn text(plan: &Plan) -> String {
         ("strangers", lines(strangers, 2)),
         ("visitors", visitors),
     ];
+    fields.extend(forward.as_ref().map(|forward| ("forward", json(forward))));
     fields.extend(planted.as_ref().map(|name| ("planted", json(name))));
     let fields: Vec<_> = fields
         .into_iter()
@@ -90,7 +92,7 @@ fn block(items: Vec<String>, indent: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::draw::SCENARIOS;
+    use crate::plan::draw::{SCENARIOS, scenario};
 
     #[test]
     fn a_plan_that_was_written_is_read_as_it_was() {
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_line_holds_one_fault_or_one_visit() {
-        let mut plan = (SCENARIOS[0].draw)(1);
+        let mut plan = (scenario("chaos").unwrap().draw)(1);
         plan.visitors.iter_mut().for_each(|visits| visits.truncate(3));
         let text = text(&plan);
         let holding = |what: &str| text.lines().filter(|line| line.contains(what)).count();
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_error_says_where_and_what_was_expected() {
-        let good = text(&(SCENARIOS[2].draw)(1));
+        let good = text(&(scenario("calm").unwrap().draw)(1));
         let check = |from: &str, to: &str, expected: &str| {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good);

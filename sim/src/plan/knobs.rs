@@ -136,6 +136,11 @@ impl Knobs {
         8 * self.exchange_ms() < PROBE_TIMEOUT_MS && self.pool_max >= 64
     }
 
+    /// Whether of so many targets one is being probed at nearly every moment: then rest never comes.
+    pub fn is_always_probing(&self, targets: usize) -> bool {
+        self.probe_interval_ms > 0 && 2 * self.exchange_ms() * targets as Millis >= self.probe_interval_ms
+    }
+
     /// How long nobody has to come for the pools to be full again: what is dead is noticed, and what was ordered
     /// in vain is ordered again.
     pub fn quiet_ms(&self) -> Millis {

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod draw;
 pub mod file;
+pub mod forward;
 pub mod hosts;
 pub mod knobs;
 pub mod who;
@@ -14,7 +15,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use self::{knobs::Knobs, who::Who};
+use self::{forward::Forward, knobs::Knobs, who::Who};
 use crate::{fault::Fault, payload::When};
 
 /// Milliseconds: of simulated time since the run began, or between two moments of it.
@@ -38,6 +39,8 @@ pub enum Purpose {
     Path(usize, usize),
     /// The order in which hosts get their turn.
     Turns,
+    /// Which kind of world it is.
+    World,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -52,6 +55,7 @@ impl Purpose {
             Self::Knobs => 2,
             Self::Strangers => 3,
             Self::Turns => 4,
+            Self::World => 5,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,
@@ -86,6 +90,9 @@ pub struct Plan {
     pub knobs: Knobs,
     /// The group each client serves. Every client has an upstream host of its own.
     pub clients: Vec<usize>,
+    /// In a world of the forwarder: it and its candidates. There are no clients then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Forward>,
     /// What is done to the world.
     pub faults: Vec<Fault>,
     /// What strangers do.
@@ -288,20 +295,23 @@ impl Plan {
     pub fn hosts(&self) -> Vec<Who> {
         let clients = 0..self.clients.len();
         let mut hosts = vec![Who::Server];
-        hosts.extend(clients.clone().map(Who::Client));
-        hosts.extend(clients.map(Who::Upstream));
+        hosts.extend(clients.map(Who::Client));
+        hosts.extend((0..self.upstreams()).map(Who::Upstream));
         hosts.extend((0..self.visitors.len()).map(Who::Visitor));
         hosts.extend((0..self.strangers()).map(Who::Stranger));
         hosts
     }
 
-    /// The clients that serve once the run is healed.
+    /// The clients, or candidates, that serve once the run is healed.
     pub fn core(&self) -> Vec<usize> {
         self.spared_by(|_| true)
     }
 
     /// The clients that are registered once the run is healed, whether they serve or not.
     pub fn registered(&self) -> Vec<usize> {
+        if self.forward.is_some() {
+            return Vec::new();
+        }
         self.spared_by(|fault| !fault.act.leaves_registered())
     }
 
@@ -311,8 +321,10 @@ impl Plan {
             .faults
             .iter()
             .filter(|fault| fault.to_ms.is_none() && which(fault));
-        let lost: Vec<_> = lasting.flat_map(|fault| fault.act.troubles().clients).collect();
-        (0..self.clients.len())
+        let lost: Vec<_> = lasting
+            .flat_map(|fault| self.troubles(&fault.act).clients)
+            .collect();
+        (0..self.upstreams())
             .filter(|client| !lost.contains(client))
             .collect()
     }

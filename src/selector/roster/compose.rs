@@ -7,7 +7,10 @@ use super::{
     },
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
-use crate::time::Instant;
+use crate::{
+    probe::{mutant, sometimes},
+    time::Instant,
+};
 
 impl<K: Ord + Clone> Roster<K> {
     /// Puts out who is not usable, and takes in who is, as far as there is room.
@@ -16,7 +19,9 @@ impl<K: Ord + Clone> Roster<K> {
         let hold_off = self.options.switching.hold_off;
         let (panic, probed) = (self.panic, self.probed);
         let usable = |entry: &Entry| entry.is_usable(panic, probed);
-        let free = |entry: &Entry| entry.active_since.is_some() || !entry.is_held(now, hold_off);
+        let ignored = mutant!("hold-off-ignored");
+        let held = |entry: &Entry| !ignored && entry.is_held(now, hold_off);
+        let free = |entry: &Entry| entry.active_since.is_some() || !held(entry);
         let somebody = self.entries.values().any(usable);
         // While nobody else is well, a hold-off does not count.
         let somebody_free = self.entries.values().any(|entry| usable(entry) && free(entry));
@@ -30,12 +35,21 @@ impl<K: Ord + Clone> Roster<K> {
             .map(|(key, entry)| (key.clone(), why_out(entry)))
             .collect();
         for (key, reason) in out {
+            sometimes!(reason == Reason::Failing, "member-ejected-hard");
+            let soft = matches!(reason, Reason::RarelySucceeds | Reason::LowScore);
+            sometimes!(soft, "member-ejected-soft");
+            if reason == Reason::Failing && mutant!("failed-member-stays") {
+                continue;
+            }
             self.exit(now, &key, reason);
         }
         let others = self.entries.iter();
         let mut others: Vec<_> = others
             .filter(|(_, entry)| entry.active_since.is_none() && usable(entry))
-            .filter(|(_, entry)| !somebody_free || free(entry))
+            .filter(|(_, entry)| {
+                sometimes!(somebody_free && !free(entry), "target-held-off");
+                !somebody_free || free(entry)
+            })
             .map(|(key, entry)| (entry.cost_to_enter(now), key.clone()))
             .collect();
         if let Some(size) = self.options.active_set_size {
@@ -77,7 +91,14 @@ impl<K: Ord + Clone> Roster<K> {
                 self.exit(now, &key, Reason::Worse);
             }
         }
+        if mutant!("last-resort-empty") {
+            let members: Vec<_> = all.into_iter().map(|(_, key)| key).collect();
+            return members
+                .iter()
+                .for_each(|key| self.exit(now, key, Reason::Failing));
+        }
         for (_, key) in all {
+            sometimes!("last-resort-used");
             self.enter(now, &key, Reason::LastResort);
         }
     }
@@ -90,6 +111,7 @@ impl<K: Ord + Clone> Roster<K> {
         );
         let panic = all >= SOFT_GROUP_MIN && 2 * well < all;
         if panic != self.panic {
+            sometimes!(panic, "group-panicked");
             self.panic = panic;
             let reason = if panic { Reason::Panic } else { Reason::PanicOver };
             self.note(now, None, Change::Noted, reason);
@@ -125,6 +147,7 @@ impl<K: Ord + Clone> Roster<K> {
         // Nobody starts slowly where all have just started, or where it is all there is.
         entry.ramp_since = (others && !starting && !self.last_resort).then_some(now);
         if entry.ramp_since.is_some() {
+            sometimes!("slow-start-began");
             self.ramping.insert(key.clone());
             self.ramp_at = self.ramp_at.or(Some(now + self.ramp_step()));
         }

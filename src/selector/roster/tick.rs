@@ -9,7 +9,7 @@ use super::{
     },
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
-use crate::{prober::ewma::RTT_DEFAULT, time::Instant};
+use crate::{probe::mutant, prober::ewma::RTT_DEFAULT, time::Instant};
 
 /// Who succeeds less often is put out.
 const SUCCESS_MIN: f64 = 0.8;
@@ -58,7 +58,7 @@ impl<K: Ord + Clone> Roster<K> {
         let (all, well) = counted.fold((0, 0), |(all, well), entry| {
             (all + 1, well + usize::from(entry.is_well()))
         });
-        if all < SOFT_GROUP_MIN {
+        if all < SOFT_GROUP_MIN && !mutant!("small-group-judged-softly") {
             return;
         }
         let threshold = self.options.min_score_threshold;
@@ -152,7 +152,8 @@ impl<K: Ord + Clone> Roster<K> {
     /// The best outsider takes the place of the worst member, if it is clearly better.
     fn improve(&mut self, now: Instant) {
         let switching = self.options.switching;
-        if self.improved_at.is_some_and(|at| now < at + switching.cooldown) {
+        let cools = self.improved_at.is_some_and(|at| now < at + switching.cooldown);
+        if cools && !mutant!("cooldown-ignored") {
             return;
         }
         let Some((best, cost)) = self.best_outside(now) else {
@@ -165,6 +166,7 @@ impl<K: Ord + Clone> Roster<K> {
             .filter(|(_, entry)| {
                 let since = entry.active_since;
                 since.is_some_and(|since| now >= since + switching.min_dwell)
+                    || since.is_some() && mutant!("improvement-without-dwell")
             })
             .map(|(key, entry)| (entry.cost_to_stay(now), key.clone()))
             .max_by(|a, b| a.0.total_cmp(&b.0));

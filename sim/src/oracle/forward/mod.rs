@@ -1,0 +1,36 @@
+//! What must hold of a forwarder: numbers 34 to 39, and those of the tunnel that mean something else here.
+
+pub mod books;
+pub mod candidates;
+pub mod journal;
+pub mod service;
+pub mod warmth;
+
+use super::{Invariant, bounds, bytes, drain, rest, service as common};
+
+/// Every invariant of a world of the forwarder.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(bytes::Order),
+        Box::new(bytes::Completeness),
+        Box::new(bytes::Privacy),
+        Box::new(service::OneUpstream),
+        Box::new(bounds::Ports),
+        Box::<bounds::Shelved>::default(),
+        Box::new(books::Limits),
+        Box::<drain::Draining>::default(),
+        Box::new(service::Success),
+        Box::new(service::Out),
+        Box::new(service::Parted),
+        Box::<journal::Switching>::default(),
+        Box::<journal::NeverNobody>::default(),
+        Box::<warmth::Watched>::default(),
+        Box::new(warmth::Warmth),
+        Box::new(common::NoHang),
+        Box::new(common::StartDeadline),
+        Box::new(rest::Counters),
+        Box::new(rest::Baseline),
+        Box::new(rest::Books),
+        Box::new(rest::AllEnded),
+    ]
+}

@@ -1,0 +1,224 @@
+//! Invariants 4, 27, 34 and 35: every visitor is served, by somebody who is there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::{
+    event::{End, Event},
+    oracle::{
+        Class, Invariant,
+        model::{Model, Served, Session},
+        rest::Rest,
+    },
+    plan::{forward::LIST_FOLLOWED_MS, who::Who},
+};
+
+/// What a visitor has said beyond this is not kept, so it is not said again.
+const KEPT_MAX: u64 = 60_000;
+
+/// 4: a visitor's bytes reach a second upstream only when the first is in trouble, and no third.
+pub struct OneUpstream;
+
+impl Invariant for OneUpstream {
+    fn number(&self) -> u8 {
+        4
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Requested { request, .. } = event else {
+            return None;
+        };
+        let session = model.sessions.get(&request.connection)?;
+        let seen = session.seen_by.len();
+        (seen > 2 || (seen > 1 && !session.was_exposed()))
+            .then(|| format!("a visitor's bytes went to {seen} upstream connections: {session:?}"))
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let sessions = model.sessions.values();
+        let repeated: usize = sessions.map(|one| one.seen_by.len().saturating_sub(1)).sum();
+        let owned = rest.replays_ambiguous;
+        (repeated as u64 > owned)
+            .then(|| format!("bytes were repeated {repeated} times, the forwarder owns up to {owned}"))
+    }
+}
+
+/// 27: every visitor is served while one candidate can be counted on, whatever the others do.
+pub struct Success;
+
+impl Invariant for Success {
+    fn number(&self) -> u8 {
+        27
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Ends {
+            session: id,
+            how: End::Broken(why) | End::Cut(why),
+        } = event
+        else {
+            return None;
+        };
+        let session = model.sessions.get(id)?;
+        let missing = accuse(model, session)?;
+        Some(format!(
+            "session {id} broke ({why}) although {missing}: {session:?}"
+        ))
+    }
+}
+
+/// Why a broken session has no excuse.
+fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+    let (exposure, knobs) = (&session.exposure, &model.plan.knobs);
+    let candidates = model.candidates.as_ref()?;
+    if exposure.server || exposure.visitor || !model.takes_part(session) {
+        return None;
+    }
+    if exposure.crowd >= knobs.sessions_max.min(knobs.waiting_max.saturating_mul(2)) {
+        return None;
+    }
+    let ill: BTreeSet<_> = exposure.clients.iter().copied().collect();
+    let used: BTreeSet<_> = model.used_by(session).collect();
+    // Whoever was well when it took a visitor is there for what has to be said again.
+    let left = used.is_empty() || used.iter().any(|n| candidates.unlisted_since(*n).is_some());
+    if exposure.sound_min == 0 && (left || model.was_struck(session.opened)) {
+        return None;
+    }
+    if used.iter().any(|n| ill.contains(n)) || (Model::reads_first(session) && !ill.is_empty()) {
+        return None;
+    }
+    // A connection that it alone has had, and that its upstream took for idle.
+    let over = |serial: &u64| {
+        let served = model.served.get(serial);
+        served.filter(|served| served.request.is_none() && served.over.is_some())
+    };
+    let mut mute = model.served.keys().filter_map(over);
+    if mute.any(|served| served.accepted >= session.opened && used.contains(&served.upstream)) {
+        return None;
+    }
+    if used.is_empty() {
+        // One in trouble may have taken it and left it, before it had said a word.
+        let mut mute = model.served.keys().filter_map(over);
+        let left = |served: &Served| served.over_at.is_some_and(|at| at >= session.opened);
+        let left = mute.any(|served| ill.contains(&served.upstream) && left(served));
+        if left || model.was_struck(session.opened) {
+            return None;
+        }
+        // Each of the others may have cost the time of a connect that nobody answers.
+        let others = (candidates.count() - exposure.sound_min) as u64 + 1;
+        if others * candidates.choice().connect_timeout_ms >= AT_ONCE * knobs.start_timeout_ms {
+            return None;
+        }
+        return Some("somebody was well throughout, and it was brought to nobody");
+    }
+    // What is too much to be kept is not said again.
+    let said = session.visit.len > KEPT_MAX;
+    (!said).then_some("it was brought to somebody who was well")
+}
+
+/// Connects of one visitor under way at once.
+const AT_ONCE: u64 = 3;
+
+/// 34: nobody is brought to a candidate that has been off the list, or out of reach, for longer than it takes to
+/// notice.
+pub struct Out;
+
+impl Invariant for Out {
+    fn number(&self) -> u8 {
+        34
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Sends {
+            session: id,
+            upstream: Who::Upstream(n),
+        } = event
+        else {
+            return None;
+        };
+        let (candidates, session) = (model.candidates.as_ref()?, model.sessions.get(id)?);
+        if session.exposure.server {
+            return None;
+        }
+        if let Some(since) = candidates.unlisted_since(*n)
+            && session.opened > since + Duration::from_millis(LIST_FOLLOWED_MS)
+        {
+            return Some(format!(
+                "session {id} was brought to {}, which was taken from the list at {since:?}: {session:?}",
+                Who::Upstream(*n)
+            ));
+        }
+        // Where most fail at once, probes are not believed, and where all fail, all are tried.
+        let count = candidates.count();
+        let well = session.exposure.sound_min;
+        if well == 0 || (count >= 5 && 2 * well < count) {
+            return None;
+        }
+        let detection = Duration::from_millis(candidates.choice().detection_ms() + 3_000);
+        let since = candidates.gone_since(*n)?;
+        (session.opened > since + detection).then(|| {
+            format!(
+                "session {id} was brought to {}, which is out of reach since {since:?}: {session:?}",
+                Who::Upstream(*n)
+            )
+        })
+    }
+}
+
+/// How long after a candidate was taken from the list its connections may last that nobody uses.
+const PARTED: Duration = Duration::from_millis(LIST_FOLLOWED_MS + 2_000);
+
+/// How long a dial may take that had begun before.
+const DIALLED: Duration = Duration::from_secs(3);
+
+/// 35: a candidate that was taken from the list is left alone: nothing is kept warm to it, and it is not probed.
+pub struct Parted;
+
+impl Invariant for Parted {
+    fn number(&self) -> u8 {
+        35
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let candidates = model.candidates.as_ref()?;
+        let trouble = model.trouble();
+        if trouble.server {
+            return None;
+        }
+        let late = candidates.silent.iter().find(|(_, (n, accepted))| {
+            let since = candidates.unlisted_since(*n);
+            let parted =
+                since.is_some_and(|since| model.now > since + PARTED && model.now > *accepted + PARTED);
+            parted && !trouble.clients.contains(n) && !model.was_ill(*n, *accepted)
+        });
+        let (serial, (n, _)) = late?;
+        let since = candidates.unlisted_since(*n)?;
+        Some(format!(
+            "{} was taken from the list at {since:?}, and still has connection {serial:#x}, which nobody uses",
+            Who::Upstream(*n)
+        ))
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        // Not when it accepts: what was dialled long ago, and left meanwhile, may wait in its kernel.
+        let Event::Connects {
+            upstream: Who::Upstream(n),
+        } = event
+        else {
+            return None;
+        };
+        let candidates = model.candidates.as_ref()?;
+        let since = candidates.unlisted_since(*n)?;
+        let late =
+            model.now > since + PARTED + DIALLED && !model.was_ill(*n, since) && !model.trouble().server;
+        late.then(|| {
+            format!(
+                "{} was taken from the list at {since:?}, and connected once more",
+                Who::Upstream(*n)
+            )
+        })
+    }
+}
