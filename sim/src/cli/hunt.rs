@@ -32,7 +32,7 @@ const SEEN_MAX: usize = 80;
 #[derive(Args, Debug)]
 pub struct MutantsArgs {
     /// How many seeds of its scenario to try for each
-    #[arg(long, value_name = "N", default_value_t = 400)]
+    #[arg(long, value_name = "N", default_value_t = 600)]
     seeds: u64,
     /// Search for this one only
     #[arg(long, value_name = "BUG", value_parser = args::planted)]
@@ -47,9 +47,12 @@ pub struct MutantsArgs {
 impl MutantsArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<u8> {
-        let wanted = |name| self.only.is_none_or(|only| only == name);
+        let wanted = |bug: &table::Planted| match self.only {
+            Some(only) => only == bug.name,
+            None => table::is_searched(bug),
+        };
         let order = Order {
-            planted: table::all().filter(|bug| wanted(bug.name)).collect(),
+            planted: table::all().filter(|bug| wanted(bug)).collect(),
             seeds: 1..self.seeds.saturating_add(1),
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),
