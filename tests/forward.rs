@@ -193,6 +193,32 @@ fn who_never_answers_delays_nobody_for_long() {
 }
 
 #[test]
+fn many_that_never_answer_hide_nobody_who_does() {
+    run(|| async {
+        let (mut deaf, good) = (Vec::new(), Service::start(9, any_port()).await);
+        for number in 0..5 {
+            deaf.push(Service::start(number, any_port()).await);
+        }
+        let ways: Vec<_> = deaf
+            .iter()
+            .map(|one| (one.address, Way::Silent(usize::MAX)))
+            .collect();
+        let all: Vec<_> = ways
+            .iter()
+            .map(|(address, _)| *address)
+            .chain([good.address])
+            .collect();
+        let day =
+            "session: { connect_timeout: 1day, start_timeout: 1day }\nselector: { active_set_size: all }";
+        let forwarder = start(config(&all, &format!("{UNPROBED}{day}")), &ways).await;
+        for _ in 0..2 {
+            assert_eq!(ask(forwarder.address, b"anybody?").await.unwrap(), 9);
+        }
+        drop((deaf, good));
+    });
+}
+
+#[test]
 fn who_is_always_overtaken_is_put_out() {
     run(|| async {
         let (deaf, good) = (

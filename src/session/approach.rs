@@ -142,8 +142,12 @@ impl Approach {
                 return Err(ApproachError::TimedOut);
             }
             let next = self.next(&tried, hash, rng);
-            let is_last = next.is_none() || dials.len() + 1 >= DIALS_MAX;
-            if let Some(target) = next.filter(|_| dials.len() < DIALS_MAX) {
+            let is_last = next.is_none();
+            if let Some(target) = next {
+                if dials.len() >= DIALS_MAX {
+                    // The eldest has had its time: it must not keep the visitor from whoever would answer.
+                    self.leave(dials.take_eldest());
+                }
                 tried.insert(target.reach);
                 let in_flight = target.gauges.begin();
                 if !fresh && let Some(stream) = self.take(target.reach).await {
@@ -322,6 +326,10 @@ impl Dials {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn take_eldest(&mut self) -> Dials {
+        Self(self.0.drain(..1).collect())
     }
 
     fn push(&mut self, dial: Dial) {

@@ -350,6 +350,8 @@ impl Core for VisitorSide {
             }
             (State::Starting(_) | State::Working(_), ToServer::Started) => {
                 self.state = State::Open;
+                // A visitor may have ended long before: what is waited for counts from here.
+                self.flow.touch(now);
                 self.served = true;
                 self.first.clear();
             }

@@ -94,27 +94,19 @@ impl Invariant for Reached {
     }
 
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        // Of those that waited in vain some are sessions that a server, or the client itself, gave up for their silence.
         let Event::TurnsAway {
             client: Who::Client(client),
             refused,
-            in_vain,
+            ..
         } = event
         else {
             return None;
         };
-        // A connect takes as long as the way does. A server that gives a session up for its silence says `timeout` too.
-        let given_up = model.was_troubled(model.now, |trouble| {
-            trouble.server || trouble.clients.contains(client)
-        });
-        let in_vain = if given_up || model.plan.knobs.is_slow() {
-            0
-        } else {
-            *in_vain
-        };
         let excused = model.trouble().clients.contains(client);
-        (!excused && refused + in_vain > 0).then(|| {
+        (!excused && *refused > 0).then(|| {
             format!(
-                "{} turned {refused} away at once and {in_vain} after a wait although its service was there",
+                "{} turned {refused} away at once although its service was there",
                 Who::Client(*client)
             )
         })

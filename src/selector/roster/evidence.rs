@@ -2,10 +2,46 @@
 
 use rand::Rng;
 
-use super::{super::health::State, Action, Roster, entry::Entry};
+use super::{super::health::State, Action, Report, Roster, entry::Entry};
 use crate::time::{Duration, Instant};
 
 impl<K: Ord + Clone> Roster<K> {
+    /// A session says how it went.
+    pub(super) fn reported(&mut self, now: Instant, key: &K, report: Report, rng: &mut impl Rng) {
+        match report {
+            Report::Connected(_) if self.by_answers => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.meter.handle_reached(now);
+                }
+            }
+            // Nor does not to be reached: the gate hears of answers alone, and asks for one.
+            Report::Refused(elapsed) | Report::TimedOut(elapsed) if self.by_answers => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.meter.handle_failure(now, elapsed);
+                }
+                self.doubt(key);
+            }
+            Report::Connected(rtt) => self.succeeded(now, key, rtt),
+            Report::Refused(elapsed) => {
+                self.failed(now, key, elapsed, rng);
+                self.doubt(key);
+            }
+            Report::TimedOut(elapsed) => self.failed(now, key, elapsed, rng),
+            Report::BrokeEarly(elapsed) => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.meter.handle_failure(now, elapsed);
+                }
+                self.broke(now, key, rng);
+            }
+            Report::Broke => self.broke(now, key, rng),
+            Report::Ended => {
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.gate.handle_session_ended();
+                }
+            }
+        }
+    }
+
     /// It answered, within `rtt`.
     pub(super) fn succeeded(&mut self, now: Instant, key: &K, rtt: Duration) {
         let enough = self.last_resort;

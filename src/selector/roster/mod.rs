@@ -220,9 +220,16 @@ impl<K: Ord + Clone> Roster<K> {
     /// The best `n` of those who are no members: those who are well, then those who were not when last heard of.
     pub fn reserve(&self, now: Instant, n: usize) -> Vec<K> {
         let out = |entry: &Entry| entry.active_since.is_none() && entry.is_present();
-        let mut all: Vec<_> = self.entries.iter().filter(|(_, entry)| out(entry)).collect();
-        all.sort_by_key(|(_, entry)| (entry.gate.state() != State::Closed, entry.meter.cost(now)));
-        all.into_iter().take(n).map(|(key, _)| key.clone()).collect()
+        let rank = |entry: &Entry| (entry.gate.state() != State::Closed, entry.meter.cost(now));
+        let all = self.entries.iter().filter(|(_, entry)| out(entry));
+        let mut all: Vec<_> = all.map(|(key, entry)| (rank(entry), key)).collect();
+        // Of a long list the few that are wanted are found first, and only those are put in order.
+        if n < all.len() {
+            all.select_nth_unstable(n);
+            all.truncate(n);
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, key)| key.clone()).collect()
     }
 
     fn show(&self, now: Instant, entry: &Entry) -> Standing {
@@ -315,31 +322,7 @@ impl<K: Ord + Clone> Roster<K> {
 
     /// A session says how it went.
     pub fn handle_report(&mut self, now: Instant, key: &K, report: Report, rng: &mut impl Rng) {
-        match report {
-            Report::Connected(_) if self.by_answers => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.meter.handle_reached(now);
-                }
-            }
-            Report::Connected(rtt) => self.succeeded(now, key, rtt),
-            Report::Refused(elapsed) => {
-                self.failed(now, key, elapsed, rng);
-                self.doubt(key);
-            }
-            Report::TimedOut(elapsed) => self.failed(now, key, elapsed, rng),
-            Report::BrokeEarly(elapsed) => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.meter.handle_failure(now, elapsed);
-                }
-                self.broke(now, key, rng);
-            }
-            Report::Broke => self.broke(now, key, rng),
-            Report::Ended => {
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.gate.handle_session_ended();
-                }
-            }
-        }
+        self.reported(now, key, report, rng);
         self.end(now);
     }
 

@@ -299,6 +299,13 @@ fn where_probes_ask_for_an_answer_to_be_reached_is_none() {
         !bench.members.contains(&0),
         "it accepts, and answers nothing of use"
     );
+
+    for n in 1..=9 {
+        bench.reports(1, Report::Refused(MS(1)));
+        bench.reports(1, Report::Connected(MS(1)));
+        assert_eq!(bench.hurried.iter().filter(|key| **key == 1).count(), n);
+    }
+    assert!(bench.members.contains(&1), "now and then it refuses, and answers");
 }
 
 #[test]
