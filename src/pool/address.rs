@@ -139,7 +139,10 @@ async fn keep(
                 }
                 None => break ("retired", false, None),
             },
-            Err(News::Dead(cause)) => break (cause, true, None),
+            Err(News::Dead(cause)) => {
+                sometimes!("stale-stream-discarded");
+                break (cause, true, None);
+            }
             Ok(None) => break ("retired", false, None),
             Ok(Some(taker)) if raw.stream.is_broken() => break ("io", true, Some(taker)),
             Ok(Some(taker)) => match taker.reply.send(raw.into_stream()) {

@@ -203,6 +203,10 @@ pub const MARKS: &[Mark] = &[
         means: "A visitor whom no member served was brought to somebody who stood by.",
     },
     Mark {
+        name: "stale-stream-discarded",
+        means: "A warm stream that its target had left was discarded before anybody took it.",
+    },
+    Mark {
         name: "warm-stream-was-stale",
         means: "A warm stream was left by its target as it was taken, and its visitor said everything again.",
     },
