@@ -372,9 +372,11 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     let targets = groups.iter().map(|group| group.targets.get()).sum();
     let active = groups.iter().map(|group| group.active.get()).sum();
     // Each target may be being probed, on a connection that is not parked meanwhile.
-    let probed = match plan.knobs.is_always_probing(expected.len()) {
-        true => clients,
-        false => 0,
+    let probed = match &plan.forward {
+        None if plan.knobs.is_always_probing(expected.len()) => clients,
+        None => 0,
+        // Or being dialled, for one that has grown old.
+        Some(_) => plan.core().len() as i64,
     };
     let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
     // What a forwarder keeps warm is open at its upstreams as well.

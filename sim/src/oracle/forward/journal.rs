@@ -77,6 +77,8 @@ impl Switching {
             } else if let Some((since, Reason::Failing)) = told.out
                 && !resort
                 && reason == Reason::Recovered
+                // Who was out all the time that everybody was used may have succeeded once before.
+                && self.resort_over != Some(since)
                 && self.successes(name, since) < SUCCESSES
             {
                 Some(format!(
