@@ -19,7 +19,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<bounds::Shelved>::default(),
         Box::new(books::Limits),
         Box::<drain::Draining>::default(),
-        Box::new(service::Success),
+        Box::new(service::Success::default()),
         Box::new(service::Out),
         Box::new(service::Parted),
         Box::<journal::Switching>::default(),

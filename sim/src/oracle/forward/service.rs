@@ -43,7 +43,11 @@ impl Invariant for OneUpstream {
 }
 
 /// 27: every visitor is served while one candidate can be counted on, whatever the others do.
-pub struct Success;
+#[derive(Default)]
+pub struct Success {
+    /// When the forwarder connected to which candidate.
+    connects: Vec<(Duration, usize)>,
+}
 
 impl Invariant for Success {
     fn number(&self) -> u8 {
@@ -55,6 +59,12 @@ impl Invariant for Success {
     }
 
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        if let Event::Connects {
+            upstream: Who::Upstream(n),
+        } = event
+        {
+            self.connects.push((model.now, *n));
+        }
         let Event::Ends {
             session: id,
             how: End::Broken(why) | End::Cut(why),
@@ -63,7 +73,7 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
-        let missing = accuse(model, session)?;
+        let missing = accuse(model, session, &self.connects)?;
         Some(format!(
             "session {id} broke ({why}) although {missing}: {session:?}"
         ))
@@ -71,7 +81,7 @@ impl Invariant for Success {
 }
 
 /// Why a broken session has no excuse.
-fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+fn accuse(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> Option<&'static str> {
     let (exposure, knobs) = (&session.exposure, &model.plan.knobs);
     let candidates = model.candidates.as_ref()?;
     if exposure.server || exposure.visitor || !model.takes_part(session) {
@@ -104,7 +114,11 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         let mut mute = model.served.keys().filter_map(over);
         let left = |served: &Served| served.over_at.is_some_and(|at| at >= session.opened);
         let left = mute.any(|served| ill.contains(&served.upstream) && left(served));
-        if left || model.was_struck(session.opened) {
+        // Or it was in its kernel's hands alone, which let it go.
+        let let_go = connects
+            .iter()
+            .any(|(at, n)| *at >= session.opened && ill.contains(n));
+        if left || let_go || model.was_struck(session.opened) {
             return None;
         }
         // Each of the others may have cost the time of a connect that nobody answers.
