@@ -40,18 +40,22 @@ impl Transport for Tcp {
 
     fn listen(&self, local: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_nonblocking(true)?;
-            socket.set_reuse_address(true)?;
-            // What it accepts inherits this: five calls fewer for each visitor.
-            tune(SockRef::from(&socket))?;
-            socket.bind(&local.into())?;
-            socket.listen(BACKLOG)?;
-            let inner = TcpListener::from_std(socket.into())?;
+            let inner = listener(local)?;
             let local = inner.local_addr()?;
             Ok(Box::new(Bound { inner, local }) as Box<dyn Listener>)
         })
     }
+}
+
+fn listener(local: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    // What it accepts inherits this: five calls fewer for each visitor.
+    tune(SockRef::from(&socket))?;
+    socket.bind(&local.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 struct Bound {
@@ -108,17 +112,9 @@ impl Stream for TcpStream {
 mod tests {
     use super::*;
 
-    /// Both ends of a connection as the seam makes them, before they are boxed.
     #[tokio::test]
     async fn what_is_accepted_inherits_how_its_listener_is_tuned() {
-        let listening = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-        listening.set_nonblocking(true).unwrap();
-        tune(SockRef::from(&listening)).unwrap();
-        listening
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
-        listening.listen(1).unwrap();
-        let listener = TcpListener::from_std(listening.into()).unwrap();
+        let listener = listener(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, connected) = tokio::join!(listener.accept(), connecting);
         let (accepted, _) = accepted.unwrap();
