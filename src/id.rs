@@ -142,6 +142,10 @@ number!(
     Ordinal(u32)
 );
 number!(
+    /// A stream of a data link: odd, growing, never used again.
+    StreamId(u32)
+);
+number!(
     /// A proxy connection as the server's own pool knows it; never on the wire.
     ConnId(u64)
 );

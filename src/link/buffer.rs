@@ -3,7 +3,9 @@
 //! An idle session holds none. Each worker thread keeps a few for reuse; what is in a buffer is never read
 //! beyond what its present user filled, so sharing them cannot carry a byte from one session to another.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::VecDeque};
+
+use bytes::BytesMut;
 
 use crate::wire::frame::PREFIX_LEN;
 
@@ -13,8 +15,40 @@ pub const CHUNK_LEN: usize = 64 * 1024;
 /// Buffers kept per thread. More holds memory after a peak; fewer allocates at each burst.
 const SPARE_MAX: usize = 16;
 
+/// How many chunks are looked at for one that nobody uses any more. More searches longer; fewer allocates more.
+const CHUNK_TRIES: usize = 4;
+
 thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static CHUNKS: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// An empty chunk with room for at least half of [`CHUNK_LEN`] bytes, from this thread's spares, or a new one.
+///
+/// Unlike a [`Buffer`], what is read into it can be handed out in pieces that live as long as they are needed; its
+/// memory is used again when the last of them is gone.
+pub fn take_chunk() -> BytesMut {
+    let spare = CHUNKS.with_borrow_mut(|chunks| {
+        for _ in 0..CHUNK_TRIES.min(chunks.len()) {
+            let mut chunk = chunks.pop_front()?;
+            if chunk.capacity() >= CHUNK_LEN / 2 || chunk.try_reclaim(CHUNK_LEN) {
+                return Some(chunk);
+            }
+            chunks.push_back(chunk);
+        }
+        None
+    });
+    spare.unwrap_or_else(|| BytesMut::with_capacity(CHUNK_LEN))
+}
+
+/// Gives what is left of a chunk back.
+pub fn give_chunk(mut chunk: BytesMut) {
+    chunk.clear();
+    CHUNKS.with_borrow_mut(|chunks| {
+        if chunks.len() < SPARE_MAX {
+            chunks.push_back(chunk);
+        }
+    });
 }
 
 /// A chunk with room for a frame prefix in front; `start..end` is what is filled and not yet used.

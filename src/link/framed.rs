@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    buffer::Buffer,
+    buffer::{Buffer, CHUNK_LEN},
     keepalive::{Act, Keepalive},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     transport::Stream,
     wire::{
         codec::{Decoder, FrameError, Head, Piece, encode},
-        frame::{Prefix, kind},
+        frame::{PREFIX_LEN, Prefix, kind},
         message::{DecodeError, Message},
     },
 };
@@ -84,6 +84,8 @@ pub struct Framed {
     decoder: Decoder,
     /// Read, not yet decoded.
     inbound: Option<Buffer>,
+    /// Read from the raw side behind the room for a prefix, not yet queued.
+    filled: Option<Buffer>,
     /// The rest of a DATA frame; older than anything in `control`.
     outbound: Option<Buffer>,
     /// Encoded control frames, and how much of them is written.
@@ -100,6 +102,7 @@ impl Framed {
             stream,
             decoder: Decoder::new(body_len_max),
             inbound: None,
+            filled: None,
             outbound: None,
             control: Vec::new(),
             control_written: 0,
@@ -141,13 +144,47 @@ impl Framed {
         self.control.extend_from_slice(body);
     }
 
-    /// Takes a buffer that holds a whole DATA frame. Only when [`is_flushed`](Self::is_flushed).
-    pub fn queue_buffer(&mut self, frame: Buffer) {
+    /// Reads at most `room` bytes of `raw`, to be sent. Only when [`is_flushed`](Self::is_flushed).
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        raw: Pin<&mut dyn Stream>,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
         debug_assert!(
             self.is_flushed(),
             "a data frame is queued only behind everything else"
         );
-        self.outbound = Some(frame);
+        let room = room.min(CHUNK_LEN);
+        let mut buffer = Buffer::take();
+        let mut read = ReadBuf::new(&mut buffer.whole()[PREFIX_LEN..PREFIX_LEN + room]);
+        let result = raw.poll_read(cx, &mut read);
+        let n = read.filled().len();
+        match result {
+            Poll::Ready(Ok(())) if n > 0 => {
+                buffer.end = PREFIX_LEN + n;
+                self.filled = Some(buffer);
+            }
+            _ => buffer.give(),
+        }
+        result.map_ok(|()| n)
+    }
+
+    /// What [`poll_fill`](Self::poll_fill) has read.
+    pub fn filled(&self) -> &[u8] {
+        self.filled
+            .as_ref()
+            .map_or(&[], |buffer| &buffer.filled()[PREFIX_LEN..])
+    }
+
+    /// Queues the first `n` bytes of it as the body of a DATA frame.
+    pub fn send_filled(&mut self, stream_id: u32, n: usize) {
+        if let Some(mut buffer) = self.filled.take() {
+            buffer.end = PREFIX_LEN + n;
+            let prefix = Prefix::data(stream_id, n as u32);
+            buffer.whole()[..PREFIX_LEN].copy_from_slice(&prefix.encode());
+            self.outbound = Some(buffer);
+        }
     }
 
     /// Whether everything queued was written.
@@ -194,7 +231,7 @@ impl Framed {
         loop {
             let mut buffer = match self.inbound.take() {
                 Some(buffer) => buffer,
-                None => ready!(self.poll_fill(cx))?,
+                None => ready!(self.poll_more(cx))?,
             };
             let mut input = buffer.filled();
             let piece = self.decoder.next(&mut input)?;
@@ -325,7 +362,7 @@ impl Framed {
             .extend_from_slice(&Prefix::bare(kind, stream_id).encode());
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, FramedError>> {
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<Buffer, FramedError>> {
         let mut buffer = Buffer::take();
         let mut read = ReadBuf::new(buffer.whole());
         let result = Pin::new(&mut self.stream).poll_read(cx, &mut read);

@@ -1,14 +1,20 @@
 //! One connection between client and server: frames over a stream, heartbeats, keepalive.
 
 pub mod buffer;
+pub mod carrier;
 pub mod client;
 pub mod connect;
 pub mod control;
+pub mod data_link;
 pub mod framed;
 pub mod gauges;
 pub mod keepalive;
+pub mod mux;
+pub mod pump;
 pub mod pulse;
 pub mod server;
+pub mod stream;
+mod tally;
 
 use crate::time::Duration;
 

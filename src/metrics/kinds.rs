@@ -154,6 +154,24 @@ by_label! {
         /// An interval passed without a frame from the peer.
         missed,
     }
+    /// Bytes sent on data links, by the lane they took.
+    ByLane by "lane" {
+        /// Credit, PING and what else goes before all streams.
+        control,
+        /// The first bytes of a stream.
+        young,
+        /// The rest.
+        bulk,
+    }
+    /// Waits on data links, by what was waited for.
+    Stalls by "cause" {
+        /// A stream had bytes to send, and no credit.
+        credit,
+        /// Whoever wrote to a stream found its queue full.
+        queue,
+        /// The link's socket took no more.
+        socket,
+    }
 }
 
 impl ByDirection {

@@ -23,7 +23,9 @@ use kinds::Show;
 pub use group::{
     GroupFigures, GroupSeries, Groups, ProbeResult, TargetFigures, TargetSeries, TargetState, Targets,
 };
-pub use kinds::{ByDirection, ByReason, ByResult, Counted, Heartbeats, Meter, Reason, Seconds};
+pub use kinds::{
+    ByDirection, ByLane, ByReason, ByResult, Counted, Heartbeats, Meter, Reason, Seconds, Stalls,
+};
 pub use limits::Limits;
 pub use series::{Member, SHOWN_MAX};
 
@@ -111,6 +113,24 @@ metrics! {
     pool_discarded: ByReason,
     /// Proxy connections open right now, parked or carrying a session.
     proxy_connections: Gauge,
+    /// Data links open right now.
+    data_links: Gauge,
+    /// Data links that ended, by reason.
+    data_links_lost: ByReason,
+    /// Streams of data links open right now.
+    streams: Gauge,
+    /// Streams opened.
+    streams_opened: Counter,
+    /// Streams reset, by either end, by reason.
+    stream_resets: ByReason,
+    /// Waits on data links, by what was waited for.
+    stream_stalls: Stalls,
+    /// Bytes of streams that wait to be sent.
+    stream_queued_bytes: Gauge,
+    /// What the windows of streams have above what each begins with, in bytes.
+    stream_window_bytes: Gauge,
+    /// Bytes sent on data links, by the lane they took.
+    lane_bytes: ByLane,
     /// Peers that broke the protocol on a proven connection.
     violations: Counter,
     /// Bytes of first data kept for replay, as the last session to end has left it.

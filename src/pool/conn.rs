@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::{ConnId, Epoch, Ordinal},
-    link::framed::{Framed, FramedError},
+    link::{carrier::Carrier, framed::FramedError},
     time::Timer,
     transport::BoxFuture,
 };
@@ -21,8 +21,8 @@ pub type ConnPool = Pool<Epoch, Conn>;
 
 /// A proven proxy connection between two sessions.
 pub struct Conn {
-    /// The stream, standing between two frames.
-    pub framed: Framed,
+    /// What carries frames, standing between two of them.
+    pub carrier: Carrier,
     /// The ordinal of the last session it carried; 0 before the first.
     pub last: Ordinal,
     /// The connection's one timer.
@@ -31,9 +31,9 @@ pub struct Conn {
 
 impl Conn {
     /// A connection that has carried nothing yet.
-    pub fn new(framed: Framed) -> Self {
+    pub fn new(carrier: Carrier) -> Self {
         Self {
-            framed,
+            carrier,
             last: Ordinal::CONNECTION,
             timer: Timer::default(),
         }
@@ -115,7 +115,7 @@ async fn parked(
 ) -> Result<Option<Box<dyn Job>>, FramedError> {
     poll_fn(|cx| {
         // The peer's word first: a job must not be given to a connection that is known to be dead.
-        match conn.framed.poll_idle(cx, &mut conn.timer) {
+        match conn.carrier.poll_idle(cx, &mut conn.timer) {
             Poll::Ready(Ok(_)) => return Poll::Ready(Err(FramedError::Unexpected)),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => {}

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     env::Env,
     id::{ClientId, Epoch, GroupName, NameError, ProxyConnId, UpstreamName},
-    link::framed::{Framed, FramedError},
+    link::{
+        carrier::Carrier,
+        framed::{Framed, FramedError},
+    },
     pool::{
         actor::Arrived,
         conn::{Conn, ConnPool},
@@ -302,7 +305,7 @@ impl Door {
         framed.flush().await.map_err(FramedError::from)?;
         self.pool.do_send(Arrived {
             key: epoch,
-            conn: Conn::new(framed),
+            conn: Conn::new(Carrier::Dedicated(framed)),
         });
         Ok(())
     }

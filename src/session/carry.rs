@@ -195,7 +195,7 @@ pub(super) async fn relay(
     meter: Option<Meter>,
     mut look: impl FnMut(&VisitorSide),
 ) -> Stopped {
-    let mut relay = Relay::new(side, &mut conn.framed, Some(visitor), &mut conn.timer, abort);
+    let mut relay = Relay::new(side, &mut conn.carrier, Some(visitor), &mut conn.timer, abort);
     if let Some(meter) = meter {
         relay = relay.counting(meter);
     }
@@ -209,7 +209,7 @@ pub(super) async fn relay(
 
 /// Comes to an end with the client about a stream whose visitor was released.
 pub(super) async fn tidy(conn: &mut Conn, side: &mut VisitorSide) -> Fate {
-    let relay = Relay::new(side, &mut conn.framed, None, &mut conn.timer, None);
+    let relay = Relay::new(side, &mut conn.carrier, None, &mut conn.timer, None);
     relay.finish().await
 }
 

@@ -9,24 +9,18 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{io::ReadBuf, sync::oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     core::{Action, Core, Fate},
     raw::RawStream,
 };
 use crate::{
-    link::{
-        buffer::{Buffer, CHUNK_LEN},
-        framed::{Framed, Input},
-    },
+    link::{buffer::CHUNK_LEN, carrier::Carrier, framed::Input},
     metrics::Meter,
     probe::{mutant, sometimes},
     time::{self, Duration, Instant, Timer},
-    wire::{
-        frame::{PREFIX_LEN, Prefix},
-        message::ResetCode,
-    },
+    wire::message::ResetCode,
 };
 
 /// Chunks moved before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
@@ -71,7 +65,7 @@ impl Raw {
 /// One side of one session, moving.
 pub struct Relay<'a, C: Core> {
     core: &'a mut C,
-    framed: &'a mut Framed,
+    carrier: &'a mut Carrier,
     raw: Raw,
     timer: &'a mut Timer,
     abort: Option<oneshot::Receiver<ResetCode>>,
@@ -84,10 +78,10 @@ pub struct Relay<'a, C: Core> {
 }
 
 impl<'a, C: Core> Relay<'a, C> {
-    /// Joins `raw` (or nothing, when there is only the stream to tidy up) and `framed` under `core`.
+    /// Joins `raw` (or nothing, when there is only the stream to tidy up) and `carrier` under `core`.
     pub fn new(
         core: &'a mut C,
-        framed: &'a mut Framed,
+        carrier: &'a mut Carrier,
         raw: Option<RawStream>,
         timer: &'a mut Timer,
         abort: Option<oneshot::Receiver<ResetCode>>,
@@ -95,7 +89,7 @@ impl<'a, C: Core> Relay<'a, C> {
         let raw = raw.map_or(Raw::Gone, Raw::Whole);
         Self {
             core,
-            framed,
+            carrier,
             raw,
             timer,
             abort,
@@ -139,7 +133,7 @@ impl<'a, C: Core> Relay<'a, C> {
                 continue;
             }
             match self.core.fate() {
-                Some(fate) if fate == Fate::Dead || self.framed.is_flushed() => {
+                Some(fate) if fate == Fate::Dead || self.carrier.is_flushed() => {
                     return Poll::Ready(Stopped::Ended(fate));
                 }
                 Some(_) if self.lost => return Poll::Ready(Stopped::Ended(Fate::Dead)),
@@ -174,11 +168,11 @@ impl<'a, C: Core> Relay<'a, C> {
         let mut released = None;
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Send(message) => self.framed.queue(ordinal, &message),
+                Action::Send(message) => self.carrier.queue(ordinal, &message),
                 Action::SendKept(bytes) => {
-                    self.framed.queue_data(ordinal, &bytes);
+                    self.carrier.queue_data(ordinal, &bytes);
                     if mutant!("replay-sends-first-bytes-twice") {
-                        self.framed.queue_data(ordinal, &bytes);
+                        self.carrier.queue_data(ordinal, &bytes);
                     }
                 }
                 Action::ShutDownRaw => self.shutting_down = true,
@@ -210,7 +204,7 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// Reports whether the stream turned out to be broken.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let broken = !self.lost && matches!(self.framed.poll_flush(cx), Poll::Ready(Err(_)));
+        let broken = !self.lost && matches!(self.carrier.poll_flush(cx), Poll::Ready(Err(_)));
         if broken {
             self.lose_stream(now);
         }
@@ -252,41 +246,30 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// raw -> stream. Reads only when the stream has taken everything before.
     fn poll_raw(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.framed.is_flushed() {
+        if !self.carrier.is_flushed() {
             return self.look_at_raw(now);
         }
         let room = self.core.raw_room().min(CHUNK_LEN);
         let Some(stream) = self.raw.stream().filter(|_| room > 0) else {
             return false;
         };
-        let mut buffer = Buffer::take();
-        let mut read = ReadBuf::new(&mut buffer.whole()[PREFIX_LEN..PREFIX_LEN + room]);
-        let result = stream.pin().poll_read(cx, &mut read);
-        let n = read.filled().len();
-        let n = n - usize::from(n == room && n > 1 && mutant!("relay-loses-byte-when-read-fills-room"));
-        match result {
-            Poll::Ready(Ok(())) if n > 0 => {
-                buffer.end = PREFIX_LEN + n;
-                self.core.handle_raw_bytes(now, &buffer.filled()[PREFIX_LEN..]);
-                let prefix = Prefix::data(self.core.ordinal().value(), n as u32);
-                buffer.whole()[..PREFIX_LEN].copy_from_slice(&prefix.encode());
-                self.framed.queue_buffer(buffer);
-                return true;
+        match self.carrier.poll_fill(cx, stream.pin(), room) {
+            Poll::Ready(Ok(n)) if n > 0 => {
+                let n =
+                    n - usize::from(n == room && n > 1 && mutant!("relay-loses-byte-when-read-fills-room"));
+                self.core.handle_raw_bytes(now, &self.carrier.filled()[..n]);
+                self.carrier.send_filled(self.core.ordinal().value(), n);
             }
-            Poll::Ready(Ok(())) if matches!(self.raw, Raw::Whole(_)) => self.core.handle_raw_fin(now),
+            Poll::Ready(Ok(_)) if matches!(self.raw, Raw::Whole(_)) => self.core.handle_raw_fin(now),
             Poll::Ready(_) if mutant!("relay-takes-reset-for-end") => self.core.handle_raw_fin(now),
             Poll::Ready(_) => self.core.handle_raw_broken(now),
-            Poll::Pending => {
-                buffer.give();
-                return false;
-            }
+            Poll::Pending => return false,
         }
-        buffer.give();
         true
     }
 
     /// While the stream takes nothing, nothing is read from the raw side either, so a reset there would go
-    /// unnoticed for as long as that lasts. The peer's signs of life wake this task often enough to look.
+    /// unnoticed for as long as that lasts.
     fn look_at_raw(&mut self, now: Instant) -> bool {
         if now < self.look_at {
             return false;
@@ -304,9 +287,9 @@ impl<'a, C: Core> Relay<'a, C> {
         if self.core.fate().is_some() {
             return !mutant!("ended-session-stops-reading") && self.poll_last_words(cx, now);
         }
-        match self.framed.poll_input(cx) {
+        match self.carrier.poll_input(cx) {
             Poll::Pending => {
-                self.framed.handle_stalled(now, false);
+                self.carrier.handle_stalled(now, false);
                 // Answers to PING may have been queued.
                 self.poll_flush(cx, now)
             }
@@ -337,26 +320,26 @@ impl<'a, C: Core> Relay<'a, C> {
     /// The session is over, but its last frames wait for a peer that reads slowly. It is still read, or its signs
     /// of life would go unheard and its PINGs unanswered; it has nothing else to say before it has got them.
     fn poll_last_words(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.framed.poll_input(cx).is_ready() {
+        if self.carrier.poll_input(cx).is_ready() {
             self.lost = true;
             return true;
         }
-        self.framed.handle_stalled(now, false);
+        self.carrier.handle_stalled(now, false);
         self.poll_flush(cx, now)
     }
 
     fn poll_deliver(&mut self, cx: &mut Context<'_>, now: Instant, n: usize) -> Poll<()> {
         let Raw::Whole(stream) = &mut self.raw else {
-            self.framed.consume_body(n);
+            self.carrier.consume_body(n);
             return Poll::Ready(());
         };
-        let result = stream.pin().poll_write(cx, self.framed.body(n));
-        self.framed.handle_stalled(now, result.is_pending());
+        let result = self.carrier.poll_write_body(cx, stream.pin(), n);
+        self.carrier.handle_stalled(now, result.is_pending());
         sometimes!(result.is_pending(), "slow-reader-blocked-relay");
         match ready!(result) {
             Ok(written) if written > 0 => {
                 let again = written < n && written > 1 && mutant!("relay-repeats-byte-after-partial-write");
-                self.framed.consume_body(written - usize::from(again));
+                self.carrier.consume_body(written - usize::from(again));
                 self.core.handle_delivered(now, written);
             }
             _ => self.lose_raw_writing(now),
@@ -376,16 +359,13 @@ impl<'a, C: Core> Relay<'a, C> {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let keepalive = self.framed.poll_timeout();
-        let due = self
-            .core
-            .poll_timeout()
-            .map_or(keepalive, |core| core.min(keepalive));
-        if self.timer.poll(cx, Some(due)).is_pending() {
+        let look = (!self.carrier.is_flushed() && self.raw.stream().is_some()).then_some(self.look_at);
+        let due = [self.core.poll_timeout(), self.carrier.poll_timeout(), look];
+        if self.timer.poll(cx, due.into_iter().flatten().min()).is_pending() {
             return false;
         }
         self.core.handle_timeout(now);
-        if self.framed.handle_timeout(now).is_err() {
+        if self.carrier.handle_timeout(now).is_err() {
             self.lose_stream(now);
         }
         true

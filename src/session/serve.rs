@@ -25,8 +25,10 @@ use crate::{
     env::Env,
     id::{ClientId, Epoch, Ordinal, ProxyConnId, UpstreamName},
     link::{
+        carrier::Carrier,
         connect::dial,
         framed::{Framed, FramedError, Input},
+        stream::LinkStream,
     },
     probe::sometimes,
     selector::strategy::bound_to,
@@ -136,7 +138,8 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
 }
 
 /// Serves session after session on an open proxy connection, until it dies or the server lets go of it.
-pub async fn serve(registration: &Registration, mut framed: Framed) {
+pub async fn serve(registration: &Registration, framed: Framed) {
+    let mut carrier = Carrier::Dedicated(framed);
     let mut timer = Timer::default();
     let mut last = Ordinal::CONNECTION;
     let mut ended = registration.ended.clone();
@@ -144,7 +147,7 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
     loop {
         let came = tokio::select! {
             biased;
-            came = poll_fn(|cx| framed.poll_idle(cx, &mut timer)) => came,
+            came = poll_fn(|cx| carrier.poll_idle(cx, &mut timer)) => came,
             _ = ended.wait_for(|ended| *ended) => return,
         };
         let Ok(Input::Head(head)) = came else {
@@ -159,17 +162,40 @@ pub async fn serve(registration: &Registration, mut framed: Framed) {
             return;
         };
         last = ordinal;
-        registration.load.fetch_add(1, Ordering::Relaxed);
-        registration.env.metrics.sessions.inc();
-        let _in_flight = InFlight(registration);
-        let fate = carry(registration, &mut framed, &mut timer, ordinal, &start, &mut rng).await;
-        if fate == Fate::Dead || !framed.is_flushed() {
+        let _in_flight = InFlight::new(registration);
+        let fate = carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+        if fate == Fate::Dead || !carrier.is_flushed() {
             return;
         }
     }
 }
 
+/// Serves the one session of a stream that the server has opened on a data link.
+pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
+    let mut carrier = Carrier::Mux(stream);
+    // A stream begins with START, or it would not be here.
+    let Ok(Input::Head(head)) = poll_fn(|cx| carrier.poll_input(cx)).await else {
+        return;
+    };
+    let Some((ordinal, start)) = accept(&head, Ordinal::CONNECTION) else {
+        registration.env.metrics.violations.inc();
+        return;
+    };
+    let _in_flight = InFlight::new(registration);
+    let mut rng = registration.env.entropy.rng();
+    let mut timer = Timer::default();
+    carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+}
+
 struct InFlight<'a>(&'a Registration);
+
+impl<'a> InFlight<'a> {
+    fn new(registration: &'a Registration) -> Self {
+        registration.load.fetch_add(1, Ordering::Relaxed);
+        registration.env.metrics.sessions.inc();
+        Self(registration)
+    }
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
@@ -197,7 +223,7 @@ fn is_crossed_reset(head: &Head, last: Ordinal) -> bool {
 
 async fn carry(
     registration: &Registration,
-    framed: &mut Framed,
+    carrier: &mut Carrier,
     timer: &mut Timer,
     ordinal: Ordinal,
     start: &Start,
@@ -206,7 +232,7 @@ async fn carry(
     let began = time::now();
     let is_probe = start.protocol == PROTOCOL_PROBE;
     let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
-    let (raw, held) = match connect(registration, framed, &mut side, start, rng).await {
+    let (raw, held) = match connect(registration, carrier, &mut side, start, rng).await {
         Ok((upstream, reached)) => {
             side.handle_connected();
             let Reached {
@@ -225,7 +251,7 @@ async fn carry(
         }
     };
     let metrics = &registration.env.metrics;
-    let relay = Relay::new(&mut side, framed, raw, timer, None).counting(metrics.bytes.at_upstream());
+    let relay = Relay::new(&mut side, carrier, raw, timer, None).counting(metrics.bytes.at_upstream());
     let fate = relay.finish().await;
     let outcome = side.outcome().map_or("broken", Outcome::label);
     if side.is_violated() {
@@ -254,7 +280,7 @@ fn forget(stream: RawStream) -> RawStream {
 /// Reaches the upstream that `start` names; tells the server when that takes a while.
 async fn connect<'a>(
     registration: &'a Registration,
-    framed: &mut Framed,
+    carrier: &mut Carrier,
     side: &mut UpstreamSide,
     start: &Start,
     rng: &mut ChaCha8Rng,
@@ -279,9 +305,9 @@ async fn connect<'a>(
         () = time::sleep(WORKING_AFTER) => {
             side.handle_working();
             while let Some(Action::Send(message)) = side.poll_action() {
-                framed.queue(side.ordinal().value(), &message);
+                carrier.queue(side.ordinal().value(), &message);
             }
-            let told = time::within(patience, framed.flush());
+            let told = time::within(patience, poll_fn(|cx| carrier.poll_flush(cx)));
             tokio::join!(biased; connecting, told).0
         }
     };

@@ -259,7 +259,7 @@ mod tests {
     use crate::{
         env::Stop,
         id::{ClientId, Epoch, UpstreamName},
-        link::framed::Framed,
+        link::{carrier::Carrier, framed::Framed},
         pool::{
             Options,
             actor::{Add, Arrived, Order},
@@ -346,7 +346,7 @@ mod tests {
             let far = env.transport.connect(listener.local_addr()).await.unwrap();
             let (near, _) = listener.accept().await.unwrap();
             env.spawn(client.serve(far)).detach();
-            let conn = Conn::new(Framed::new(near, PROXY_BODY_LEN_MAX));
+            let conn = Conn::new(Carrier::Dedicated(Framed::new(near, PROXY_BODY_LEN_MAX)));
             pool.do_send(Arrived { key: epoch, conn });
         }
         let tunnel = Tunnel {

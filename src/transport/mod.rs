@@ -54,6 +54,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Only for streams of which that is true: a peer that merely stopped reading would be cut off too.
     fn expect_prompt_reader(&self) {}
 
+    /// Asks that little be kept waiting in front of the network, so that what is urgent can still go first.
+    fn keep_queue_short(&self) {}
+
     /// Whether the stream is known to have failed, without reading from it. `false` where that cannot be told.
     fn is_broken(&self) -> bool {
         false

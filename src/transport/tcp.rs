@@ -17,6 +17,10 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration:
 /// side pauses: it is set where the peer always reads, and PING watches the rest.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes that may wait unsent where the queue is to be short. Larger makes urgent frames wait behind bulk; smaller
+/// lets the path run dry between two wake-ups.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+
 /// Connections the kernel completes ahead of `accept`. Smaller drops SYNs in a burst.
 const BACKLOG: i32 = 1024;
 
@@ -95,6 +99,11 @@ impl Stream for TcpStream {
     fn expect_prompt_reader(&self) {
         // Failing means the socket is gone already, which reading it will tell.
         let _ = SockRef::from(self).set_tcp_user_timeout(Some(USER_TIMEOUT));
+    }
+
+    fn keep_queue_short(&self) {
+        // Failing means the socket is gone already, which reading it will tell.
+        let _ = SockRef::from(self).set_tcp_notsent_lowat(NOTSENT_LOWAT);
     }
 
     fn is_broken(&self) -> bool {

@@ -1,7 +1,9 @@
 //! Frames to bytes and back, incrementally, within limits, without ever holding a body.
 
 use super::{
-    frame::{HEADER_LEN_MAX, IGNORABLE, PREFIX_LEN, Prefix, SKIPPED_BODY_LEN_MAX, is_known, kind},
+    frame::{
+        CREDIT_LEN, HEADER_LEN_MAX, IGNORABLE, PREFIX_LEN, Prefix, SKIPPED_BODY_LEN_MAX, is_known, kind,
+    },
     message::{DecodeError, Message},
 };
 use crate::probe::mutant;
@@ -18,9 +20,12 @@ pub enum FrameError {
     /// A body on a kind that has none.
     #[error("frame of kind {0} has a body")]
     UnexpectedBody(u8),
-    /// DATA, FIN, PING and PONG are bare.
+    /// DATA, FIN, PING, PONG and credit have none.
     #[error("frame of kind {0} has a header")]
     UnexpectedHeader(u8),
+    /// Credit is a number of four bytes.
+    #[error("credit of {0} bytes, {CREDIT_LEN} are expected")]
+    CreditLen(u32),
 }
 
 /// A frame without its body: prefix and raw header.
@@ -123,7 +128,7 @@ impl Decoder {
             let header = self.partial.split_off(PREFIX_LEN);
             self.partial.clear();
             self.body_left = prefix.body_len;
-            self.skipping = prefix.kind != kind::DATA;
+            self.skipping = !has_body(prefix.kind);
             if is_skippable(prefix) {
                 continue;
             }
@@ -167,15 +172,23 @@ impl Decoder {
         if prefix.body_len > body_len_max {
             return Err(FrameError::BodyTooLong(prefix.body_len, body_len_max));
         }
-        let bare = matches!(prefix.kind, kind::DATA | kind::FIN | kind::PING | kind::PONG);
+        let bare = has_body(prefix.kind) || matches!(prefix.kind, kind::FIN | kind::PING | kind::PONG);
         if bare && prefix.header_len > 0 {
             return Err(FrameError::UnexpectedHeader(prefix.kind));
         }
-        if prefix.body_len > 0 && prefix.kind != kind::DATA && !skippable {
+        if prefix.body_len > 0 && !has_body(prefix.kind) && !skippable {
             return Err(FrameError::UnexpectedBody(prefix.kind));
+        }
+        let is_credit = matches!(prefix.kind, kind::WINDOW | kind::WINDOW_RETURN);
+        if is_credit && prefix.body_len != CREDIT_LEN {
+            return Err(FrameError::CreditLen(prefix.body_len));
         }
         Ok(())
     }
+}
+
+fn has_body(kind: u8) -> bool {
+    matches!(kind, kind::DATA | kind::WINDOW | kind::WINDOW_RETURN)
 }
 
 /// A frame of a newer peer that says of itself that it may be skipped.

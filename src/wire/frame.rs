@@ -12,6 +12,12 @@ pub const HEADER_LEN_MAX: u16 = 16 * 1024;
 /// never held whole.
 pub const PROXY_BODY_LEN_MAX: u32 = 1024 * 1024;
 
+/// The longest body on a data link, whose streams take turns frame by frame.
+pub const LINK_BODY_LEN_MAX: u32 = 64 * 1024;
+
+/// The body of a WINDOW or WINDOW_RETURN: so many bytes of credit, as a little endian u32.
+pub const CREDIT_LEN: u32 = 4;
+
 /// A receiver that does not know the frame's kind may skip it.
 pub const IGNORABLE: u8 = 0x01;
 
@@ -37,6 +43,7 @@ pub mod kind {
     pub const PING: u8 = 35;
     pub const PONG: u8 = 36;
     pub const WINDOW: u8 = 37;
+    pub const WINDOW_RETURN: u8 = 38;
     pub const HEARTBEAT: u8 = 48;
     pub const HEARTBEAT_ACK: u8 = 49;
     pub const CONFIG_PUSH: u8 = 50;
@@ -52,7 +59,7 @@ pub fn is_known(kind: u8) -> bool {
         kind,
         kind::REGISTER..=kind::PROXY_CONN_FAILED
             | kind::START..=kind::FINISHED
-            | kind::DATA..=kind::WINDOW
+            | kind::DATA..=kind::WINDOW_RETURN
             | kind::HEARTBEAT..=kind::GO_AWAY_ACK
     )
 }
@@ -92,6 +99,14 @@ impl Prefix {
         Self {
             body_len,
             ..Self::bare(kind::DATA, stream_id)
+        }
+    }
+
+    /// The prefix of a WINDOW or WINDOW_RETURN, whose body is the credit.
+    pub fn credit(kind: u8, stream_id: u32) -> Self {
+        Self {
+            body_len: CREDIT_LEN,
+            ..Self::bare(kind, stream_id)
         }
     }
 

@@ -1,0 +1,193 @@
+//! One data link as all its users see it: its books under one short lock, and whom to wake.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, PoisonError},
+    task::Waker,
+};
+
+use super::{
+    framed::FramedError,
+    mux::{Event, Mux, OpenError, Options, Side},
+    stream::LinkStream,
+};
+use crate::{id::StreamId, time};
+
+#[allow(
+    clippy::disallowed_types,
+    reason = "one lock per link, held for book-keeping alone: streams and the pump of a link live in different tasks"
+)]
+type Lock<T> = std::sync::Mutex<T>;
+
+/// One multiplexed connection between a client and a server.
+#[derive(Debug)]
+pub struct DataLink {
+    state: Lock<State>,
+}
+
+/// Why a link carries nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was left: both ends had said that they would.
+    Left,
+    /// The peer closed it.
+    Closed,
+    /// The peer fell silent.
+    Silent,
+    /// The socket failed.
+    Io(io::ErrorKind),
+    /// The peer broke the protocol.
+    Violated,
+    /// Its task was stopped.
+    Stopped,
+}
+
+impl Ended {
+    /// A short name for logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::Io(_) => "io",
+            Self::Violated => "violation",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// What a stream of the link says of it.
+    pub(super) fn error(self) -> FramedError {
+        match self {
+            Self::Silent => FramedError::Silent,
+            Self::Io(kind) => FramedError::Io(kind.into()),
+            Self::Left | Self::Closed | Self::Violated | Self::Stopped => FramedError::Closed,
+        }
+    }
+}
+
+/// What is under the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The books.
+    pub mux: Mux,
+    /// Why there is no pump any more.
+    pub ended: Option<Ended>,
+    /// The pump, where it waits for frames.
+    pub pump: Option<Waker>,
+    /// Streams that the peer opened, for the pump to hand out.
+    pub opened: Vec<StreamId>,
+    waiting: BTreeMap<StreamId, Waiting>,
+}
+
+/// Who waits for a stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl State {
+    /// The reader of a stream waits.
+    pub fn wait_to_read(&mut self, id: StreamId, waker: &Waker) {
+        keep(&mut self.waiting.entry(id).or_default().reader, waker);
+    }
+
+    /// The writer of a stream waits.
+    pub fn wait_to_write(&mut self, id: StreamId, waker: &Waker) {
+        keep(&mut self.waiting.entry(id).or_default().writer, waker);
+    }
+
+    /// Nobody holds the stream any more.
+    pub fn forget(&mut self, id: StreamId) {
+        self.waiting.remove(&id);
+    }
+
+    fn collect(&mut self, wake: &mut Vec<Waker>) {
+        while let Some(event) = self.mux.poll_event() {
+            match event {
+                Event::Opened(id) => self.opened.push(id),
+                Event::Readable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.reader.take())),
+                Event::Writable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.writer.take())),
+            }
+        }
+        if self.mux.has_frames() {
+            wake.extend(self.pump.take());
+        }
+    }
+}
+
+/// Remembers who waits; who waited before is forgotten.
+fn keep(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
+        Some(kept) if kept.will_wake(waker) => {}
+        place => *place = Some(waker.clone()),
+    }
+}
+
+impl DataLink {
+    /// A link whose pump is about to run.
+    pub fn new(side: Side, options: Options) -> Arc<Self> {
+        let state = State {
+            mux: Mux::new(time::now(), side, options),
+            ended: None,
+            pump: None,
+            opened: Vec::new(),
+            waiting: BTreeMap::new(),
+        };
+        Arc::new(Self {
+            state: Lock::new(state),
+        })
+    }
+
+    /// Works on the books, then wakes whom that concerns.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut wake = Vec::new();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut state);
+        state.collect(&mut wake);
+        drop(state);
+        for waker in wake {
+            waker.wake();
+        }
+        done
+    }
+
+    /// A place for a stream that begins soon.
+    ///
+    /// # Errors
+    /// [`OpenError`]: why this link opens none now.
+    pub fn open(self: &Arc<Self>) -> Result<LinkStream, OpenError> {
+        self.with(|state| match state.ended {
+            Some(_) => Err(OpenError::Leaving),
+            None => state.mux.reserve(time::now()),
+        })?;
+        Ok(LinkStream::reserved(Arc::clone(self)))
+    }
+
+    /// Streams it carries.
+    pub fn streams(&self) -> usize {
+        self.with(|state| state.mux.streams())
+    }
+
+    /// Whether it may still open streams.
+    pub fn is_open(&self) -> bool {
+        self.with(|state| state.ended.is_none() && !state.mux.is_leaving())
+    }
+
+    /// Opens nothing more; it ends when nothing is left.
+    pub fn leave(&self) {
+        self.with(|state| state.mux.leave());
+    }
+
+    /// Its pump has ended: everybody is told.
+    pub(super) fn end(&self, ended: Ended) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ended.get_or_insert(ended);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for Waiting { reader, writer } in waiting.into_values() {
+            reader.into_iter().chain(writer).for_each(Waker::wake);
+        }
+    }
+}

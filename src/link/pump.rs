@@ -1,0 +1,234 @@
+//! The one task of a data link: reads frames into its books, writes what they say.
+//!
+//! What is read is handed out in pieces of the memory it was read into; what is written goes from the memory it was
+//! read into at the other side of this process. Small frames leave together.
+
+use std::{
+    future::poll_fn,
+    io::IoSlice,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWrite as _;
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    buffer::{give_chunk, take_chunk},
+    data_link::{DataLink, Ended},
+    keepalive::{Act, Keepalive},
+    mux::{Violation, batch::Batch},
+    stream::LinkStream,
+    tally::Tally,
+};
+use crate::{
+    metrics::Metrics,
+    time::{self, Instant, Timer},
+    transport::Stream,
+    wire::{
+        codec::{Decoder, FrameError, Piece},
+        frame::LINK_BODY_LEN_MAX,
+    },
+};
+
+/// Reads and writes before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
+const TURNS_MAX: usize = 16;
+
+/// Pieces written at once.
+const SLICES_MAX: usize = 64;
+
+/// Why what came in cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+enum Bad {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+/// Moves the frames of `link` over `stream` until either end is through with it; each stream that the peer opens is
+/// given to `accept`. Dropped, it ends the link.
+pub async fn run(
+    link: Arc<DataLink>,
+    stream: Box<dyn Stream>,
+    metrics: Arc<Metrics>,
+    accept: impl FnMut(LinkStream) + Send,
+) -> Ended {
+    stream.keep_queue_short();
+    let mut pump = Pump {
+        stream,
+        decoder: Decoder::new(LINK_BODY_LEN_MAX),
+        batch: Batch::default(),
+        blocked: false,
+        keepalive: Keepalive::new(time::now()),
+        timer: Timer::default(),
+        tally: Tally::new(metrics),
+        link,
+        accept,
+    };
+    poll_fn(|cx| pump.poll(cx)).await
+}
+
+struct Pump<F> {
+    link: Arc<DataLink>,
+    stream: Box<dyn Stream>,
+    decoder: Decoder,
+    batch: Batch,
+    /// The socket has taken no more since.
+    blocked: bool,
+    keepalive: Keepalive,
+    timer: Timer,
+    tally: Tally,
+    accept: F,
+}
+
+impl<F> Drop for Pump<F> {
+    fn drop(&mut self) {
+        self.link.end(Ended::Stopped);
+    }
+}
+
+impl<F: FnMut(LinkStream)> Pump<F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let polled = self.poll_turns(cx);
+        self.tally.tell(&self.link);
+        if let Poll::Ready(ended) = polled {
+            self.link.end(ended);
+        }
+        polled
+    }
+
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let now = time::now();
+        for _ in 0..TURNS_MAX {
+            let mut moved = match self.poll_write(cx, now) {
+                Ok(moved) => moved,
+                Err(ended) => return Poll::Ready(ended),
+            };
+            moved |= match self.poll_read(cx, now) {
+                Ok(moved) => moved,
+                Err(ended) => return Poll::Ready(ended),
+            };
+            moved |= match self.poll_timer(cx, now) {
+                Ok(moved) => moved,
+                Err(ended) => return Poll::Ready(ended),
+            };
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what the books say, some at a time: what is urgent must not wait behind much that is not.
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+        if self.batch.is_empty() {
+            let batch = &mut self.batch;
+            let over = self.link.with(|state| {
+                state.mux.poll_transmit(now, batch);
+                if batch.is_empty() {
+                    state.pump = Some(cx.waker().clone());
+                }
+                batch.is_empty() && state.mux.is_over()
+            });
+            if over {
+                return Err(Ended::Left);
+            }
+        }
+        if self.batch.is_empty() {
+            return Ok(false);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = self.batch.slices(&mut slices);
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]) {
+            Poll::Ready(Ok(0)) => Err(Ended::Closed),
+            Poll::Ready(Ok(written)) => {
+                self.batch.advance(written);
+                self.blocked = false;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(Ended::Io(error.kind())),
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.blocked, true) {
+                    self.link.with(|state| state.mux.handle_blocked());
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+        let mut chunk = take_chunk();
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut chunk);
+        let result = match read {
+            Poll::Ready(Ok(0)) => {
+                let over = self
+                    .link
+                    .with(|state| state.mux.is_leaving() && state.mux.streams() == 0);
+                Err(if over { Ended::Left } else { Ended::Closed })
+            }
+            Poll::Ready(Ok(_)) => {
+                self.keepalive.handle_input(now);
+                self.receive(&mut chunk, now).map(|()| true).map_err(|bad| {
+                    tracing::debug!(reason = %bad, "data link broken off");
+                    self.tally.count_violation();
+                    Ended::Violated
+                })
+            }
+            Poll::Ready(Err(error)) => Err(Ended::Io(error.kind())),
+            Poll::Pending => Ok(false),
+        };
+        give_chunk(chunk);
+        result
+    }
+
+    /// Enters what was read into the books, and hands out the streams that were opened.
+    fn receive(&mut self, chunk: &mut BytesMut, now: Instant) -> Result<(), Bad> {
+        let decoder = &mut self.decoder;
+        let opened = self.link.with(|state| {
+            let mux = &mut state.mux;
+            loop {
+                let mut input = &chunk[..];
+                let piece = decoder.next(&mut input)?;
+                let taken = chunk.len() - input.len();
+                chunk.advance(taken);
+                match piece {
+                    Piece::Head(head) => mux.handle_head(now, head)?,
+                    Piece::Body(n) => {
+                        mux.handle_body(now, chunk.split_to(n).freeze())?;
+                        decoder.consume_body(n);
+                    }
+                    Piece::Incomplete => return Ok::<_, Bad>(std::mem::take(&mut state.opened)),
+                }
+            }
+        });
+        // The events of what came before a violation are collected all the same.
+        for id in opened? {
+            (self.accept)(LinkStream::accepted(Arc::clone(&self.link), id));
+        }
+        Ok(())
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+        let books = self.link.with(|state| state.mux.poll_timeout());
+        let keepalive = self.keepalive.poll_timeout();
+        let due = books.map_or(keepalive, |books| books.min(keepalive));
+        if self.timer.poll(cx, Some(due)).is_pending() {
+            return Ok(false);
+        }
+        let act = self.keepalive.handle_timeout(now);
+        if act == Some(Act::Dead) {
+            return Err(Ended::Silent);
+        }
+        self.link.with(|state| {
+            state.mux.handle_timeout(now);
+            if act == Some(Act::Ping) {
+                state.mux.ping(now);
+            }
+        });
+        Ok(true)
+    }
+}
