@@ -320,6 +320,7 @@ fn link_options(keys: LinkKeys, source: &Source) -> Result<link::Options, Config
             TIMEOUT_MIN,
             defaults.handshake_timeout,
         )?,
+        ..defaults
     })
 }
 

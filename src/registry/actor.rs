@@ -350,6 +350,8 @@ impl Registry {
             proxy_address: self.grant.proxy_address.clone(),
             heartbeat_ms: u32::try_from(self.link_options.heartbeat.as_millis()).unwrap_or(u32::MAX),
             config_version: 0,
+            window: self.link_options.window,
+            max_streams: self.link_options.max_streams,
         };
         let gauges = Arc::<LinkGauges>::default();
         let first = join.proven.grant(granted);

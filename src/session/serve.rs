@@ -25,6 +25,7 @@ use crate::{
     env::Env,
     id::{ClientId, Epoch, Ordinal, ProxyConnId, UpstreamName},
     link::{
+        self,
         connect::dial,
         framed::{Framed, FramedError, Input},
     },
@@ -66,8 +67,8 @@ pub struct Registration {
     pub proxy: String,
     /// What the client serves.
     pub upstreams: Arc<Vec<Upstream>>,
-    /// How long opening one may take.
-    pub handshake_timeout: Duration,
+    /// How long opening one may take, and what its data links may carry, as the server has granted it.
+    pub link: link::Options,
     /// How long a half-closed session may stay without a byte.
     pub half_closed_timeout: Duration,
     /// Sessions in flight, of all registrations of this client.
@@ -103,7 +104,7 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
         let stream = dial(
             &registration.env,
             &registration.proxy,
-            registration.handshake_timeout,
+            registration.link.handshake_timeout,
         )
         .await?;
         let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
@@ -130,7 +131,7 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
             _ => Err(FramedError::Unexpected.into()),
         }
     };
-    time::within(registration.handshake_timeout, opening)
+    time::within(registration.link.handshake_timeout, opening)
         .await
         .unwrap_or(Err(OpenError::Timeout))
 }
