@@ -8,8 +8,8 @@ use adit::wire::{
     codec::{Decoder, Head, Piece, encode},
     frame::{IGNORABLE, PREFIX_LEN, Prefix},
     message::{
-        Challenge, DecodeError, Denied, FEATURE_MUX, Finished, GoAway, Granted, Heartbeat, HeartbeatAck, Message,
-        NewProxyConn, Proof, ProxyConnFailed, ProxyConnReady, Refused, Register, RegisterResult,
+        Challenge, DecodeError, Denied, FEATURE_MUX, Finished, GoAway, Granted, Heartbeat, HeartbeatAck,
+        Message, NewProxyConn, Proof, ProxyConnFailed, ProxyConnReady, Refused, Register, RegisterResult,
         RequestNewProxyConn, Reset, Start, ToClient, ToServer, Upstream, Verdict, decode_map, encode_map,
     },
     preamble::{PreambleError, Purpose},

@@ -81,7 +81,11 @@ mod tests {
             heartbeat: Duration::from_secs(7),
             ..Options::default()
         };
-        assert_eq!(options.granted(&Granted::default()), options, "an older server says nothing");
+        assert_eq!(
+            options.granted(&Granted::default()),
+            options,
+            "an older server says nothing"
+        );
         let granted = |window, max_streams| {
             let granted = Granted {
                 heartbeat_ms: 250,

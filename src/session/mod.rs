@@ -14,6 +14,7 @@ pub mod raw;
 pub mod relay;
 pub mod serve;
 pub mod testimony;
+pub mod trunk;
 pub mod tunnel_probe;
 pub mod uplink;
 pub mod upstream_side;

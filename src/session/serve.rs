@@ -61,7 +61,7 @@ pub struct Registration {
     pub client: ClientId,
     /// The registration.
     pub epoch: Epoch,
-    /// Proves its proxy connections.
+    /// Proves its proxy connections and data links.
     pub key: LinkKey,
     /// Where they go, as `host:port`.
     pub proxy: String,
@@ -77,7 +77,7 @@ pub struct Registration {
     pub ended: watch::Receiver<bool>,
 }
 
-/// Why a proxy connection was not opened.
+/// Why a connection of a registration was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No connection.
@@ -94,11 +94,20 @@ pub enum OpenError {
     Timeout,
 }
 
-/// Opens the proxy connection for `ticket`.
+/// Opens the connection for `ticket`: a proxy connection, or a data link.
 ///
 /// # Errors
 /// [`OpenError`]; the server is told, and may ask again.
-pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Framed, OpenError> {
+pub async fn open(
+    registration: &Registration,
+    purpose: Purpose,
+    ticket: ProxyConnId,
+) -> Result<Framed, OpenError> {
+    let body_len_max = match purpose {
+        Purpose::Proxy => PROXY_BODY_LEN_MAX,
+        // Whoever takes it over reads bodies with a decoder of its own.
+        Purpose::Link | Purpose::Control => 0,
+    };
     let opening = async {
         let (epoch, key) = (registration.epoch, &registration.key);
         let stream = dial(
@@ -107,8 +116,8 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
             registration.link.handshake_timeout,
         )
         .await?;
-        let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
-        framed.queue_raw(&Purpose::Proxy.preamble());
+        let mut framed = Framed::new(stream, body_len_max);
+        framed.queue_raw(&purpose.preamble());
         framed.queue(
             0,
             &ToServer::NewProxyConn(NewProxyConn {
@@ -116,14 +125,14 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
                 boot: epoch.boot(),
                 counter: epoch.counter(),
                 proxy_conn_id: ByteBuf::from(*ticket.bytes()),
-                mac: ByteBuf::from(key.conn_proof(Purpose::Proxy, epoch, ticket)),
+                mac: ByteBuf::from(key.conn_proof(purpose, epoch, ticket)),
             }),
         );
         framed.flush().await?;
         let head = framed.read_head().await?;
         match head.message().map_err(FramedError::from)? {
             Some(ToClient::ProxyConnReady(ready))
-                if matches(&key.ready_proof(Purpose::Proxy, epoch, ticket), &ready.mac) =>
+                if matches(&key.ready_proof(purpose, epoch, ticket), &ready.mac) =>
             {
                 Ok(framed)
             }
