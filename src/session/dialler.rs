@@ -154,6 +154,7 @@ impl Dialler {
                 permit => drop(permit),
             }
             let metrics = Arc::clone(&registration.env.metrics);
+            let failed = opened.is_err();
             match opened {
                 Ok(framed) if purpose == Purpose::Link => trunk::run(registration, framed).await,
                 Ok(framed) => {
@@ -166,12 +167,13 @@ impl Dialler {
                         metrics.pool_dials.failed.inc();
                     }
                     debug!(%ticket, ?purpose, %error, "connection not opened");
-                    if let Some(link) = link {
-                        link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));
-                    }
                 }
             }
             me.do_send(Gone(ticket));
+            // After that: a server that hears it may ask again, and finds the place free.
+            if failed && let Some(link) = link {
+                link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));
+            }
         });
         self.tasks.insert(ticket, (purpose, task));
     }
