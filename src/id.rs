@@ -149,6 +149,10 @@ number!(
     /// A proxy connection as the server's own pool knows it; never on the wire.
     ConnId(u64)
 );
+number!(
+    /// A data link as the server knows it, unique within a server process; never on the wire.
+    LinkId(u64)
+);
 
 impl Ordinal {
     /// The ordinal of frames that concern the connection, not a session.

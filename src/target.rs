@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     id::{ClientId, Epoch, UpstreamName},
-    link::gauges::LinkGauges,
+    link::{gauges::LinkGauges, links::Links},
     time::Duration,
 };
 
@@ -38,6 +38,8 @@ pub struct Tunnel {
     pub upstream: UpstreamName,
     /// The client's link.
     pub link: Arc<LinkGauges>,
+    /// The client's data links.
+    pub links: Arc<Links>,
 }
 
 impl Reach for Tunnel {

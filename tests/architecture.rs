@@ -41,7 +41,7 @@ const CONCEPTS: [&str; 10] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 35] = [
+const SHELLS: [&str; 37] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -57,7 +57,9 @@ const SHELLS: [&str; 35] = [
     "prober/actor.rs",
     "prober/probe.rs",
     "registry/actor.rs",
+    "registry/data_links.rs",
     "registry/door.rs",
+    "registry/draining.rs",
     "registry/groups.rs",
     "selector/actor.rs",
     "selector/actor/tests.rs",

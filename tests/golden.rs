@@ -8,8 +8,8 @@ use adit::wire::{
     codec::{Decoder, Head, Piece, encode},
     frame::{IGNORABLE, PREFIX_LEN, Prefix},
     message::{
-        Challenge, DecodeError, Denied, Finished, GoAway, Granted, Heartbeat, HeartbeatAck, Message,
-        NewProxyConn, Proof, ProxyConnFailed, ProxyConnReady, Refused, Register, RegisterResult,
+        Challenge, DecodeError, Denied, FEATURE_MUX, Finished, GoAway, Granted, Heartbeat, HeartbeatAck,
+        Message, NewProxyConn, Proof, ProxyConnFailed, ProxyConnReady, Refused, Register, RegisterResult,
         RequestNewProxyConn, Reset, Start, ToClient, ToServer, Upstream, Verdict, decode_map, encode_map,
     },
     preamble::{PreambleError, Purpose},
@@ -97,16 +97,16 @@ fn messages_to_the_server() {
             group: String::new(),
         }],
         instance: bytes(0x11, 16),
-        features: vec!["x".to_owned()],
+        features: vec![FEATURE_MUX.to_owned()],
         nonce: bytes(0x22, 32),
     };
     check(
         &ToServer::Register(register),
         0,
-        "01 00 8100 00000000 00000000 \
+        "01 00 8300 00000000 00000000 \
          86a9636c69656e745f6964a161a567726f7570a167a9757073747265616d739182a46e616d65a46d61696ea5 \
-         67726f7570a0a8696e7374616e6365c41011111111111111111111111111111111a8666561747572657391a1 \
-         78a56e6f6e6365c4202222222222222222222222222222222222222222222222222222222222222222",
+         67726f7570a0a8696e7374616e6365c41011111111111111111111111111111111a8666561747572657391a3 \
+         6d7578a56e6f6e6365c4202222222222222222222222222222222222222222222222222222222222222222",
     );
     let proof = Proof {
         mac: bytes(0x33, 32),
@@ -309,15 +309,17 @@ fn verdicts() {
         proxy_address: String::new(),
         heartbeat_ms: 5_000,
         config_version: 0,
+        window: 65_536,
+        max_streams: 1_024,
     };
     check(
         Verdict {
             granted: Some(granted),
             denied: None,
         },
-        "82a76772616e74656486a4626f6f7401a7636f756e74657202aa70726f78795f706f7274cd1b59ad70726f78 \
-         795f61646472657373a0ac6865617274626561745f6d73cd1388ae636f6e6669675f76657273696f6e00a664 \
-         656e696564c0",
+        "82a76772616e74656488a4626f6f7401a7636f756e74657202aa70726f78795f706f7274cd1b59ad70726f78 \
+         795f61646472657373a0ac6865617274626561745f6d73cd1388ae636f6e6669675f76657273696f6e00a677 \
+         696e646f77ce00010000ab6d61785f73747265616d73cd0400a664656e696564c0",
     );
     let denied = Denied {
         code: 2,
@@ -332,6 +334,19 @@ fn verdicts() {
         "82a76772616e746564c0a664656e69656483a4636f646502a76d657373616765a574616b656eae7265747279 \
          5f61667465725f6d73cd1388",
     );
+}
+
+/// An admission by a server that knows no data links.
+#[test]
+fn an_absent_field_is_its_default() {
+    let verdict = unhex(
+        "82a76772616e74656486a4626f6f7401a7636f756e74657202aa70726f78795f706f7274cd1b59ad70726f78 \
+         795f61646472657373a0ac6865617274626561745f6d73cd1388ae636f6e6669675f76657273696f6e00a664 \
+         656e696564c0",
+    );
+    let granted = decode_map::<Verdict>(4, &verdict).unwrap().granted.unwrap();
+    assert_eq!((granted.boot, granted.heartbeat_ms), (1, 5_000));
+    assert_eq!((granted.window, granted.max_streams), (0, 0));
 }
 
 /// `{"code": 1, "hue": [1, {"a": nil}], "message": "no"}`: a newer peer says more.

@@ -218,9 +218,11 @@ fn table() -> (Table, Epoch, Proven) {
 fn a_ticket_is_good_once_and_only_with_its_proof() {
     let (mut table, epoch, proven) = table();
     let (now, ticket) = (time::now(), ProxyConnId::new([7; 16]));
-    assert_eq!(table.issue(now, epoch, 1, || ticket), [ticket]);
+    assert_eq!(table.issue(now, epoch, (Purpose::Proxy, 1), || ticket), [ticket]);
     let mac = proven.link_key().conn_proof(Purpose::Proxy, epoch, ticket);
-    let mut claim = |client: &str, epoch, ticket, mac: &[u8]| table.claim(now, (client, epoch), ticket, mac);
+    let mut claim = |client: &str, epoch, ticket, mac: &[u8]| {
+        table.claim(now, (client, epoch), (Purpose::Proxy, ticket), mac)
+    };
     let other = ProxyConnId::new([8; 16]);
     assert_eq!(claim("b", epoch, ticket, &mac), Err(ClaimError::Epoch));
     assert_eq!(
@@ -252,14 +254,18 @@ fn a_ticket_expires_and_leaves_the_count() {
         next += 1;
         ProxyConnId::new([next; 16])
     };
-    let tickets = table.issue(now, epoch, 100, &mut fresh);
+    let tickets = table.issue(now, epoch, (Purpose::Proxy, 100), &mut fresh);
     assert_eq!(tickets.len(), 64, "at most 64 tickets are out per client");
-    assert!(table.issue(now, epoch, 1, &mut fresh).is_empty());
+    assert!(
+        table
+            .issue(now, epoch, (Purpose::Proxy, 1), &mut fresh)
+            .is_empty()
+    );
     let late = now + Duration::from_secs(5);
     let mac = proven.link_key().conn_proof(Purpose::Proxy, epoch, tickets[0]);
     assert_eq!(
-        table.claim(late, ("a", epoch), tickets[0], &mac),
+        table.claim(late, ("a", epoch), (Purpose::Proxy, tickets[0]), &mac),
         Err(ClaimError::Ticket)
     );
-    assert_eq!(table.issue(late, epoch, 1, &mut fresh).len(), 1);
+    assert_eq!(table.issue(late, epoch, (Purpose::Proxy, 1), &mut fresh).len(), 1);
 }

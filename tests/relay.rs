@@ -12,7 +12,7 @@ use std::{
 
 use adit::{
     id::Ordinal,
-    link::framed::Framed,
+    link::{carrier::Carrier, framed::Framed},
     session::{
         Options,
         core::Fate,
@@ -97,10 +97,11 @@ async fn a_write_that_fails_before_started_hands_the_visitor_back() {
         let first = FirstBytes::new(ReplayBudget::new(1 << 20));
         let ordinal = Ordinal::CONNECTION.next().unwrap();
         let mut side = VisitorSide::new(now, ordinal, Start::default(), patience, first);
-        let mut framed = Framed::new(scripted(&[], takes), PROXY_BODY_LEN_MAX);
+        let framed = Framed::new(scripted(&[], takes), PROXY_BODY_LEN_MAX);
+        let mut carrier = Carrier::Dedicated(framed);
         let mut timer = Timer::default();
         let visitor = RawStream::new(scripted(&[7; 4000], usize::MAX));
-        let mut relay = Relay::new(&mut side, &mut framed, Some(visitor), &mut timer, None);
+        let mut relay = Relay::new(&mut side, &mut carrier, Some(visitor), &mut timer, None);
         let stopped = poll_fn(|cx| relay.poll(cx)).await;
         assert!(
             matches!(stopped, Stopped::Released(_)),
@@ -119,7 +120,7 @@ async fn a_write_that_fails_before_started_hands_the_visitor_back() {
             !kept.bytes().is_empty(),
             "bytes that were sent may have arrived"
         );
-        let mut rest = Relay::new(&mut side, &mut framed, None, &mut timer, None);
+        let mut rest = Relay::new(&mut side, &mut carrier, None, &mut timer, None);
         let ended = poll_fn(|cx| rest.poll(cx)).await;
         assert!(matches!(ended, Stopped::Ended(Fate::Dead)));
     }

@@ -76,7 +76,7 @@ fn every_kind_of_nonsense_is_closed_and_counted() {
             proxy_conn_id: ByteBuf::from([1; 16]),
             mac: ByteBuf::from([2; 32]),
         };
-        for (address, purpose) in [(control, Control), (proxy, Proxy)] {
+        for (address, purpose) in [(control, Control), (proxy, Proxy), (proxy, Link)] {
             check(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), "preamble").await;
             check(address, vec![0xff; 100_000], "preamble").await;
             check(address, b"ADIT\x02\x01\0\0".to_vec(), "preamble").await;
@@ -96,12 +96,12 @@ fn every_kind_of_nonsense_is_closed_and_counted() {
             check(address, with_preamble(purpose, &[0xff; 2_000]), "malformed").await;
             let beat = ToServer::Heartbeat(Heartbeat::default());
             check(address, framed(purpose, &beat), "unexpected_message").await;
-            check(address, with_preamble(Link, b""), "purpose").await;
             check(address, b"ADIT".to_vec(), "timeout").await;
             check(address, Vec::new(), "timeout").await;
             check(address, with_preamble(purpose, b"\x01"), "timeout").await;
         }
         check(control, with_preamble(Proxy, b""), "purpose").await;
+        check(control, with_preamble(Link, b""), "purpose").await;
         check(proxy, with_preamble(Control, b""), "purpose").await;
         check(
             control,
@@ -114,13 +114,12 @@ fn every_kind_of_nonsense_is_closed_and_counted() {
             ..Register::default()
         };
         check(control, framed(Control, &ToServer::Register(greeting)), "timeout").await;
-        check(
-            proxy,
-            framed(Proxy, &ToServer::NewProxyConn(NewProxyConn::default())),
-            "claim",
-        )
-        .await;
-        check(proxy, framed(Proxy, &ToServer::NewProxyConn(old_proof)), "claim").await;
+        for purpose in [Proxy, Link] {
+            let nothing = ToServer::NewProxyConn(NewProxyConn::default());
+            check(proxy, framed(purpose, &nothing), "claim").await;
+            let old_proof = ToServer::NewProxyConn(old_proof.clone());
+            check(proxy, framed(purpose, &old_proof), "claim").await;
+        }
         assert_eq!(server.metrics.connections_unproven.get(), 0);
         assert_eq!(server.metrics.registrations.get(), 0);
     });

@@ -231,6 +231,7 @@ fn link_options(knobs: &Knobs) -> link::Options {
         heartbeat: millis(knobs.heartbeat_ms),
         missed_max: knobs.missed_max,
         handshake_timeout: millis(knobs.handshake_timeout_ms),
+        ..link::Options::default()
     }
 }
 

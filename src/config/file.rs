@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::Deserialize;
 
 use super::value::{
-    Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Points, PoolMode,
-    ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
+    Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Overflow, Points,
+    PoolMode, ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
 };
 
 /// Declares the struct of one mapping: keys of this version, then keys of later versions.
@@ -131,9 +131,11 @@ keys! {
         group: String,
         /// What carries its sessions.
         carry: Carry,
+        /// What happens where no connection is ready.
+        overflow: Overflow,
         /// What may be sent again.
         replay: Replay,
-    } later { overflow, tls }
+    } later { tls }
 }
 
 keys! {
@@ -143,6 +145,8 @@ keys! {
         balance: Balance,
         /// What carries its sessions.
         carry: Carry,
+        /// What happens where no connection is ready.
+        overflow: Overflow,
         /// What may be sent again.
         replay: Replay,
         /// How many connections are kept ready.
@@ -153,7 +157,7 @@ keys! {
         scoring: ScoringKeys,
         /// Who may be used.
         selector: SelectorKeys,
-    } later { overflow }
+    } later {}
 }
 
 keys! {
@@ -279,6 +283,10 @@ keys! {
         missed_max: u32,
         /// From accept to a proven peer.
         handshake_timeout: Span,
+        /// Data links of one client.
+        links: u32,
+        /// Streams of one data link.
+        max_streams: u32,
     } later {}
 }
 

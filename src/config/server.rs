@@ -16,7 +16,7 @@ use super::{
     ports::Ports,
     secret,
     tree::KeyPath,
-    value::Replay,
+    value::{Carry, Overflow, Replay},
 };
 use crate::{
     entry,
@@ -115,7 +115,7 @@ pub fn build_server(
                 let public = source.place(&KeyPath::new("public"));
                 warnings.push(format!("{public} has no effect beside `entries`"));
             }
-            entries(keys, &mut ports, &groups, session, source)?
+            entries(keys, &mut ports, &groups, session, source, &mut warnings)?
         }
         None => vec![public(
             file.public.unwrap_or_default(),
@@ -161,7 +161,15 @@ pub fn build_server(
 /// The configured groups, and what they say about entries.
 struct Groups {
     built: BTreeMap<GroupName, GroupConfig>,
-    replay: BTreeMap<GroupName, Replay>,
+    ways: BTreeMap<GroupName, Ways>,
+}
+
+/// What a group or an entry says of its sessions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ways {
+    carry: Option<Carry>,
+    overflow: Option<Overflow>,
+    replay: Option<Replay>,
 }
 
 impl Groups {
@@ -172,12 +180,16 @@ impl Groups {
     ) -> Result<Self, ConfigError> {
         let mut groups = Self {
             built: BTreeMap::new(),
-            replay: BTreeMap::new(),
+            ways: BTreeMap::new(),
         };
         for (name, keys) in keys {
             let at = KeyPath::new("groups").key(&name);
             let group = GroupName::new(&name).map_err(|error| source.key_error(&at, error.to_string()))?;
-            let replay = keys.replay;
+            let ways = Ways {
+                carry: keys.carry,
+                overflow: keys.overflow,
+                replay: keys.replay,
+            };
             let keys = group::Keys {
                 balance: keys.balance,
                 selector: keys.selector,
@@ -186,21 +198,30 @@ impl Groups {
                 pools: keys.pools,
             };
             let config = group::build(keys, &at, &GroupConfig::default(), source, warnings)?;
-            groups.built.insert(group.clone(), config);
-            if let Some(replay) = replay {
-                groups.replay.insert(group, replay);
-            }
+            groups.ways.insert(group.clone(), ways);
+            groups.built.insert(group, config);
         }
         Ok(groups)
     }
 
-    fn replay(&self, entry: Option<Replay>, group: &GroupName) -> session::Replay {
-        match entry
-            .or_else(|| self.replay.get(group).copied())
-            .unwrap_or_default()
-        {
-            Replay::Unacknowledged => session::Replay::Unacknowledged,
-            Replay::RefusedOnly => session::Replay::RefusedOnly,
+    /// How the sessions of an entry that leads to `group` behave: as the entry says, else as the group says, else as
+    /// entries of its kind do.
+    fn session(&self, entry: Ways, group: &GroupName, options: session::Options) -> session::Options {
+        let group = self.ways.get(group).copied().unwrap_or_default();
+        session::Options {
+            carry: match entry.carry.or(group.carry).unwrap_or_default() {
+                Carry::Dedicated => session::Carriage::Dedicated,
+                Carry::Mux => session::Carriage::Mux,
+            },
+            overflow: match entry.overflow.or(group.overflow).unwrap_or_default() {
+                Overflow::Mux => session::Overflow::Mux,
+                Overflow::Wait => session::Overflow::Wait,
+            },
+            replay: match entry.replay.or(group.replay).unwrap_or_default() {
+                Replay::Unacknowledged => session::Replay::Unacknowledged,
+                Replay::RefusedOnly => session::Replay::RefusedOnly,
+            },
+            ..options
         }
     }
 
@@ -220,6 +241,7 @@ fn entries(
     groups: &Groups,
     session: session::Options,
     source: &Source,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<entry::Options>, ConfigError> {
     let mut built: Vec<entry::Options> = Vec::new();
     for (index, keys) in keys.into_iter().enumerate() {
@@ -234,10 +256,16 @@ fn entries(
         let listen = keys.listen.ok_or_else(|| missing("listen"))?;
         let listen = ports.entry(&listen, &at.key("listen"), &name)?;
         let group = group_name(keys.group.as_deref(), &at.key("group"), source)?;
-        let session = session::Options {
-            replay: groups.replay(keys.replay, &group),
-            ..session
+        let ways = Ways {
+            carry: keys.carry,
+            overflow: keys.overflow,
+            replay: keys.replay,
         };
+        let session = groups.session(ways, &group, session);
+        if ways.overflow.is_some() && session.carry == session::Carriage::Mux {
+            let place = source.place(&at.key("overflow"));
+            warnings.push(format!("{place} has no effect with `carry: mux`"));
+        }
         built.push(entry::Options {
             name,
             listen,
@@ -268,10 +296,7 @@ fn public(
         &KeyPath::new("public").key("group"),
         source,
     )?;
-    let session = session::Options {
-        replay: groups.replay(None, &group),
-        ..session
-    };
+    let session = groups.session(Ways::default(), &group, session);
     let name = EntryName::new("public").expect("the name of the public entry is legal");
     Ok(entry::Options {
         name,
@@ -295,7 +320,6 @@ fn session_options(keys: SessionKeys, source: &Source) -> Result<session::Option
     let at = |key: &str| KeyPath::new("session").key(key);
     let read = |key: &str, value, default| source.duration(&at(key), value, TIMEOUT_MIN, default);
     Ok(session::Options {
-        replay: defaults.replay,
         answer_timeout: read("answer_timeout", keys.answer_timeout, defaults.answer_timeout)?,
         connect_timeout: read("connect_timeout", keys.connect_timeout, defaults.connect_timeout)?,
         start_timeout: read("start_timeout", keys.start_timeout, defaults.start_timeout)?,
@@ -304,6 +328,7 @@ fn session_options(keys: SessionKeys, source: &Source) -> Result<session::Option
             keys.half_closed_timeout,
             defaults.half_closed_timeout,
         )?,
+        ..defaults
     })
 }
 
@@ -311,6 +336,12 @@ fn link_options(keys: LinkKeys, source: &Source) -> Result<link::Options, Config
     let defaults = link::Options::default();
     let at = |key: &str| KeyPath::new("link").key(key);
     let missed_max = source.count(&at("missed_max"), keys.missed_max, defaults.missed_max as usize)?;
+    let links = source.count(&at("links"), keys.links, defaults.links)?;
+    let max_streams = source.count(
+        &at("max_streams"),
+        keys.max_streams,
+        defaults.max_streams as usize,
+    )?;
     Ok(link::Options {
         heartbeat: source.duration(&at("heartbeat"), keys.heartbeat, TIMEOUT_MIN, defaults.heartbeat)?,
         missed_max: u32::try_from(missed_max).unwrap_or(u32::MAX),
@@ -320,7 +351,24 @@ fn link_options(keys: LinkKeys, source: &Source) -> Result<link::Options, Config
             TIMEOUT_MIN,
             defaults.handshake_timeout,
         )?,
+        links: at_most(link::LINKS_MAX, links, &at("links"), source)?,
+        max_streams: u32::try_from(at_most(
+            link::STREAMS_MAX as usize,
+            max_streams,
+            &at("max_streams"),
+            source,
+        )?)
+        .unwrap_or(link::STREAMS_MAX),
+        ..defaults
     })
+}
+
+/// A number that is no larger than it may be.
+fn at_most(max: usize, found: usize, at: &KeyPath, source: &Source) -> Result<usize, ConfigError> {
+    if found > max {
+        return Err(source.key_error(at, format!("expected at most {max}, found {found}")));
+    }
+    Ok(found)
 }
 
 fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options), ConfigError> {
@@ -332,13 +380,9 @@ fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options
         keys.upstreams_per_client,
         registry.upstreams_max,
     )?;
-    if upstreams_max > UPSTREAMS_MAX {
-        let message = format!("expected at most {UPSTREAMS_MAX}, found {upstreams_max}");
-        return Err(source.key_error(&at("upstreams_per_client"), message));
-    }
     let registry = registry::Options {
         clients_max: count("clients", keys.clients, registry.clients_max)?,
-        upstreams_max,
+        upstreams_max: at_most(UPSTREAMS_MAX, upstreams_max, &at("upstreams_per_client"), source)?,
     };
     let limits = Limits {
         unproven: count("unproven", keys.unproven, limits.unproven)?,

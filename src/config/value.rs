@@ -313,7 +313,20 @@ choice! {
         /// A proxy connection of its own.
         #[default]
         Dedicated = "dedicated",
-    } later ["mux"]
+        /// A stream of a data link, which many sessions share.
+        Mux = "mux",
+    } later []
+}
+
+choice! {
+    /// What a session does when no proxy connection is ready.
+    Overflow {
+        /// It takes a stream of a data link.
+        #[default]
+        Mux = "mux",
+        /// It waits for a proxy connection.
+        Wait = "wait",
+    } later []
 }
 
 choice! {

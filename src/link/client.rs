@@ -21,7 +21,7 @@ use crate::{
     time::{self, Duration, Instant},
     wire::{
         handshake::RETRY_AFTER_MAX,
-        message::{GoAway, Heartbeat, ProxyConnFailed, ResetCode, ToClient, ToServer},
+        message::{GoAway, Heartbeat, ProxyConnFailed, RequestNewProxyConn, ResetCode, ToClient, ToServer},
         preamble::Purpose,
     },
 };
@@ -95,8 +95,8 @@ pub enum LinkEvent {
         /// For logs.
         reason: &'static str,
     },
-    /// The server wants these proxy connections.
-    ConnsRequested(Vec<ProxyConnId>),
+    /// The server wants these connections: proxy connections, or data links.
+    ConnsRequested(Purpose, Vec<ProxyConnId>),
     /// The server drains; come back after this time.
     ServerDraining(Duration),
     /// The server will start nothing more here.
@@ -130,14 +130,7 @@ impl Handler<SayConnFailed> for ClientLink {
     type Result = ();
 
     fn handle(&mut self, SayConnFailed(id, code): SayConnFailed, ctx: &mut Self::Context) {
-        let id = serde_bytes::ByteBuf::from(*id.bytes());
-        self.say(
-            ctx,
-            ToServer::ProxyConnFailed(ProxyConnFailed {
-                id,
-                code: code.code(),
-            }),
-        );
+        self.refuse(ctx, id, code);
     }
 }
 
@@ -165,16 +158,8 @@ impl Handler<Came<ToClient>> for ClientLink {
                     self.measured = Some(rtt);
                 }
             }
-            ToClient::RequestNewProxyConn(request) if request.purpose == Purpose::Proxy as u8 => {
-                let ids = request
-                    .ids
-                    .iter()
-                    .filter_map(|id| <[u8; 16]>::try_from(id.as_slice()).ok());
-                self.events
-                    .do_send(LinkEvent::ConnsRequested(ids.map(ProxyConnId::new).collect()));
-            }
-            // A newer server may ask for other kinds of connections; it hears nothing and does without.
-            ToClient::RequestNewProxyConn(_) | ToClient::Pong => {}
+            ToClient::RequestNewProxyConn(request) => self.pass_on(ctx, &request),
+            ToClient::Pong => {}
             ToClient::GoAway(away) => {
                 self.say(ctx, ToServer::GoAwayAck);
                 let retry_after = Duration::from_millis(away.retry_after_ms.into()).min(RETRY_AFTER_MAX);
@@ -223,6 +208,26 @@ impl ClientLink {
         };
         self.metrics.heartbeats.sent.inc();
         self.say(ctx, ToServer::Heartbeat(beat));
+    }
+
+    fn pass_on(&mut self, ctx: &mut Context<Self>, request: &RequestNewProxyConn) {
+        let ids = request.ids.iter();
+        let ids = ids.filter_map(|id| <[u8; 16]>::try_from(id.as_slice()).ok());
+        let ids = ids.map(ProxyConnId::new);
+        match Purpose::from_number(request.purpose) {
+            Some(purpose @ (Purpose::Proxy | Purpose::Link)) => {
+                self.events
+                    .do_send(LinkEvent::ConnsRequested(purpose, ids.collect()));
+            }
+            // A newer server may ask for other kinds of connections; it hears that there are none, and does without.
+            Some(Purpose::Control) | None => ids.for_each(|id| self.refuse(ctx, id, ResetCode::Unreachable)),
+        }
+    }
+
+    fn refuse(&mut self, ctx: &mut Context<Self>, id: ProxyConnId, code: ResetCode) {
+        let id = serde_bytes::ByteBuf::from(*id.bytes());
+        let code = code.code();
+        self.say(ctx, ToServer::ProxyConnFailed(ProxyConnFailed { id, code }));
     }
 
     fn say(&mut self, ctx: &mut Context<Self>, message: ToServer) {

@@ -15,7 +15,7 @@ use crate::{
     transport::Stream,
     wire::{
         handshake::{Greeting, HandshakeError, NONCE_LEN, Registered},
-        message::{Register, Upstream},
+        message::{FEATURE_MUX, Register, Upstream},
         proof::{LinkKey, Token},
     },
 };
@@ -119,7 +119,7 @@ async fn greet(
         group: identity.group.clone(),
         upstreams,
         instance: ByteBuf::from(identity.instance),
-        features: Vec::new(),
+        features: vec![FEATURE_MUX.to_owned()],
         nonce: ByteBuf::from(env.entropy.bytes::<NONCE_LEN>()),
     };
     let (greeting, bytes) = Greeting::new(register);

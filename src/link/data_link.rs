@@ -158,11 +158,11 @@ impl DataLink {
     /// # Errors
     /// [`OpenError`]: why this link opens none now.
     pub fn open(self: &Arc<Self>) -> Result<LinkStream, OpenError> {
-        self.with(|state| match state.ended {
+        let number = self.with(|state| match state.ended {
             Some(_) => Err(OpenError::Leaving),
             None => state.mux.reserve(time::now()),
         })?;
-        Ok(LinkStream::reserved(Arc::clone(self)))
+        Ok(LinkStream::reserved(Arc::clone(self), number))
     }
 
     /// Streams it carries.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     time::{self, Instant, Timer},
-    transport::Stream,
+    transport::{Stream, prefixed::Prefixed},
     wire::{
         codec::{Decoder, FrameError, Head, Piece, encode},
         frame::{PREFIX_LEN, Prefix, kind},
@@ -344,6 +344,21 @@ impl Framed {
     /// What the socket says.
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// The bare stream, for another reader of frames: what was read and not yet decoded comes first. Only between two
+    /// frames, as behind [`read_head`](Self::read_head); queued frames are lost.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        debug_assert!(
+            self.decoder.is_empty(),
+            "a stream is taken over between two frames"
+        );
+        let Some(buffer) = self.inbound else {
+            return self.stream;
+        };
+        let ahead = buffer.filled().to_vec();
+        buffer.give();
+        Box::new(Prefixed::new(ahead, self.stream))
     }
 
     /// Ends the stream so that the peer sees a reset.

@@ -60,10 +60,10 @@ impl ServerLink {
     }
 }
 
-/// Ask the client to open a proxy connection for each ticket.
+/// Ask the client to open a connection of this purpose for each ticket.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct RequestConns(pub Vec<ProxyConnId>);
+pub struct RequestConns(pub Purpose, pub Vec<ProxyConnId>);
 
 /// Ask the client whether it is there; the answer is [`LinkEvent::Answered`].
 #[derive(Clone, Copy, Debug, Message)]
@@ -120,12 +120,12 @@ impl Actor for ServerLink {
 impl Handler<RequestConns> for ServerLink {
     type Result = ();
 
-    fn handle(&mut self, RequestConns(ids): RequestConns, ctx: &mut Self::Context) {
+    fn handle(&mut self, RequestConns(purpose, ids): RequestConns, ctx: &mut Self::Context) {
         let ids = ids
             .iter()
             .map(|id| serde_bytes::ByteBuf::from(*id.bytes()))
             .collect();
-        let purpose = Purpose::Proxy as u8;
+        let purpose = purpose as u8;
         self.say(
             ctx,
             ToClient::RequestNewProxyConn(RequestNewProxyConn { ids, purpose }),

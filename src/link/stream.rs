@@ -44,6 +44,7 @@ const SLICES_MAX: usize = 16;
 #[derive(Debug)]
 pub struct LinkStream {
     link: Arc<DataLink>,
+    number: u32,
     /// Known from START on.
     id: Option<StreamId>,
     /// Bytes to be read, and how many there are.
@@ -62,9 +63,10 @@ impl LinkStream {
     pub const ORDINAL: u32 = 1;
 
     /// A place on a link; START begins the stream.
-    pub(super) fn reserved(link: Arc<DataLink>) -> Self {
+    pub(super) fn reserved(link: Arc<DataLink>, number: u32) -> Self {
         Self {
             link,
+            number,
             id: None,
             pieces: VecDeque::new(),
             pieces_len: 0,
@@ -76,9 +78,14 @@ impl LinkStream {
 
     /// A stream that the peer has opened; its START waits to be read.
     pub(super) fn accepted(link: Arc<DataLink>, id: StreamId) -> Self {
-        let mut stream = Self::reserved(link);
+        let mut stream = Self::reserved(link, id.value());
         stream.id = Some(id);
         stream
+    }
+
+    /// What tells it apart from the others of its link, also before it begins. Not its number on the wire.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Queues a message. START begins the stream, RESET ends it.

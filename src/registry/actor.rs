@@ -10,16 +10,18 @@ use super::{
     Options,
     groups::{Found, Groups},
     table::{Action, Candidate, ClaimError, JoinId, Serves, Table},
-    tunnels::TunnelConnectionManager,
+    trunks::{self, Trunks},
+    tunnels::{Ride, TunnelConnectionManager},
 };
 use crate::{
-    env::Env,
-    id::{ClientId, Epoch, GroupName, ProxyConnId, SessionId},
+    env::{Env, Task},
+    id::{ClientId, Epoch, GroupName, LinkId, ProxyConnId, SessionId},
     link::{
         self,
         framed::Framed,
         gauges::LinkGauges,
-        server::{Close, LinkEvent, Probe, RequestConns, SayGoAway, SayGoAwayAck, ServerLink},
+        links::Links,
+        server::{Close, LinkEvent, Probe, RequestConns, ServerLink},
     },
     pool::{
         actor::{Add, Order, OrderFailed, Remove},
@@ -30,14 +32,9 @@ use crate::{
     wire::{
         handshake::Proven,
         message::{DenyCode, Granted, ResetCode},
+        preamble::Purpose,
     },
 };
-
-/// How often a draining client's last starts are looked at, until its `GoAway` can be acknowledged.
-const ACK_POLL: Duration = Duration::from_millis(20);
-
-/// When clients come back to a server that drains.
-const DRAIN_RETRY: Duration = Duration::from_secs(1);
 
 /// What every admission tells its client.
 #[derive(Clone, Debug)]
@@ -50,34 +47,40 @@ pub struct Grant {
 
 /// The registry of one server.
 pub struct Registry {
-    env: Env,
-    table: Table,
-    tunnels: TunnelConnectionManager<oneshot::Sender<ResetCode>>,
+    pub(super) env: Env,
+    pub(super) table: Table,
+    pub(super) trunks: Trunks,
+    pub(super) tunnels: TunnelConnectionManager<oneshot::Sender<ResetCode>>,
     grant: Grant,
-    link_options: link::Options,
+    pub(super) link_options: link::Options,
     pool: Option<Addr<ConnPool>>,
     groups: Groups,
     joining: BTreeMap<JoinId, Join>,
     next_join: JoinId,
-    links: BTreeMap<Epoch, Live>,
+    pub(super) links: BTreeMap<Epoch, Live>,
+    /// The tasks of data links; also of those whose registration has ended.
+    pub(super) pumps: BTreeMap<LinkId, (Epoch, Task)>,
     timer: Option<SpawnHandle>,
 }
 
-struct Live {
-    link: Addr<ServerLink>,
-    gauges: Arc<LinkGauges>,
-    client: ClientId,
+/// A registration in force.
+pub(super) struct Live {
+    pub(super) link: Addr<ServerLink>,
+    pub(super) gauges: Arc<LinkGauges>,
+    pub(super) links: Arc<Links>,
+    pub(super) client: ClientId,
     /// The group of each of its upstreams.
-    groups: Vec<GroupName>,
+    pub(super) groups: Vec<GroupName>,
 }
 
 impl Registry {
-    /// The registry of the server process `boot`.
+    /// The registry of the server process `boot`. Clients are asked for data links as far as `link_options` says.
     pub fn new(env: Env, boot: u64, options: Options, link_options: link::Options, grant: Grant) -> Self {
         Self {
             groups: Groups::new(env.clone()),
             env,
             table: Table::new(boot, options),
+            trunks: Trunks::new(link_options.links),
             tunnels: TunnelConnectionManager::default(),
             grant,
             link_options,
@@ -85,6 +88,7 @@ impl Registry {
             joining: BTreeMap::new(),
             next_join: 0,
             links: BTreeMap::new(),
+            pumps: BTreeMap::new(),
             timer: None,
         }
     }
@@ -113,6 +117,8 @@ pub struct Join {
     pub client: ClientId,
     /// What it serves.
     pub serves: Serves,
+    /// Whether it opens data links when it is asked to.
+    pub knows_links: bool,
     /// Its proof.
     pub proven: Proven,
     /// Its control connection.
@@ -127,6 +133,8 @@ pub struct Claim {
     pub client_id: String,
     /// For which registration.
     pub epoch: Epoch,
+    /// What it is for.
+    pub purpose: Purpose,
     /// The ticket.
     pub ticket: ProxyConnId,
     /// Proof with the link key.
@@ -139,8 +147,8 @@ pub struct Claim {
 pub struct SessionDispatched {
     /// The session.
     pub session: SessionId,
-    /// The registration that carries it.
-    pub epoch: Epoch,
+    /// What carries it.
+    pub ride: Ride,
     /// What ends it.
     pub abort: oneshot::Sender<ResetCode>,
 }
@@ -149,16 +157,6 @@ pub struct SessionDispatched {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SessionEnded(pub SessionId);
-
-/// Admit nobody, tell every client that the server drains.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Drain;
-
-/// Reset every session that still runs, and end every link.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct EndAll;
 
 impl Actor for Registry {
     type Context = Context<Self>;
@@ -204,7 +202,7 @@ impl Handler<Claim> for Registry {
         self.table.claim(
             time::now(),
             (&claim.client_id, claim.epoch),
-            claim.ticket,
+            (claim.purpose, claim.ticket),
             &claim.mac,
         )
     }
@@ -215,8 +213,13 @@ impl Handler<SessionDispatched> for Registry {
 
     fn handle(&mut self, dispatched: SessionDispatched, _ctx: &mut Self::Context) {
         // Also when the registration has just ended: the session may go on, and the end of a drain reaches it.
-        self.tunnels
-            .insert(dispatched.session, dispatched.epoch, dispatched.abort);
+        if let Err(abort) = self
+            .tunnels
+            .insert(dispatched.session, dispatched.ride, dispatched.abort)
+        {
+            // What it rides on was lost a moment ago, and it may not have noticed yet.
+            let _ = abort.send(ResetCode::LinkSilent);
+        }
     }
 }
 
@@ -232,22 +235,9 @@ impl Handler<Order<Epoch>> for Registry {
     type Result = ();
 
     fn handle(&mut self, Order { key: epoch, count }: Order<Epoch>, _ctx: &mut Self::Context) {
-        let entropy = &self.env.entropy;
-        let fresh = || ProxyConnId::new(entropy.bytes());
-        let tickets = self.table.issue(time::now(), epoch, count, fresh);
-        let short = count - tickets.len();
-        if let Some(live) = self.links.get(&epoch)
-            && !tickets.is_empty()
-        {
-            live.link.do_send(RequestConns(tickets));
-        }
-        if short > 0
-            && let Some(pool) = &self.pool
-        {
-            pool.do_send(OrderFailed {
-                key: epoch,
-                count: short,
-            });
+        let asked = self.request(epoch, Purpose::Proxy, count);
+        if asked < count {
+            self.fail_orders(epoch, count - asked);
         }
     }
 }
@@ -263,50 +253,20 @@ impl Handler<LinkEvent> for Registry {
                 reason,
             } => self.table.handle_lost(epoch, silent, reason),
             LinkEvent::Answered(epoch) => self.table.handle_answered(epoch),
-            LinkEvent::ConnFailed(epoch, ticket) => {
-                if self.table.handle_ticket_failed(epoch, ticket)
-                    && let Some(pool) = &self.pool
-                {
-                    pool.do_send(OrderFailed { key: epoch, count: 1 });
-                }
-            }
+            LinkEvent::ConnFailed(epoch, ticket) => match self.table.handle_ticket_failed(epoch, ticket) {
+                Some(Purpose::Link) => self.trunks.handle_failed(time::now(), epoch),
+                Some(_) => self.fail_orders(epoch, 1),
+                None => {}
+            },
             LinkEvent::Draining(epoch) => self.drain_client(ctx, epoch),
         }
         self.drive(ctx);
     }
 }
 
-impl Handler<Drain> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, _: Drain, _ctx: &mut Self::Context) {
-        self.table.close();
-        for live in self.links.values() {
-            live.link.do_send(SayGoAway {
-                retry_after: DRAIN_RETRY,
-            });
-        }
-    }
-}
-
-impl Handler<EndAll> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, _: EndAll, ctx: &mut Self::Context) {
-        for abort in self.tunnels.remove_all() {
-            // A session that is ending by itself needs no push.
-            let _ = abort.send(ResetCode::Shutdown);
-        }
-        let epochs: Vec<_> = self.links.keys().copied().collect();
-        for epoch in epochs {
-            self.table.handle_lost(epoch, false, "server_stopped");
-        }
-        self.drive(ctx);
-    }
-}
-
 impl Registry {
-    fn drive(&mut self, ctx: &mut Context<Self>) {
+    /// Does what the cores say, and arms the timer for what they say next.
+    pub(super) fn drive(&mut self, ctx: &mut Context<Self>) {
         while let Some(action) = self.table.poll_action() {
             match action {
                 Action::Admit(join, epoch) => self.admit(ctx, join, epoch),
@@ -323,17 +283,22 @@ impl Registry {
                 } => self.evict(epoch, silent, reason),
             }
         }
+        while let Some(trunks::Action::Order(epoch)) = self.trunks.poll_action() {
+            self.order_link(epoch);
+        }
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.env.metrics.clients.set(count(self.table.len()));
         self.env.metrics.links.set(count(self.links.len()));
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some(due) = self.table.poll_timeout() {
+        let due = self.table.poll_timeout().into_iter();
+        if let Some(due) = due.chain(self.trunks.poll_timeout()).min() {
             let wait = due.saturating_duration_since(time::now());
             self.timer = Some(ctx.run_later(wait, |registry, ctx| {
                 registry.timer = None;
                 registry.table.handle_timeout(time::now());
+                registry.trunks.handle_timeout(time::now());
                 registry.drive(ctx);
             }));
         }
@@ -350,8 +315,11 @@ impl Registry {
             proxy_address: self.grant.proxy_address.clone(),
             heartbeat_ms: u32::try_from(self.link_options.heartbeat.as_millis()).unwrap_or(u32::MAX),
             config_version: 0,
+            window: self.link_options.window,
+            max_streams: self.link_options.max_streams,
         };
         let gauges = Arc::<LinkGauges>::default();
+        let links = Arc::new(Links::new(self.link_options.links));
         let first = join.proven.grant(granted);
         let events = ctx.address().recipient();
         let shared = (epoch, Arc::clone(&gauges));
@@ -365,6 +333,7 @@ impl Registry {
             Live {
                 link,
                 gauges: Arc::clone(&gauges),
+                links: Arc::clone(&links),
                 client,
                 groups,
             },
@@ -372,12 +341,16 @@ impl Registry {
         if let Some(pool) = &self.pool {
             pool.do_send(Add(epoch));
         }
+        if join.knows_links {
+            self.trunks.handle_joined(time::now(), epoch);
+        }
         for (group, upstream) in join.serves {
             let tunnel = Tunnel {
                 client: join.client.clone(),
                 epoch,
                 upstream,
                 link: Arc::clone(&gauges),
+                links: Arc::clone(&links),
             };
             self.groups.join(&group, tunnel);
         }
@@ -407,6 +380,7 @@ impl Registry {
         info!(client = %live.client, %epoch, reason, sessions, "client left");
         self.env.metrics.links_lost.inc(reason);
         live.link.do_send(Close);
+        self.trunks.handle_left(epoch);
         self.withdraw(epoch, &live.groups);
         if silent {
             // The sessions of a link that merely closed go on until they end.
@@ -414,35 +388,37 @@ impl Registry {
                 let _ = abort.send(ResetCode::LinkSilent);
             }
         }
+        self.end_links(epoch, &live.links, silent);
         self.groups.leave(&live.groups);
     }
 
+    /// Asks a client for connections, as many as there are tickets for; returns how many.
+    pub(super) fn request(&mut self, epoch: Epoch, purpose: Purpose, count: usize) -> usize {
+        let Some(live) = self.links.get(&epoch) else {
+            return 0;
+        };
+        let entropy = &self.env.entropy;
+        let fresh = || ProxyConnId::new(entropy.bytes());
+        let tickets = self.table.issue(time::now(), epoch, (purpose, count), fresh);
+        let asked = tickets.len();
+        if asked > 0 {
+            live.link.do_send(RequestConns(purpose, tickets));
+        }
+        asked
+    }
+
+    /// Tells the pool that so many of its orders came to nothing.
+    fn fail_orders(&self, epoch: Epoch, count: usize) {
+        if let Some(pool) = &self.pool {
+            pool.do_send(OrderFailed { key: epoch, count });
+        }
+    }
+
     /// Takes a registration out of every active set and out of the pool.
-    fn withdraw(&self, epoch: Epoch, groups: &[GroupName]) {
+    pub(super) fn withdraw(&self, epoch: Epoch, groups: &[GroupName]) {
         self.groups.withdraw(epoch, groups);
         if let Some(pool) = &self.pool {
             pool.do_send(Remove(epoch));
-        }
-    }
-
-    fn drain_client(&mut self, ctx: &mut Context<Self>, epoch: Epoch) {
-        if let Some(live) = self.links.get(&epoch) {
-            info!(client = %live.client, "client drains");
-            self.table.handle_draining(epoch);
-            self.withdraw(epoch, &live.groups);
-            self.acknowledge(ctx, epoch);
-        }
-    }
-
-    /// Acknowledges a client's drain once nothing that picked it is still starting.
-    fn acknowledge(&mut self, ctx: &mut Context<Self>, epoch: Epoch) {
-        let Some(live) = self.links.get(&epoch) else {
-            return;
-        };
-        if live.gauges.starting() == 0 {
-            live.link.do_send(SayGoAwayAck);
-        } else {
-            ctx.run_later(ACK_POLL, move |registry, ctx| registry.acknowledge(ctx, epoch));
         }
     }
 }

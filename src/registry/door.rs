@@ -16,6 +16,7 @@ use super::{
     Options,
     actor::{Claim, Join, Registry},
     auth::Auth,
+    data_links::LinkArrived,
     table::Serves,
 };
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     wire::{
         frame::PROXY_BODY_LEN_MAX,
         handshake::{Greeted, HandshakeError, NONCE_LEN, deny_stranger},
-        message::{DenyCode, ProxyConnReady, Register, ToClient, ToServer},
+        message::{DenyCode, FEATURE_MUX, ProxyConnReady, Register, ToClient, ToServer},
         preamble::{LEN, PreambleError, Purpose},
         proof::Token,
     },
@@ -51,7 +52,7 @@ pub struct Door {
     pub options: Options,
     /// How long proving may take.
     pub handshake_timeout: Duration,
-    /// Where clients go.
+    /// Where clients and their data links go.
     pub registry: Addr<Registry>,
     /// Where proxy connections go.
     pub pool: Addr<ConnPool>,
@@ -199,8 +200,19 @@ impl Door {
         match Purpose::parse(&preamble)? {
             purpose if !purposes.contains(&purpose) => Err(Turned::Purpose),
             Purpose::Control => self.receive_client(Framed::new(stream, 0)).await,
-            Purpose::Proxy => self.receive_conn(Framed::new(stream, PROXY_BODY_LEN_MAX)).await,
-            Purpose::Link => Err(Turned::Purpose),
+            Purpose::Proxy => {
+                let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
+                let key = self.claim(&mut framed, Purpose::Proxy).await?;
+                let conn = Conn::new(Carrier::Dedicated(framed));
+                self.pool.do_send(Arrived { key, conn });
+                Ok(())
+            }
+            Purpose::Link => {
+                let mut framed = Framed::new(stream, 0);
+                let epoch = self.claim(&mut framed, Purpose::Link).await?;
+                self.registry.do_send(LinkArrived { epoch, framed });
+                Ok(())
+            }
         }
     }
 
@@ -234,6 +246,7 @@ impl Door {
             Ok(serves) => self.registry.do_send(Join {
                 client,
                 serves,
+                knows_links: register.features.iter().any(|word| word == FEATURE_MUX),
                 proven,
                 framed,
             }),
@@ -280,7 +293,8 @@ impl Door {
         Ok(serves)
     }
 
-    async fn receive_conn(&self, mut framed: Framed) -> Result<(), Turned> {
+    /// Has a connection redeem its ticket for `purpose`; returns the registration it belongs to.
+    async fn claim(&self, framed: &mut Framed, purpose: Purpose) -> Result<Epoch, Turned> {
         let head = framed.read_head().await?;
         let message = head.message().map_err(FramedError::from)?;
         let Some(ToServer::NewProxyConn(new)) = message else {
@@ -296,6 +310,7 @@ impl Door {
         let claim = Claim {
             client_id: new.client_id,
             epoch,
+            purpose,
             ticket,
             mac: new.mac.into_vec(),
         };
@@ -303,11 +318,7 @@ impl Door {
         let mac = serde_bytes::ByteBuf::from(mac);
         framed.queue(0, &ToClient::ProxyConnReady(ProxyConnReady { mac }));
         framed.flush().await.map_err(FramedError::from)?;
-        self.pool.do_send(Arrived {
-            key: epoch,
-            conn: Conn::new(Carrier::Dedicated(framed)),
-        });
-        Ok(())
+        Ok(epoch)
     }
 }
 

@@ -2,9 +2,13 @@
 
 pub mod actor;
 pub mod auth;
+pub mod data_links;
 pub mod door;
+pub mod draining;
 pub mod groups;
 pub mod table;
+pub mod tickets;
+pub mod trunks;
 pub mod tunnels;
 
 /// How many clients, and how much of each, the registry takes.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::Options;
+use super::{Options, tickets::Tickets};
 use crate::{
     id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
     probe::{mutant, sometimes},
@@ -20,12 +20,6 @@ const CONTEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When a client that lost a contest may come back.
 const CONTEST_RETRY: Duration = Duration::from_secs(5);
-
-/// How long a ticket may be used.
-const TICKET_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Tickets that may be out per client.
-const TICKETS_MAX: usize = 64;
 
 /// A client that wants in, as the shell knows it.
 pub type JoinId = u64;
@@ -67,7 +61,7 @@ pub enum Action {
 struct Client {
     epoch: Epoch,
     key: LinkKey,
-    tickets: BTreeMap<ProxyConnId, Instant>,
+    tickets: Tickets,
     draining: bool,
     contest: Option<(Candidate, Instant)>,
 }
@@ -89,7 +83,7 @@ pub enum ClaimError {
     /// No such registration, or no longer.
     #[error("no such registration")]
     Epoch,
-    /// Never given out, used already, or too old.
+    /// Never given out for this purpose, used already, or too old.
     #[error("no such ticket")]
     Ticket,
     /// Not proved with the link's key.
@@ -181,33 +175,26 @@ impl Table {
         }
     }
 
-    /// Gives out up to `count` tickets; `fresh` makes each.
+    /// Gives out up to `count` tickets for connections of one purpose; `fresh` makes each.
     pub fn issue(
         &mut self,
         now: Instant,
         epoch: Epoch,
-        count: usize,
-        mut fresh: impl FnMut() -> ProxyConnId,
+        (purpose, count): (Purpose, usize),
+        fresh: impl FnMut() -> ProxyConnId,
     ) -> Vec<ProxyConnId> {
-        let Some(client) = self.client_mut(epoch).filter(|client| !client.draining) else {
-            return Vec::new();
-        };
-        client.tickets.retain(|_, expires| *expires > now);
-        let room = TICKETS_MAX.saturating_sub(client.tickets.len());
-        let tickets: Vec<_> = (0..count.min(room)).map(|_| fresh()).collect();
-        client
-            .tickets
-            .extend(tickets.iter().map(|ticket| (*ticket, now + TICKET_TIMEOUT)));
-        tickets
+        let client = self.client_mut(epoch).filter(|client| !client.draining);
+        client.map_or(Vec::new(), |client| {
+            client.tickets.issue(now, purpose, count, fresh)
+        })
     }
 
-    /// A ticket will not be used.
-    pub fn handle_ticket_failed(&mut self, epoch: Epoch, ticket: ProxyConnId) -> bool {
-        self.client_mut(epoch)
-            .is_some_and(|client| client.tickets.remove(&ticket).is_some())
+    /// A ticket will not be used; says what it was for, if it was out.
+    pub fn handle_ticket_failed(&mut self, epoch: Epoch, ticket: ProxyConnId) -> Option<Purpose> {
+        self.client_mut(epoch)?.tickets.remove(ticket)
     }
 
-    /// Redeems a ticket, once; returns the proof for the client.
+    /// Redeems a ticket for a connection of this purpose, once; returns the proof for the client.
     ///
     /// # Errors
     /// [`ClaimError`]; the ticket stays valid, so that a stranger cannot burn it.
@@ -215,7 +202,7 @@ impl Table {
         &mut self,
         now: Instant,
         claimed: (&str, Epoch),
-        ticket: ProxyConnId,
+        (purpose, ticket): (Purpose, ProxyConnId),
         mac: &[u8],
     ) -> Result<[u8; 32], ClaimError> {
         let (client_id, epoch) = claimed;
@@ -228,17 +215,17 @@ impl Table {
             return Err(ClaimError::Epoch);
         }
         let client = self.client_mut(epoch).ok_or(ClaimError::Epoch)?;
-        if client.tickets.get(&ticket).is_none_or(|expires| *expires <= now) {
+        if !client.tickets.is_valid(now, purpose, ticket) {
             sometimes!("void-ticket-refused");
             return Err(ClaimError::Ticket);
         }
-        if !matches(&client.key.conn_proof(Purpose::Proxy, epoch, ticket), mac) {
+        if !matches(&client.key.conn_proof(purpose, epoch, ticket), mac) {
             return Err(ClaimError::Proof);
         }
         if !mutant!("ticket-accepted-twice") {
-            client.tickets.remove(&ticket);
+            client.tickets.remove(ticket);
         }
-        Ok(client.key.ready_proof(Purpose::Proxy, epoch, ticket))
+        Ok(client.key.ready_proof(purpose, epoch, ticket))
     }
 
     /// A deadline may have come: who did not answer loses its id.
@@ -304,7 +291,7 @@ impl Table {
         let client = Client {
             epoch,
             key: candidate.proven.link_key(),
-            tickets: BTreeMap::new(),
+            tickets: Tickets::default(),
             draining: false,
             contest: None,
         };
@@ -443,6 +430,35 @@ mod tests {
         let actions = drain(&mut table);
         assert_eq!(denied(&actions), [2]);
         assert!(actions.contains(&Action::Admit(3, Epoch::new(9, 2))));
+    }
+
+    #[test]
+    fn a_connection_is_claimed_for_the_purpose_of_its_ticket() {
+        let now = time::now();
+        let mut table = Table::new(9, Options::default());
+        let first = candidate(1, None);
+        let key = first.proven.link_key();
+        table.handle_join(now, first);
+        let epoch = Epoch::new(9, 1);
+        let ticket = ProxyConnId::new([1; 16]);
+        assert_eq!(table.issue(now, epoch, (Purpose::Link, 1), || ticket), [ticket]);
+        let mut claim = |purpose, proved| {
+            let mac = key.conn_proof(proved, epoch, ticket);
+            table.claim(now, ("a", epoch), (purpose, ticket), &mac)
+        };
+        let (link, proxy) = (Purpose::Link, Purpose::Proxy);
+        assert_eq!(claim(proxy, proxy), Err(ClaimError::Ticket));
+        assert_eq!(claim(proxy, link), Err(ClaimError::Ticket));
+        assert_eq!(claim(link, proxy), Err(ClaimError::Proof));
+        assert_eq!(claim(link, link), Ok(key.ready_proof(link, epoch, ticket)));
+        assert_eq!(
+            claim(link, link),
+            Err(ClaimError::Ticket),
+            "it is good for one connection"
+        );
+        assert_eq!(table.issue(now, epoch, (link, 1), || ticket), [ticket]);
+        assert_eq!(table.handle_ticket_failed(epoch, ticket), Some(link));
+        assert_eq!(table.handle_ticket_failed(epoch, ticket), None);
     }
 
     #[test]

@@ -20,12 +20,13 @@ use crate::{
     pool::{self, conn::ConnPool},
     probe::{mutant, sometimes},
     registry::{
-        actor::{Drain, EndAll, FindGroup, Grant, Registry, UsePool},
+        actor::{FindGroup, Grant, Registry, UsePool},
         door::{Door, Waiting},
+        draining::{Drain, EndAll},
         groups::Found,
     },
     selector::{group::Group, setup::Setup, target::Tunnel},
-    session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels},
+    session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels, way::Ways},
     time::{self, Duration},
     wire::preamble::Purpose,
 };
@@ -118,9 +119,12 @@ impl Server {
         match proxy {
             Some(proxy) => {
                 doors.push(local(Arc::clone(&door).serve(control, &[Purpose::Control])));
-                doors.push(local(door.serve(proxy, &[Purpose::Proxy])));
+                doors.push(local(door.serve(proxy, &[Purpose::Proxy, Purpose::Link])));
             }
-            None => doors.push(local(door.serve(control, &[Purpose::Control, Purpose::Proxy]))),
+            None => {
+                let all = &[Purpose::Control, Purpose::Proxy, Purpose::Link];
+                doors.push(local(door.serve(control, all)));
+            }
         }
 
         let sessions_max = config.limits.sessions + usize::from(mutant!("session-limit-one-too-high"));
@@ -144,7 +148,7 @@ impl Server {
                 options: entry.session,
                 budget: budget.clone(),
                 waiting_max: config.limits.waiting,
-                pool: pool.clone(),
+                ways: Ways::new(&env, &pool, registry.clone().recipient(), &entry.session),
                 registry: registry.clone(),
                 rng: RefCell::new(env.entropy.rng()),
             };
@@ -224,7 +228,11 @@ fn start_actors(
     boot: u64,
     grant: Grant,
 ) -> (Addr<Registry>, Addr<ConnPool>) {
-    let registry = Registry::new(env.clone(), boot, config.registry, config.link, grant).start();
+    let mut link = config.link;
+    if !config.entries.iter().any(|entry| entry.session.needs_links()) {
+        link.links = 0;
+    }
+    let registry = Registry::new(env.clone(), boot, config.registry, link, grant).start();
     // Connections are kept per client, and a client may serve several groups: the widest wish counts.
     let widest = config
         .groups
@@ -256,7 +264,10 @@ async fn find_groups(
     for entry in &config.entries {
         let options = config.groups.get(&entry.group).cloned().unwrap_or_default();
         let setup = Setup {
-            probe: of_tunnels(env, pool, &options.probing.kind),
+            probe: of_tunnels(
+                &Ways::new(env, pool, registry.clone().recipient(), &entry.session),
+                &options.probing.kind,
+            ),
             selector: options.selector,
             probing: options.probing,
             scoring: options.scoring,

@@ -134,6 +134,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         id::{ClientId, Epoch, UpstreamName},
+        link::links::Links,
         selector::target::Tunnel,
     };
 
@@ -145,6 +146,7 @@ pub(crate) mod tests {
                 epoch: Epoch::new(1, counter),
                 upstream: UpstreamName::new("main").unwrap(),
                 link: Arc::default(),
+                links: Arc::new(Links::new(0)),
             })
         };
         ActiveSet::new((0..n).map(|counter| Arc::new(target(counter))))

@@ -15,15 +15,12 @@ use super::{
     first_bytes::{FirstBytes, ReplayBudget},
     raw::RawStream,
     visitor_side::{Cause, Outcome, Patience},
+    way::{Way, Ways},
 };
 use crate::{
     env::Env,
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
-    pool::{
-        actor::Take,
-        conn::{ConnPool, Lender},
-    },
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
@@ -56,8 +53,8 @@ pub struct Desk {
     pub budget: ReplayBudget,
     /// How many may wait for an empty group.
     pub waiting_max: usize,
-    /// Where connections are taken from.
-    pub pool: Addr<ConnPool>,
+    /// How they reach clients.
+    pub ways: Ways,
     /// Who is told which session rides where.
     pub registry: Addr<Registry>,
     /// The randomness of choices.
@@ -138,37 +135,27 @@ impl Session {
     fn take(&mut self, ctx: &mut Context<Self>, target: Arc<Target<Tunnel>>) {
         let starting = target.reach.link.begin_start();
         self.in_flight = Some(target.gauges.begin());
-        let (reply, lender) = oneshot::channel();
         let patience = TAKE_TIMEOUT_MIN.max(target.reach.link.rtt() * 4);
         let deadline = (time::now() + patience).min(self.attempts.deadline());
-        self.desk.pool.do_send(Take {
-            key: target.reach.epoch,
-            wait: true,
-            deadline,
-            reply,
-        });
+        let way = self.desk.ways.find(&target.reach, deadline);
         self.target = Some(target);
-        ctx.spawn(
-            lender
-                .into_actor(self)
-                .map(move |lender, session, ctx| match lender {
-                    Ok(lender) => session.dispatch(ctx, &lender, starting),
-                    // Nobody is told: the pool may be at its limit, or the client on its way out.
-                    Err(_) => {
-                        let cause = Cause::Broken;
-                        session.fail(
-                            ctx,
-                            Outcome::NotStarted {
-                                cause,
-                                ambiguous: false,
-                            },
-                        );
-                    }
-                }),
-        );
+        ctx.spawn(way.into_actor(self).map(move |way, session, ctx| match way {
+            Some(way) => session.dispatch(ctx, way, starting),
+            // Nobody is told: the pool may be at its limit, or the client on its way out.
+            None => {
+                let cause = Cause::Broken;
+                session.fail(
+                    ctx,
+                    Outcome::NotStarted {
+                        cause,
+                        ambiguous: false,
+                    },
+                );
+            }
+        }));
     }
 
-    fn dispatch(&mut self, ctx: &mut Context<Self>, lender: &Lender, starting: StartGuard) {
+    fn dispatch(&mut self, ctx: &mut Context<Self>, way: Way, starting: StartGuard) {
         let (Some(target), Some((visitor, first))) = (&self.target, self.visitor.take()) else {
             return;
         };
@@ -202,14 +189,14 @@ impl Session {
         };
         let dispatched = SessionDispatched {
             session: self.id,
-            epoch: target.reach.epoch,
+            ride: way.ride(),
             abort: abort_sender,
         };
         self.desk.registry.do_send(dispatched);
         self.dispatched = true;
         let (report, carried) = oneshot::channel();
-        // A connection that died in this very moment drops the job, and the job hands the visitor back.
-        let _ = lender.try_send(Box::new(Carry::new(load, report)));
+        // Where the job is dropped unrun, it hands the visitor back.
+        way.run(&self.desk.env, Box::new(Carry::new(load, report)));
         // Waiting for the report keeps this actor alive. A message could not: an actor without an address ends
         // as soon as it is idle, even when a message came in since it last looked.
         ctx.spawn(

@@ -1,5 +1,5 @@
-//! Owns the proxy connections of one registration at the client. Opens them when the server asks; never
-//! closes one that carries a session, unless the server is dead.
+//! Owns the proxy connections and data links of one registration at the client. Opens them when the server asks;
+//! never closes one that carries a session, unless the server is dead.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,15 +7,21 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
-use super::serve::{Registration, open, serve};
+use super::{
+    serve::{Registration, open, serve},
+    trunk,
+};
 use crate::{
     env::Task,
     id::ProxyConnId,
-    link::client::{ClientLink, LinkEvent, SayConnFailed},
+    link::{
+        LINKS_MAX,
+        client::{ClientLink, LinkEvent, SayConnFailed},
+    },
     metrics::Counted,
     probe::mutant,
     time::Duration,
-    wire::message::ResetCode,
+    wire::{message::ResetCode, preamble::Purpose},
 };
 
 /// Connections being opened at once. More trips the server's limit on unproven connections of one address;
@@ -40,14 +46,14 @@ pub enum Phase {
     },
 }
 
-/// The proxy connections of one registration.
+/// The proxy connections and data links of one registration.
 pub struct Dialler {
     registration: Arc<Registration>,
     link: Option<Addr<ClientLink>>,
     phase: watch::Sender<Phase>,
     ended: watch::Sender<bool>,
     opening: Arc<Semaphore>,
-    tasks: BTreeMap<ProxyConnId, Task>,
+    tasks: BTreeMap<ProxyConnId, (Purpose, Task)>,
 }
 
 impl Dialler {
@@ -96,15 +102,15 @@ impl Handler<LinkEvent> for Dialler {
 
     fn handle(&mut self, event: LinkEvent, ctx: &mut Self::Context) {
         match event {
-            LinkEvent::ConnsRequested(tickets) => {
+            LinkEvent::ConnsRequested(purpose, tickets) => {
                 for ticket in tickets {
-                    self.open(ctx, ticket);
+                    self.open(ctx, purpose, ticket);
                 }
             }
             LinkEvent::ServerDraining(retry_after) => self.enter(Phase::ServerDraining(retry_after)),
             LinkEvent::DrainAcknowledged => self.enter(Phase::DrainAcknowledged),
             LinkEvent::Lost { silent, reason } => {
-                for (_, task) in std::mem::take(&mut self.tasks) {
+                for (_, task) in std::mem::take(&mut self.tasks).into_values() {
                     // Aborting a task resets what it carries; sessions of a server that merely closed the
                     // link go on to their own end.
                     if silent { drop(task) } else { task.detach() }
@@ -120,7 +126,7 @@ impl Handler<Gone> for Dialler {
     type Result = ();
 
     fn handle(&mut self, Gone(ticket): Gone, _ctx: &mut Self::Context) {
-        if let Some(task) = self.tasks.remove(&ticket) {
+        if let Some((_, task)) = self.tasks.remove(&ticket) {
             task.detach();
         }
     }
@@ -131,33 +137,50 @@ impl Dialler {
         self.phase.send_replace(phase);
     }
 
-    fn open(&mut self, ctx: &mut Context<Self>, ticket: ProxyConnId) {
+    fn open(&mut self, ctx: &mut Context<Self>, purpose: Purpose, ticket: ProxyConnId) {
+        if purpose == Purpose::Link && self.links() >= LINKS_MAX {
+            if let Some(link) = &self.link {
+                link.do_send(SayConnFailed(ticket, ResetCode::Overload));
+            }
+            return;
+        }
         let (registration, opening) = (Arc::clone(&self.registration), Arc::clone(&self.opening));
         let (me, link) = (ctx.address(), self.link.clone());
         let task = self.registration.env.spawn(async move {
             let permit = opening.acquire_owned().await;
-            let opened = open(&registration, ticket).await;
+            let opened = open(&registration, purpose, ticket).await;
             match permit {
                 Ok(permit) if mutant!("dialling-permit-never-given-back") => permit.forget(),
                 permit => drop(permit),
             }
-            let metrics = &registration.env.metrics;
+            let metrics = Arc::clone(&registration.env.metrics);
+            let failed = opened.is_err();
             match opened {
+                Ok(framed) if purpose == Purpose::Link => trunk::run(registration, framed).await,
                 Ok(framed) => {
                     metrics.pool_dials.ok.inc();
                     let _open = Counted::new(&metrics.proxy_connections);
                     serve(&registration, framed).await;
                 }
                 Err(error) => {
-                    metrics.pool_dials.failed.inc();
-                    debug!(%ticket, %error, "proxy connection not opened");
-                    if let Some(link) = link {
-                        link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));
+                    if purpose == Purpose::Proxy {
+                        metrics.pool_dials.failed.inc();
                     }
+                    debug!(%ticket, ?purpose, %error, "connection not opened");
                 }
             }
             me.do_send(Gone(ticket));
+            // After that: a server that hears it may ask again, and finds the place free.
+            if failed && let Some(link) = link {
+                link.do_send(SayConnFailed(ticket, ResetCode::Unreachable));
+            }
         });
-        self.tasks.insert(ticket, task);
+        self.tasks.insert(ticket, (purpose, task));
+    }
+
+    /// Data links that are open or being opened.
+    fn links(&self) -> usize {
+        let purposes = self.tasks.values().map(|(purpose, _)| *purpose);
+        purposes.filter(|purpose| *purpose == Purpose::Link).count()
     }
 }

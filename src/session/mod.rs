@@ -14,10 +14,12 @@ pub mod raw;
 pub mod relay;
 pub mod serve;
 pub mod testimony;
+pub mod trunk;
 pub mod tunnel_probe;
 pub mod uplink;
 pub mod upstream_side;
 pub mod visitor_side;
+pub mod way;
 
 use crate::time::Duration;
 
@@ -31,11 +33,35 @@ pub enum Replay {
     RefusedOnly,
 }
 
+/// What carries a session between server and client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carriage {
+    /// A proxy connection, which it has to itself.
+    #[default]
+    Dedicated,
+    /// A stream of a data link, which it shares.
+    Mux,
+}
+
+/// What a session does when no proxy connection is ready for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// It takes a stream of a data link.
+    #[default]
+    Mux,
+    /// It waits for a proxy connection.
+    Wait,
+}
+
 /// How sessions behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// What may be repeated. Default [`Replay::Unacknowledged`].
     pub replay: Replay,
+    /// What carries them. Default [`Carriage::Dedicated`].
+    pub carry: Carriage,
+    /// What happens where no proxy connection is ready. Default [`Overflow::Mux`]; nothing under [`Carriage::Mux`].
+    pub overflow: Overflow,
     /// The least time a client gets to answer a `Start`; the bound is max(this, 4 x RTT). Default 300 ms.
     pub answer_timeout: Duration,
     /// How long a client may take to connect its upstream. Default 1 s.
@@ -50,10 +76,19 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             replay: Replay::default(),
+            carry: Carriage::default(),
+            overflow: Overflow::default(),
             answer_timeout: Duration::from_millis(300),
             connect_timeout: Duration::from_secs(1),
             start_timeout: Duration::from_secs(8),
             half_closed_timeout: Duration::from_secs(300),
         }
+    }
+}
+
+impl Options {
+    /// Whether such a session may ride on a data link.
+    pub fn needs_links(&self) -> bool {
+        self.carry == Carriage::Mux || self.overflow == Overflow::Mux
     }
 }

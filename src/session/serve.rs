@@ -25,6 +25,7 @@ use crate::{
     env::Env,
     id::{ClientId, Epoch, Ordinal, ProxyConnId, UpstreamName},
     link::{
+        self,
         carrier::Carrier,
         connect::dial,
         framed::{Framed, FramedError, Input},
@@ -62,14 +63,14 @@ pub struct Registration {
     pub client: ClientId,
     /// The registration.
     pub epoch: Epoch,
-    /// Proves its proxy connections.
+    /// Proves its proxy connections and data links.
     pub key: LinkKey,
     /// Where they go, as `host:port`.
     pub proxy: String,
     /// What the client serves.
     pub upstreams: Arc<Vec<Upstream>>,
-    /// How long opening one may take.
-    pub handshake_timeout: Duration,
+    /// How long opening one may take, and what its data links may carry, as the server has granted it.
+    pub link: link::Options,
     /// How long a half-closed session may stay without a byte.
     pub half_closed_timeout: Duration,
     /// Sessions in flight, of all registrations of this client.
@@ -78,7 +79,7 @@ pub struct Registration {
     pub ended: watch::Receiver<bool>,
 }
 
-/// Why a proxy connection was not opened.
+/// Why a connection of a registration was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No connection.
@@ -95,21 +96,30 @@ pub enum OpenError {
     Timeout,
 }
 
-/// Opens the proxy connection for `ticket`.
+/// Opens the connection for `ticket`: a proxy connection, or a data link.
 ///
 /// # Errors
 /// [`OpenError`]; the server is told, and may ask again.
-pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Framed, OpenError> {
+pub async fn open(
+    registration: &Registration,
+    purpose: Purpose,
+    ticket: ProxyConnId,
+) -> Result<Framed, OpenError> {
+    let body_len_max = match purpose {
+        Purpose::Proxy => PROXY_BODY_LEN_MAX,
+        // Whoever takes it over reads bodies with a decoder of its own.
+        Purpose::Link | Purpose::Control => 0,
+    };
     let opening = async {
         let (epoch, key) = (registration.epoch, &registration.key);
         let stream = dial(
             &registration.env,
             &registration.proxy,
-            registration.handshake_timeout,
+            registration.link.handshake_timeout,
         )
         .await?;
-        let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
-        framed.queue_raw(&Purpose::Proxy.preamble());
+        let mut framed = Framed::new(stream, body_len_max);
+        framed.queue_raw(&purpose.preamble());
         framed.queue(
             0,
             &ToServer::NewProxyConn(NewProxyConn {
@@ -117,14 +127,14 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
                 boot: epoch.boot(),
                 counter: epoch.counter(),
                 proxy_conn_id: ByteBuf::from(*ticket.bytes()),
-                mac: ByteBuf::from(key.conn_proof(Purpose::Proxy, epoch, ticket)),
+                mac: ByteBuf::from(key.conn_proof(purpose, epoch, ticket)),
             }),
         );
         framed.flush().await?;
         let head = framed.read_head().await?;
         match head.message().map_err(FramedError::from)? {
             Some(ToClient::ProxyConnReady(ready))
-                if matches(&key.ready_proof(Purpose::Proxy, epoch, ticket), &ready.mac) =>
+                if matches(&key.ready_proof(purpose, epoch, ticket), &ready.mac) =>
             {
                 Ok(framed)
             }
@@ -132,7 +142,7 @@ pub async fn open(registration: &Registration, ticket: ProxyConnId) -> Result<Fr
             _ => Err(FramedError::Unexpected.into()),
         }
     };
-    time::within(registration.handshake_timeout, opening)
+    time::within(registration.link.handshake_timeout, opening)
         .await
         .unwrap_or(Err(OpenError::Timeout))
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix::Addr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::oneshot,
@@ -15,13 +14,10 @@ use super::{
     raw::RawStream,
     relay::Stopped,
     visitor_side::{Cause, Outcome, Patience, VisitorSide},
+    way::Ways,
 };
 use crate::{
-    env::Env,
-    pool::{
-        actor::Take,
-        conn::{Conn, ConnPool, Job},
-    },
+    pool::conn::{Conn, Job},
     probe::{mutant, sometimes},
     prober::{
         Kind,
@@ -43,7 +39,7 @@ const DISCARD_LEN: usize = 4 * 1024;
 type Answer = Result<Duration, ProbeFailure>;
 
 /// The probe of tunnels that `kind` asks for; none when it is off.
-pub fn of_tunnels(env: &Env, pool: &Addr<ConnPool>, kind: &Kind) -> Option<Arc<dyn Probe<Tunnel>>> {
+pub fn of_tunnels(ways: &Ways, kind: &Kind) -> Option<Arc<dyn Probe<Tunnel>>> {
     let question = match kind {
         Kind::Tcp => None,
         Kind::Http { path, status, host } => Some(HttpQuestion {
@@ -54,19 +50,17 @@ pub fn of_tunnels(env: &Env, pool: &Addr<ConnPool>, kind: &Kind) -> Option<Arc<d
         Kind::Off => return None,
     };
     Some(Arc::new(TunnelProbe {
-        env: env.clone(),
-        pool: pool.clone(),
+        ways: ways.clone(),
         question,
     }))
 }
 
-/// Takes a proxy connection as a session does, and has the client connect its upstream.
+/// Goes the way a session goes, and has the client connect its upstream.
 ///
 /// What it takes is counted from `Start` to `Started`; with a question, to its answer. It counts neither as a session
 /// nor as its bytes. A connection that is whole afterwards goes back to its pool.
 pub struct TunnelProbe {
-    env: Env,
-    pool: Addr<ConnPool>,
+    ways: Ways,
     /// What the upstream is asked; `None` when it is enough that it accepts.
     question: Option<HttpQuestion>,
 }
@@ -82,7 +76,7 @@ impl Probe<Tunnel> for TunnelProbe {
             tell: Some(tell),
         };
         // A task of its own: where it was dropped while a connection is on its way to it, nobody would give that back.
-        self.env.spawn(inquiry.begin(self.pool.clone())).detach();
+        self.ways.env.spawn(inquiry.begin(self.ways.clone())).detach();
         Box::pin(async move {
             let told = time::within(timeout, told).await;
             // A connection that died in this very moment drops the inquiry.
@@ -97,7 +91,7 @@ impl Probe<Tunnel> for TunnelProbe {
     }
 }
 
-/// One probe: a job for a proxy connection.
+/// One probe: a job for whatever leads to the client.
 struct Inquiry {
     target: Arc<Target<Tunnel>>,
     question: Option<HttpQuestion>,
@@ -107,18 +101,11 @@ struct Inquiry {
 }
 
 impl Inquiry {
-    /// Takes a connection for itself. The pool says by the deadline whether there is one.
-    async fn begin(mut self, pool: Addr<ConnPool>) {
-        let (reply, lender) = oneshot::channel();
-        pool.do_send(Take {
-            key: self.target.reach.epoch,
-            wait: true,
-            deadline: self.deadline,
-            reply,
-        });
-        match lender.await {
-            Ok(lender) => drop(lender.try_send(Box::new(self))),
-            Err(_) => self.say(Err(ProbeFailure::Timeout)),
+    /// Finds a way for itself. By the deadline it is known whether there is one.
+    async fn begin(mut self, ways: Ways) {
+        match ways.find(&self.target.reach, self.deadline).await {
+            Some(way) => way.run(&ways.env, Box::new(self)),
+            None => self.say(Err(ProbeFailure::Timeout)),
         }
     }
 
@@ -257,13 +244,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        env::Stop,
+        env::{Env, Stop},
         id::{ClientId, Epoch, UpstreamName},
-        link::{carrier::Carrier, framed::Framed},
+        link::{carrier::Carrier, framed::Framed, links::Links},
         pool::{
             Options,
             actor::{Add, Arrived, Order},
+            conn::ConnPool,
         },
+        registry::data_links::WantLink,
+        session,
         wire::{
             frame::PROXY_BODY_LEN_MAX,
             message::{Finished, RefuseCode, Refused, ToClient, ToServer},
@@ -281,6 +271,12 @@ mod tests {
         type Result = ();
 
         fn handle(&mut self, _: Order<Epoch>, _ctx: &mut Self::Context) {}
+    }
+
+    impl Handler<WantLink> for Nobody {
+        type Result = ();
+
+        fn handle(&mut self, _: WantLink, _ctx: &mut Self::Context) {}
     }
 
     /// What the client at the other end of a connection says to each probe.
@@ -329,7 +325,7 @@ mod tests {
     }
 
     /// A pool with one connection, at whose other end is `client`, and without one where there is none.
-    async fn pool_with(env: &Env, client: Option<Client>) -> (Addr<ConnPool>, Arc<Target<Tunnel>>) {
+    async fn pool_with(env: &Env, client: Option<Client>) -> (actix::Addr<ConnPool>, Arc<Target<Tunnel>>) {
         let epoch = Epoch::new(1, 1);
         let options = Options {
             min: 1,
@@ -354,6 +350,7 @@ mod tests {
             epoch,
             upstream: UpstreamName::new("main").unwrap(),
             link: Arc::default(),
+            links: Arc::new(Links::new(0)),
         };
         (pool, Arc::new(Target::new(tunnel)))
     }
@@ -377,7 +374,9 @@ mod tests {
             let (_, stop) = Stop::channel();
             let env = Env::production(stop);
             let (pool, target) = pool_with(&env, client).await;
-            let probe = of_tunnels(&env, &pool, &Kind::Tcp).unwrap();
+            let more = Nobody.start().recipient();
+            let ways = Ways::new(&env, &pool, more, &session::Options::default());
+            let probe = of_tunnels(&ways, &Kind::Tcp).unwrap();
             // The second rides on the connection of the first.
             for _ in 0..if reused { 2 } else { 1 } {
                 let began = time::now();

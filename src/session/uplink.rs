@@ -146,10 +146,7 @@ impl Uplink {
         let (ended_sender, ended) = watch::channel(false);
         let (phase_sender, mut phase) = watch::channel(Phase::Up);
         let epoch = registered.epoch;
-        let heartbeat = match registered.granted.heartbeat_ms {
-            0 => self.link_options.heartbeat,
-            ms => Duration::from_millis(ms.into()),
-        };
+        let options = self.link_options.granted(&registered.granted);
         let control = framed.peer_addr();
         let registration = Arc::new(Registration {
             env: self.env.clone(),
@@ -158,16 +155,12 @@ impl Uplink {
             key: registered.key,
             proxy: self.proxy_address(&registered.granted, control),
             upstreams: Arc::clone(&self.upstreams),
-            handshake_timeout: self.link_options.handshake_timeout,
+            link: options,
             half_closed_timeout: self.half_closed_timeout,
             load: Arc::clone(&self.load),
             ended,
         });
         let dialler = Dialler::new(registration, phase_sender, ended_sender).start();
-        let options = link::Options {
-            heartbeat,
-            ..self.link_options
-        };
         let events = dialler.clone().recipient();
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
         dialler.do_send(UseLink(link.clone()));

@@ -28,6 +28,9 @@ pub const PROTOCOL_TCP: &str = "tcp";
 /// that does not know the word takes it for a visitor who leaves at once, which comes to the same.
 pub const PROTOCOL_PROBE: &str = "probe";
 
+/// In [`Register::features`]: this client opens data links when it is asked to.
+pub const FEATURE_MUX: &str = "mux";
+
 /// Why a header was not the message its kind names.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -259,6 +262,10 @@ header! {
         heartbeat_ms: u32,
         /// Version of the configuration the server will push; 0 when it pushes none.
         config_version: u64,
+        /// What may be sent on a stream of a data link before its receiver gives credit, in bytes; 0 is the default.
+        window: u32,
+        /// Streams of one data link at most; 0 is the default.
+        max_streams: u32,
     }
 }
 header! {

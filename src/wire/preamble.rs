@@ -43,6 +43,13 @@ impl Purpose {
         [a, d, i, t, VERSION, self as u8, 0, 0]
     }
 
+    /// The purpose of this number, in a preamble or a request.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Control, Self::Proxy, Self::Link]
+            .into_iter()
+            .find(|purpose| *purpose as u8 == number)
+    }
+
     /// Reads a preamble.
     ///
     /// # Errors
@@ -57,11 +64,6 @@ impl Purpose {
         if bytes[6..] != [0, 0] {
             return Err(PreambleError::Reserved);
         }
-        match bytes[5] {
-            1 => Ok(Self::Control),
-            2 => Ok(Self::Proxy),
-            3 => Ok(Self::Link),
-            other => Err(PreambleError::Purpose(other)),
-        }
+        Self::from_number(bytes[5]).ok_or(PreambleError::Purpose(bytes[5]))
     }
 }

@@ -161,9 +161,13 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.set("entries[].kind", config::value::Kind::default().word());
     defaults.set("entries[].group", config::DEFAULT_GROUP);
     defaults.say("entries[].carry", "the group's");
+    defaults.say("entries[].overflow", "the group's");
     defaults.say("entries[].replay", "the group's");
     defaults.choice(SERVER.prefix, &GroupConfig::default());
-    defaults.set("groups.NAME.carry", config::value::Carry::default().word());
+    assert_eq!(public.session.carry, adit::session::Carriage::Dedicated);
+    defaults.set("groups.NAME.carry", "dedicated");
+    assert_eq!(public.session.overflow, adit::session::Overflow::Mux);
+    defaults.set("groups.NAME.overflow", "mux");
     assert_eq!(public.session.replay, adit::session::Replay::Unacknowledged);
     defaults.set("groups.NAME.replay", "unacknowledged");
     defaults.set("limits.unproven", server.limits.unproven);
@@ -176,6 +180,8 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.duration("link.heartbeat", server.link.heartbeat);
     defaults.set("link.missed_max", server.link.missed_max);
     defaults.duration("link.handshake_timeout", server.link.handshake_timeout);
+    defaults.set("link.links", server.link.links);
+    defaults.set("link.max_streams", server.link.max_streams);
     defaults.duration("session.answer_timeout", public.session.answer_timeout);
     defaults.duration("session.connect_timeout", public.session.connect_timeout);
     defaults.duration("session.start_timeout", public.session.start_timeout);

@@ -236,10 +236,60 @@ fn groups_shape_their_entries() {
     let replay = |index: usize| checked.config.entries[index].session.replay;
     assert_eq!(replay(0), session::Replay::RefusedOnly);
     assert_eq!(replay(1), session::Replay::Unacknowledged);
+    assert!(
+        checked
+            .config
+            .entries
+            .iter()
+            .all(|entry| entry.session.needs_links())
+    );
     let group = &checked.config.groups[&GroupName::new("g").unwrap()];
     assert_eq!((group.pool.min, group.pool.max), (0, 8));
     says(
         yaml_server("groups:\n  g:\n    pools: { min: 9, max: 8 }\n"),
         "f.yaml:3: key `groups.g.pools`: min (9) is above max (8)",
     );
+}
+
+#[test]
+fn what_carries_a_session_is_said_by_the_entry_or_its_group() {
+    let checked = yaml_server(
+        "entries:\n  - { name: a, listen: \":1\", group: g }\n\
+         \x20 - { name: b, listen: \":2\", group: g, carry: dedicated, overflow: mux }\n\
+         \x20 - { name: c, listen: \":3\", group: h }\n\
+         \x20 - { name: d, listen: \":4\", group: h, carry: mux, overflow: mux }\n\
+         \x20 - { name: e, listen: \":5\" }\n\
+         groups: { g: { carry: mux }, h: { overflow: wait } }\n\
+         link: { links: 8, max_streams: 1000000 }\n",
+    )
+    .unwrap();
+    let (dedicated, mux) = (session::Carriage::Dedicated, session::Carriage::Mux);
+    let (over, wait) = (session::Overflow::Mux, session::Overflow::Wait);
+    let entries = checked.config.entries.iter();
+    let said = entries.map(|entry| {
+        (
+            entry.session.carry,
+            entry.session.overflow,
+            entry.session.needs_links(),
+        )
+    });
+    let expected = [
+        (mux, over, true),
+        (dedicated, over, true),
+        (dedicated, wait, false),
+        (mux, over, true),
+        (dedicated, over, true),
+    ];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    assert_eq!(checked.config.link.links, 8);
+    assert_eq!(checked.config.link.max_streams, 1_000_000);
+    let pointless = "f.yaml:5: `entries[3].overflow` has no effect with `carry: mux`";
+    assert!(
+        checked.warnings.iter().any(|warning| warning == pointless),
+        "{:?}",
+        checked.warnings
+    );
+    let public = yaml_server("groups: { default: { carry: mux, overflow: wait } }").unwrap();
+    let session = public.config.entries[0].session;
+    assert_eq!((session.carry, session.overflow), (mux, wait));
 }

@@ -91,6 +91,22 @@ fn words_durations_and_sizes_show_their_form() {
         yaml_server("limits:\n  sessions: 0\n"),
         "f.yaml:2: key `limits.sessions`: expected at least 1, found 0",
     );
+    says(
+        yaml_server("link:\n  links: 9\n"),
+        "f.yaml:2: key `link.links`: expected at most 8, found 9",
+    );
+    says(
+        yaml_server("link:\n  links: 0\n"),
+        "f.yaml:2: key `link.links`: expected at least 1, found 0",
+    );
+    says(
+        yaml_server("link:\n  max_streams: 1000001\n"),
+        "f.yaml:2: key `link.max_streams`: expected at most 1000000, found 1000001",
+    );
+    says(
+        yaml_server("groups:\n  a:\n    overflow: mix\n"),
+        "f.yaml:3: key `groups.a.overflow`: expected one of mux, wait, found \"mix\": did you mean `mux`?",
+    );
 }
 
 #[test]
@@ -105,8 +121,8 @@ fn what_comes_later_is_not_a_typo() {
         &format!("f.yaml:3: key `entries[0].kind`: `http` {later}"),
     );
     says(
-        yaml_server("groups: { a: { carry: mux } }"),
-        &format!("f.yaml:1: key `groups.a.carry`: `mux` {later}"),
+        yaml_server("entries:\n  - name: a\n    tls: {}\n"),
+        &format!("f.yaml:3: `entries[0].tls` {later}"),
     );
     says(
         yaml_client("client_id: a\nupstreams: [{ name: a, carry: mux }]"),

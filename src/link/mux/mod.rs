@@ -177,6 +177,8 @@ pub struct Mux {
     last: u32,
     /// Places taken for streams that have not begun.
     reserved: usize,
+    /// Places ever taken.
+    places: u32,
     /// Streams begun and not answered.
     unanswered: usize,
     lanes: Lanes,
@@ -214,6 +216,7 @@ impl Mux {
             streams: BTreeMap::new(),
             last: 0,
             reserved: 0,
+            places: 0,
             unanswered: 0,
             lanes: Lanes::default(),
             urgent: VecDeque::from([asked]),
@@ -233,11 +236,11 @@ impl Mux {
         }
     }
 
-    /// Takes a place for a stream that begins soon. Opener only.
+    /// Takes a place for a stream that begins soon, and numbers it. Opener only.
     ///
     /// # Errors
     /// [`OpenError`]: why not now.
-    pub fn reserve(&mut self, now: Instant) -> Result<(), OpenError> {
+    pub fn reserve(&mut self, now: Instant) -> Result<u32, OpenError> {
         // A place that is taken needs an id.
         let ahead = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
         let id = self.last.saturating_add(ahead.saturating_mul(2));
@@ -259,8 +262,9 @@ impl Mux {
             return Err(OpenError::Busy);
         }
         self.reserved += 1;
+        self.places = self.places.wrapping_add(1);
         self.check();
-        Ok(())
+        Ok(self.places)
     }
 
     /// Gives a place back that was not used.

@@ -1,0 +1,138 @@
+//! The data links of one registration: which of them opens the next stream.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{data_link::DataLink, mux::OpenError, stream::LinkStream};
+use crate::{
+    id::LinkId,
+    probe::{mutant, sometimes},
+};
+
+/// Streams on the emptiest link from which on another link is wanted. More share one connection's losses and one
+/// processor; fewer open links that nobody needs.
+const CROWDED: usize = 64;
+
+/// The data links of one registration. Shared by the registry, which keeps them, and by those who open streams.
+#[derive(Debug)]
+pub struct Links {
+    open: ArcSwap<Vec<(LinkId, Arc<DataLink>)>>,
+    links_max: usize,
+    /// Another link was asked for, and has not come.
+    asked: AtomicBool,
+}
+
+/// A place on a data link.
+#[derive(Debug)]
+pub struct Place {
+    /// The link.
+    pub link: LinkId,
+    /// The stream, which its START begins.
+    pub stream: LinkStream,
+}
+
+impl Links {
+    /// None yet, and at most so many.
+    pub fn new(links_max: usize) -> Self {
+        Self {
+            open: ArcSwap::default(),
+            links_max,
+            asked: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes in a link that has come.
+    pub fn add(&self, id: LinkId, link: Arc<DataLink>) {
+        self.asked.store(false, Ordering::Relaxed);
+        let mut open = Vec::clone(&self.open.load());
+        open.push((id, link));
+        self.open.store(Arc::new(open));
+    }
+
+    /// Forgets a link that was lost.
+    pub fn remove(&self, id: LinkId) {
+        self.asked.store(false, Ordering::Relaxed);
+        let mut open = Vec::clone(&self.open.load());
+        open.retain(|(other, _)| *other != id);
+        self.open.store(Arc::new(open));
+    }
+
+    /// Opens nothing more; each link ends when nothing is left on it.
+    pub fn leave(&self) {
+        for (_, link) in self.open.swap(Arc::default()).iter() {
+            link.leave();
+        }
+    }
+
+    /// A place on the link that carries the fewest streams, if any has room.
+    pub fn open(&self) -> Option<Place> {
+        let open = self.open.load();
+        let mut links: Vec<_> = open.iter().map(|(id, link)| (link.streams(), id, link)).collect();
+        links.sort_by_key(|(streams, id, _)| (*streams, **id));
+        if mutant!("streams-heaped-on-one-link") {
+            links.reverse();
+        }
+        for (_, id, link) in links {
+            match link.open() {
+                Ok(stream) => {
+                    return Some(Place { link: *id, stream });
+                }
+                Err(OpenError::Leaving | OpenError::Full | OpenError::Busy) => {}
+            }
+        }
+        None
+    }
+
+    /// Whether another link would help, and was not asked for yet. Says so once for each link that comes or goes.
+    pub fn wants_another(&self) -> bool {
+        let open = self.open.load();
+        // A link that opens no more will be replaced: it does not count.
+        let streams = open
+            .iter()
+            .filter(|(_, link)| link.is_open())
+            .map(|(_, link)| link.streams());
+        let (mut count, mut fewest) = (0, usize::MAX);
+        for streams in streams {
+            count += 1;
+            fewest = fewest.min(streams);
+        }
+        let wanted = count < self.links_max && fewest >= CROWDED;
+        sometimes!(wanted, "another-link-wanted");
+        wanted && !self.asked.swap(true, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::mux::{Options, Side};
+
+    #[test]
+    fn streams_are_spread_and_another_link_is_wanted_once() {
+        let links = Links::new(2);
+        assert!(links.open().is_none());
+        assert!(links.wants_another());
+        assert!(!links.wants_another(), "it was asked for already");
+        let new = || DataLink::new(Side::Opener, Options::default());
+        links.add(LinkId::new(1), new());
+        assert!(!links.wants_another());
+        let mut places: Vec<_> = (0..CROWDED).map(|_| links.open().unwrap()).collect();
+        assert!(links.wants_another());
+        links.add(LinkId::new(2), new());
+        places.extend((0..CROWDED).map(|_| links.open().unwrap()));
+        let on = |id| {
+            places
+                .iter()
+                .filter(|place| place.link == LinkId::new(id))
+                .count()
+        };
+        assert_eq!((on(1), on(2)), (CROWDED, CROWDED));
+        assert!(!links.wants_another(), "there are as many as there may be");
+        links.leave();
+        assert!(links.open().is_none());
+    }
+}
