@@ -29,7 +29,7 @@ fn sessions_share_one_link_and_leave_nothing_on_it() {
         let client = server.client("a", echo().await);
         server.wait_for_clients(1).await;
         let mut visitors = JoinSet::new();
-        for n in 0..300u64 {
+        for n in 0..240u64 {
             let public = server.public();
             visitors.spawn(async move {
                 let speech = Speech::new(n);

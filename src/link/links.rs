@@ -118,7 +118,10 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::mux::{Options, Side};
+    use crate::{
+        link::mux::{Options, Side},
+        metrics::Metrics,
+    };
 
     #[test]
     fn streams_are_spread_and_another_link_is_wanted_once() {
@@ -126,7 +129,8 @@ mod tests {
         assert!(links.open().is_none());
         assert!(links.wants_another());
         assert!(!links.wants_another(), "it was asked for already");
-        let new = || DataLink::new(Side::Opener, Options::default());
+        let metrics = Arc::new(Metrics::new());
+        let new = || DataLink::new(Side::Opener, Options::default(), &metrics);
         links.add(LinkId::new(1), new());
         assert!(!links.wants_another());
         let mut places: Vec<_> = (0..CROWDED).map(|_| links.open().unwrap()).collect();

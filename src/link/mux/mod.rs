@@ -328,14 +328,14 @@ impl Mux {
         self.check();
     }
 
-    /// Queues bytes of a stream; returns whether more may follow at once.
-    pub fn queue_data(&mut self, id: StreamId, bytes: Bytes) -> bool {
+    /// Queues bytes of a stream, no more than there is [`room`](Self::room) for; returns the room that is left.
+    pub fn queue_data(&mut self, id: StreamId, bytes: Bytes) -> usize {
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
-            return true;
+            return OUT_LEN_MAX;
         };
         self.queued += bytes.len();
         stream.push_data(bytes);
-        let room = stream.out_len() < OUT_LEN_MAX;
+        let room = OUT_LEN_MAX.saturating_sub(stream.out_len());
         if !stream.can_send() && !std::mem::replace(&mut stream.starved, true) {
             self.counts.stalls.credit += 1;
         }
@@ -460,9 +460,13 @@ impl Mux {
         self.leaving || self.peer_leaving
     }
 
-    /// Whether one end is leaving, and nothing is left.
+    /// Whether one end is leaving, and nothing is left. Only who opens streams can know: one may be under way.
     pub fn is_over(&self) -> bool {
-        self.is_leaving() && self.streams.is_empty() && self.reserved == 0 && self.urgent.is_empty()
+        self.side == Side::Opener
+            && self.is_leaving()
+            && self.streams.is_empty()
+            && self.reserved == 0
+            && self.urgent.is_empty()
     }
 
     /// Streams that it carries, and places taken.

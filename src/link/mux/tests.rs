@@ -150,7 +150,7 @@ fn bytes(len: usize) -> Bytes {
 fn a_stream_goes_from_start_to_finished_and_is_forgotten() {
     let mut pair = Pair::new(Options::default());
     let id = pair.open();
-    assert!(pair.server.mux.queue_data(id, bytes(1000)));
+    assert_eq!(pair.server.mux.queue_data(id, bytes(1000)), OUT_LEN_MAX - 1000);
     pair.settle();
     assert_eq!(pair.client.mux.take_opened(), [id]);
     let (read, kinds) = pair.client.read(id);
@@ -167,17 +167,16 @@ fn a_stream_goes_from_start_to_finished_and_is_forgotten() {
 fn who_reads_nothing_gets_no_more_than_its_window_and_delays_nobody() {
     let mut pair = Pair::new(Options::default());
     let (slow, quick) = (pair.open(), pair.open());
-    let mut room = true;
-    let mut queued = 0;
+    let (mut room, mut queued) = (OUT_LEN_MAX, 0);
     for _ in 0..8 {
         room = pair.server.mux.queue_data(slow, bytes(OUT_LEN_MAX / 2));
         queued += OUT_LEN_MAX / 2;
         pair.settle();
-        if !room {
+        if room == 0 {
             break;
         }
     }
-    assert!(!room, "a writer without credit must wait");
+    assert_eq!(room, 0, "a writer without credit must wait");
     assert_eq!(queued, WINDOW as usize + OUT_LEN_MAX);
     assert_eq!(pair.server.mux.room(slow), 0);
     assert_eq!(pair.client.read(slow).0.len(), WINDOW as usize);
