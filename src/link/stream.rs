@@ -132,6 +132,8 @@ impl LinkStream {
             let room = state.mux.room(id);
             if room == 0 && state.ended.is_none() {
                 state.wait_to_write(id, cx.waker());
+                // It may be long before anything else happens here.
+                state.tell();
             }
             (room, state.ended)
         });
