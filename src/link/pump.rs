@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Reads and writes before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
-const TURNS_MAX: usize = 16;
+const TURNS_MAX: usize = 4;
 
 /// Pieces written at once.
 const SLICES_MAX: usize = 64;
