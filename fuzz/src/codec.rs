@@ -143,6 +143,7 @@ fn fault(error: &FrameError) -> Fault {
         FrameError::BodyTooLong(..) => Fault::BodyTooLong,
         FrameError::UnexpectedBody(_) => Fault::UnexpectedBody,
         FrameError::UnexpectedHeader(_) => Fault::UnexpectedHeader,
+        FrameError::CreditLen(_) => Fault::CreditLen,
     }
 }
 

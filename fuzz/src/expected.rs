@@ -10,8 +10,10 @@ const HEADER_LEN_MAX: u16 = 16 * 1024;
 const SKIPPED_BODY_LEN_MAX: u32 = 64 * 1024;
 const IGNORABLE: u8 = 0x01;
 const DATA: u8 = 32;
+/// WINDOW and WINDOW_RETURN, whose body is a number of four bytes.
+const CREDIT: [u8; 2] = [37, 38];
 /// Kinds without a header.
-const BARE: [u8; 4] = [DATA, 33, 35, 36];
+const BARE: [u8; 6] = [DATA, 33, 35, 36, 37, 38];
 
 /// Why a frame is not one. A frame may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub(crate) enum Fault {
     BodyTooLong,
     UnexpectedBody,
     UnexpectedHeader,
+    CreditLen,
 }
 
 /// All that a stream says.
@@ -35,7 +38,7 @@ pub(crate) struct Expected {
 
 /// Whether the protocol has a message of this kind in some direction.
 fn is_known(kind: u8) -> bool {
-    matches!(kind, 1..=8 | 16..=20 | 32..=37 | 48..=54)
+    matches!(kind, 1..=8 | 16..=20 | 32..=38 | 48..=54)
 }
 
 fn faults(prefix: Prefix, skipped: bool, body_len_max: u32) -> Vec<Fault> {
@@ -44,7 +47,7 @@ fn faults(prefix: Prefix, skipped: bool, body_len_max: u32) -> Vec<Fault> {
     } else {
         body_len_max
     };
-    let may_have_body = prefix.kind == DATA || skipped;
+    let may_have_body = prefix.kind == DATA || CREDIT.contains(&prefix.kind) || skipped;
     let found = [
         (prefix.header_len > HEADER_LEN_MAX, Fault::HeaderTooLong),
         (prefix.body_len > body_len_max, Fault::BodyTooLong),
@@ -52,6 +55,10 @@ fn faults(prefix: Prefix, skipped: bool, body_len_max: u32) -> Vec<Fault> {
         (
             prefix.header_len > 0 && BARE.contains(&prefix.kind),
             Fault::UnexpectedHeader,
+        ),
+        (
+            CREDIT.contains(&prefix.kind) && prefix.body_len != 4,
+            Fault::CreditLen,
         ),
     ];
     found

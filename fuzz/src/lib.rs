@@ -8,13 +8,20 @@ mod config;
 mod expected;
 mod handshake;
 mod input;
+mod mux;
 
 pub use codec::codec;
 pub use config::config;
 pub use handshake::handshake;
+pub use mux::mux;
 
 /// A fuzz target: its name, which is also that of its door and of its corpus, and what it does with a file.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 3] = [("codec", codec), ("config", config), ("handshake", handshake)];
+pub const TARGETS: [Target; 4] = [
+    ("codec", codec),
+    ("config", config),
+    ("handshake", handshake),
+    ("mux", mux),
+];

@@ -75,3 +75,8 @@ fn every_target_has_a_door_and_a_corpus() {
         assert!(manifest.contains(&door), "Cargo.toml has no {door:?}");
     }
 }
+
+#[test]
+fn mux() {
+    corpus_and_more("mux");
+}
