@@ -393,6 +393,10 @@ impl Link {
                     while self.read(at, id) {
                         any = true;
                     }
+                    any |= self.ends[at]
+                        .holders
+                        .get(&id)
+                        .is_some_and(|holder| holder.unconsumed > 0);
                     self.consume(at, id, usize::MAX);
                 }
             }
