@@ -327,12 +327,12 @@ impl Mux {
             self.lanes.len() <= self.streams.len(),
             "a stream stands in one lane, once"
         );
-        #[cfg(any(test, feature = "mutants"))]
+        #[cfg(any(test, fuzzing, feature = "mutants"))]
         self.check_all();
     }
 
-    /// All of them: for tests and the simulator.
-    #[cfg(any(test, feature = "mutants"))]
+    /// All of them: for tests, fuzzing and the simulator.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
     pub fn check_all(&self) {
         let streams = self.streams.values();
         assert_eq!(
