@@ -34,8 +34,8 @@ use crate::{
     metrics::Counted,
     probe::sometimes,
     selector::strategy::bound_to,
-    time::{self, Duration, Timer},
-    transport::null::Null,
+    time::{self, Duration, Instant, Timer},
+    transport::{BoxFuture, null::Null},
     wire::{
         codec::Head,
         frame::PROXY_BODY_LEN_MAX,
@@ -179,7 +179,8 @@ pub async fn serve(registration: &Registration, framed: Framed) {
             Held::new(&registration.load),
             Counted::new(&registration.env.metrics.sessions),
         );
-        let fate = carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+        let begun = begin(registration, &mut carrier, ordinal, start, &mut rng).await;
+        let fate = carry(registration, &mut carrier, &mut timer, begun).await;
         if fate == Fate::Dead || !carrier.is_flushed() {
             return;
         }
@@ -201,9 +202,11 @@ pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
         Held::new(&registration.load),
         Counted::new(&registration.env.metrics.sessions),
     );
-    let mut rng = registration.env.entropy.rng();
-    let mut timer = Timer::default();
-    carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+    let begun = {
+        let mut rng = Box::new(registration.env.entropy.rng());
+        begin(registration, &mut carrier, ordinal, start, &mut rng).await
+    };
+    carry(registration, &mut carrier, &mut Timer::default(), begun).await;
 }
 
 /// Counts one more in a shared figure while it lives.
@@ -239,18 +242,50 @@ fn is_crossed_reset(head: &Head, last: Ordinal) -> bool {
     head.prefix.stream_id == last.value() && matches!(head.message(), Ok(Some(ToClient::Reset(_))))
 }
 
+/// A session whose upstream was asked for.
+struct Begun<'a> {
+    began: Instant,
+    side: UpstreamSide,
+    start: Start,
+    connected: Result<(&'a Upstream, Reached), (RefuseCode, String)>,
+}
+
+/// Reaches the upstream. That needs much more memory than the session that follows, so it is a future of its own.
+fn begin<'r: 'b, 'b>(
+    registration: &'r Registration,
+    carrier: &'b mut Carrier,
+    ordinal: Ordinal,
+    start: Start,
+    rng: &'b mut ChaCha8Rng,
+) -> BoxFuture<'b, Begun<'r>> {
+    Box::pin(async move {
+        let began = time::now();
+        let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
+        let connected = connect(registration, carrier, &mut side, &start, rng).await;
+        Begun {
+            began,
+            side,
+            start,
+            connected,
+        }
+    })
+}
+
+/// Joins the upstream, if it was reached, and the server, until both are through with each other.
 async fn carry(
     registration: &Registration,
     carrier: &mut Carrier,
     timer: &mut Timer,
-    ordinal: Ordinal,
-    start: &Start,
-    rng: &mut ChaCha8Rng,
+    begun: Begun<'_>,
 ) -> Fate {
-    let began = time::now();
+    let Begun {
+        began,
+        mut side,
+        start,
+        connected,
+    } = begun;
     let is_probe = start.protocol == PROTOCOL_PROBE;
-    let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
-    let (raw, held) = match connect(registration, carrier, &mut side, start, rng).await {
+    let (raw, held) = match connected {
         Ok((upstream, reached)) => {
             side.handle_connected();
             let Reached {
