@@ -8,8 +8,8 @@ use std::{cell::Cell, rc::Rc};
 
 use adit::time::{self, Duration};
 use support::{
-    Mortal, RunningServer, client_config, echo, is_reset, named, nowhere, read_until_broken, reset, run,
-    server_config, until, upstream, visit,
+    Mortal, RunningServer, client_config, echo, is_reset, named, nowhere, read_until_broken, reset,
+    run_by_each, until, upstream, visit,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,9 +19,9 @@ use tokio::{
 
 #[test]
 fn an_upstream_that_closes_early_is_seen_to_close() {
-    run(|| async {
+    run_by_each(|config| async move {
         let target = upstream(|mut stream| async move { stream.write_all(b"bye").await.unwrap() }).await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let client = server.client("a", target);
         server.wait_for_clients(1).await;
         let mut visitor = TcpStream::connect(server.public()).await.unwrap();
@@ -36,13 +36,13 @@ fn an_upstream_that_closes_early_is_seen_to_close() {
 
 #[test]
 fn a_reset_upstream_resets_the_visitor() {
-    run(|| async {
+    run_by_each(|config| async move {
         let target = upstream(|mut stream| async move {
             stream.read_exact(&mut [0; 5]).await.unwrap();
             reset(stream);
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", target);
         server.wait_for_clients(1).await;
         for half_closed in [false, true] {
@@ -59,7 +59,7 @@ fn a_reset_upstream_resets_the_visitor() {
 
 #[test]
 fn a_reset_visitor_resets_the_upstream() {
-    run(|| async {
+    run_by_each(|config| async move {
         let (tell, mut told) = mpsc::unbounded_channel();
         let target = upstream(move |mut stream| {
             let tell = tell.clone();
@@ -69,7 +69,7 @@ fn a_reset_visitor_resets_the_upstream() {
             }
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", target);
         server.wait_for_clients(1).await;
         let mut visitor = TcpStream::connect(server.public()).await.unwrap();
@@ -82,8 +82,8 @@ fn a_reset_visitor_resets_the_upstream() {
 
 #[test]
 fn a_visitor_nobody_can_serve_is_reset_soon() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", nowhere().await);
         server.wait_for_clients(1).await;
         let began = time::now();
@@ -102,8 +102,8 @@ fn a_visitor_nobody_can_serve_is_reset_soon() {
 /// Hundreds of times, because the hand-over from one try to the next crosses threads.
 #[test]
 fn a_refused_visitor_is_tried_on_another_client() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _bad = server.client("bad", nowhere().await);
         let _good = server.client("good", echo().await);
         server.wait_for_clients(2).await;
@@ -125,7 +125,7 @@ fn a_refused_visitor_is_tried_on_another_client() {
 /// An upstream that takes a connection and nothing else: its visitor is held back, nobody else is.
 #[test]
 fn a_hanging_upstream_holds_only_its_own_visitor() {
-    run(|| async {
+    run_by_each(|config| async move {
         let (let_go, held_back) = watch::channel(false);
         let (tell, mut told) = mpsc::unbounded_channel();
         let target = upstream(move |mut stream| {
@@ -142,7 +142,7 @@ fn a_hanging_upstream_holds_only_its_own_visitor() {
             }
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", target);
         server.wait_for_clients(1).await;
         let written = Rc::new(Cell::new(0usize));
@@ -181,7 +181,7 @@ fn a_hanging_upstream_holds_only_its_own_visitor() {
 
 #[test]
 fn a_killed_client_breaks_its_own_sessions_and_no_others() {
-    run(|| async {
+    run_by_each(|config| async move {
         let chatter = |name: &'static str| {
             upstream(move |mut stream| async move {
                 stream.write_all(name.as_bytes()).await.unwrap();
@@ -194,7 +194,7 @@ fn a_killed_client_breaks_its_own_sessions_and_no_others() {
                 }
             })
         };
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let victim = Mortal::client(client_config("a", server.addresses.control, chatter("a").await));
         let _other = server.client("b", chatter("b").await);
         server.wait_for_clients(2).await;
@@ -229,8 +229,8 @@ fn a_killed_client_breaks_its_own_sessions_and_no_others() {
 
 #[test]
 fn a_visitor_of_an_empty_group_is_served_by_who_comes_in_time_or_reset() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let mut early = TcpStream::connect(server.public()).await.unwrap();
         let error = read_until_broken(&mut early).await;
         assert!(is_reset(&error), "{error}");

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{RunningServer, Speech, echo, named, run, server_config, upstream, visit};
+use support::{RunningServer, Speech, echo, named, run_by_each, upstream, visit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -15,8 +15,8 @@ use tokio::{
 
 #[test]
 fn a_visitor_reaches_an_upstream() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", echo().await);
         server.wait_for_clients(1).await;
         for n in 0..10u8 {
@@ -28,8 +28,8 @@ fn a_visitor_reaches_an_upstream() {
 
 #[test]
 fn many_visitors_at_once_get_their_own_bytes() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", echo().await);
         server.wait_for_clients(1).await;
         let mut visitors = JoinSet::new();
@@ -54,7 +54,7 @@ fn many_visitors_at_once_get_their_own_bytes() {
 #[test]
 fn bulk_goes_both_ways_at_once() {
     const LEN: usize = 64 << 20;
-    run(|| async {
+    run_by_each(|config| async move {
         let (up, down) = (Arc::new(Speech::new(1)), Arc::new(Speech::new(2)));
         let (up_there, down_there) = (Arc::clone(&up), Arc::clone(&down));
         let target = upstream(move |stream| {
@@ -69,7 +69,7 @@ fn bulk_goes_both_ways_at_once() {
             }
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let client = server.client("a", target);
         server.wait_for_clients(1).await;
         let stream = TcpStream::connect(server.public()).await.unwrap();
@@ -83,7 +83,7 @@ fn bulk_goes_both_ways_at_once() {
 
 #[test]
 fn a_visitor_that_has_finished_still_gets_its_answer() {
-    run(|| async {
+    run_by_each(|config| async move {
         let target = upstream(|mut stream| async move {
             let mut request = Vec::new();
             stream.read_to_end(&mut request).await.unwrap();
@@ -93,7 +93,7 @@ fn a_visitor_that_has_finished_still_gets_its_answer() {
                 .unwrap();
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", target);
         server.wait_for_clients(1).await;
         assert_eq!(
@@ -106,7 +106,7 @@ fn a_visitor_that_has_finished_still_gets_its_answer() {
 
 #[test]
 fn an_upstream_that_has_finished_still_gets_the_rest() {
-    run(|| async {
+    run_by_each(|config| async move {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let target = upstream(move |mut stream| {
             let tell = tell.clone();
@@ -118,7 +118,7 @@ fn an_upstream_that_has_finished_still_gets_the_rest() {
             }
         })
         .await;
-        let server = RunningServer::start(server_config()).await;
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", target);
         server.wait_for_clients(1).await;
         let mut visitor = TcpStream::connect(server.public()).await.unwrap();
@@ -132,8 +132,8 @@ fn an_upstream_that_has_finished_still_gets_the_rest() {
 
 #[test]
 fn an_upstream_may_speak_first() {
-    run(|| async {
-        let server = RunningServer::start(server_config()).await;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", named("220 ready").await);
         server.wait_for_clients(1).await;
         let mut visitor = TcpStream::connect(server.public()).await.unwrap();

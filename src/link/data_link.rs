@@ -75,8 +75,6 @@ pub(super) struct State {
     pub ended: Option<Ended>,
     /// The pump, where it waits for frames.
     pub pump: Option<Waker>,
-    /// Streams that the peer opened, for the pump to hand out.
-    pub opened: Vec<StreamId>,
     waiting: BTreeMap<StreamId, Waiting>,
 }
 
@@ -106,7 +104,6 @@ impl State {
     fn collect(&mut self, wake: &mut Vec<Waker>) {
         while let Some(event) = self.mux.poll_event() {
             match event {
-                Event::Opened(id) => self.opened.push(id),
                 Event::Readable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.reader.take())),
                 Event::Writable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.writer.take())),
             }
@@ -132,7 +129,6 @@ impl DataLink {
             mux: Mux::new(time::now(), side, options),
             ended: None,
             pump: None,
-            opened: Vec::new(),
             waiting: BTreeMap::new(),
         };
         Arc::new(Self {

@@ -395,3 +395,40 @@ impl Framed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{
+        transport::pipe::pipe,
+        wire::message::{GoAway, ToServer},
+    };
+
+    #[tokio::test]
+    async fn who_takes_the_stream_over_reads_on_behind_the_last_frame() {
+        for behind in [&b""[..], b"said in the same breath"] {
+            let (near, mut far) = pipe();
+            let mut framed = Framed::new(Box::new(near), 0);
+            let mut said = Vec::new();
+            encode(&mut said, 0, &ToServer::GoAway(GoAway::default()));
+            said.extend_from_slice(behind);
+            far.write_all(&said).await.unwrap();
+            let head = framed.read_head().await.unwrap();
+            assert_eq!(head.prefix.kind, kind::GO_AWAY);
+
+            let mut stream = framed.into_stream();
+            far.write_all(b", and later").await.unwrap();
+            stream.write_all(b"answer").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            far.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"answer");
+            drop(far);
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, [behind, b", and later"].concat());
+        }
+    }
+}

@@ -68,6 +68,15 @@ impl Links {
         }
     }
 
+    /// Lets go of links that open no more, and says which those are. They end with the last of what they carry.
+    pub fn take_retired(&self) -> Vec<LinkId> {
+        let (open, retired): (Vec<_>, Vec<_>) = Vec::clone(&self.open.load())
+            .into_iter()
+            .partition(|(_, link)| link.is_open());
+        self.open.store(Arc::new(open));
+        retired.into_iter().map(|(id, _)| id).collect()
+    }
+
     /// A place on the link that carries the fewest streams, if any has room.
     pub fn open(&self) -> Option<Place> {
         let open = self.open.load();

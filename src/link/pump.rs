@@ -201,7 +201,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                         mux.handle_body(now, chunk.split_to(n).freeze())?;
                         decoder.consume_body(n);
                     }
-                    Piece::Incomplete => return Ok::<_, Bad>(std::mem::take(&mut state.opened)),
+                    Piece::Incomplete => return Ok::<_, Bad>(mux.take_opened()),
                 }
             }
         });

@@ -9,6 +9,7 @@ use super::actor::Registry;
 use crate::{
     id::{Epoch, LinkId},
     link::{data_link::DataLink, framed::Framed, links::Links, mux::Side, pump},
+    probe::sometimes,
     time,
     wire::{message::ResetCode, preamble::Purpose},
 };
@@ -61,7 +62,13 @@ impl Handler<WantLink> for Registry {
     type Result = ();
 
     fn handle(&mut self, WantLink(epoch): WantLink, ctx: &mut Self::Context) {
-        self.trunks.handle_demand(time::now(), epoch);
+        let now = time::now();
+        let retired = self.links.get(&epoch).map(|live| live.links.take_retired());
+        for link in retired.unwrap_or_default() {
+            sometimes!("data-link-replaced");
+            self.trunks.handle_retired(now, epoch, link);
+        }
+        self.trunks.handle_demand(now, epoch);
         self.drive(ctx);
     }
 }

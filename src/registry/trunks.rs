@@ -152,6 +152,11 @@ impl Trunks {
         });
     }
 
+    /// A data link opens no more streams. What it carries goes on, and another may take its place.
+    pub fn handle_retired(&mut self, now: Instant, epoch: Epoch, link: LinkId) {
+        self.change(now, epoch, |fleet| fleet.open.remove(&link));
+    }
+
     /// A pause may be over, an order may have taken too long.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, epoch)) = self.due.first().copied()

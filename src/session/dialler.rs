@@ -28,6 +28,9 @@ use crate::{
 /// fewer slows a burst.
 const OPENING_MAX: usize = 16;
 
+/// Data links at once: as many as there may be, and as many that were replaced and still carry something.
+const OPEN_MAX: usize = 2 * LINKS_MAX;
+
 /// How far a registration has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -138,7 +141,7 @@ impl Dialler {
     }
 
     fn open(&mut self, ctx: &mut Context<Self>, purpose: Purpose, ticket: ProxyConnId) {
-        if purpose == Purpose::Link && self.links() >= LINKS_MAX {
+        if purpose == Purpose::Link && self.links() >= OPEN_MAX {
             if let Some(link) = &self.link {
                 link.do_send(SayConnFailed(ticket, ResetCode::Overload));
             }

@@ -25,7 +25,8 @@ use adit::{
         client,
         server::{Addresses, Server},
     },
-    selector, session,
+    selector,
+    session::{self, Carriage},
     time::{self, Duration},
     wire::proof::Token,
 };
@@ -94,6 +95,21 @@ pub fn server_config() -> ServerConfig {
     }
 }
 
+/// The same, with every session on a stream of a data link.
+pub fn mux_config() -> ServerConfig {
+    let mut config = server_config();
+    config.entries[0].session.carry = Carriage::Mux;
+    config
+}
+
+/// Runs a test once for each kind of connection that may carry a session.
+pub fn run_by_each<F: Future<Output = ()>>(test: impl Fn(ServerConfig) -> F) {
+    for config in [server_config(), mux_config()] {
+        eprintln!("carried: {:?}", config.entries[0].session.carry);
+        run(|| test(config));
+    }
+}
+
 /// The default, but a busy test machine is not taken for a dead client.
 pub fn patient() -> session::Options {
     session::Options {
@@ -128,6 +144,8 @@ pub struct RunningServer {
     pub metrics: Arc<Metrics>,
     pub stopper: Stopper,
     pub task: JoinHandle<()>,
+    /// Sessions ride on data links.
+    mux: bool,
 }
 
 impl RunningServer {
@@ -135,6 +153,10 @@ impl RunningServer {
         let (stopper, stop) = Stop::channel();
         let env = Env::production(stop);
         let metrics = Arc::clone(&env.metrics);
+        let mux = config
+            .entries
+            .iter()
+            .any(|entry| entry.session.carry == Carriage::Mux);
         let server = Server::bind(config, env).await.unwrap();
         let addresses = server.addresses().clone();
         let task = tokio::task::spawn_local(server.run());
@@ -143,6 +165,7 @@ impl RunningServer {
             metrics,
             stopper,
             task,
+            mux,
         }
     }
 
@@ -151,9 +174,10 @@ impl RunningServer {
         self.addresses.entries[0]
     }
 
-    /// Waits until exactly `count` clients are registered.
+    /// Waits until exactly `count` clients are registered, each with a data link where sessions ride on those.
     pub async fn wait_for_clients(&self, count: i64) {
-        until(|| self.metrics.clients.get() == count).await;
+        let links = if self.mux { count } else { 0 };
+        until(|| self.metrics.clients.get() == count && self.metrics.data_links.get() >= links).await;
     }
 
     /// Starts a client of this server with one upstream `main`.

@@ -174,7 +174,7 @@ impl Mux {
         self.streams.insert(id, stream);
         self.unanswered += 1;
         self.counts.opened += 1;
-        self.events.push_back(Event::Opened(id));
+        self.opened.push(id);
         Ok(())
     }
 

@@ -135,8 +135,6 @@ pub enum OpenError {
 /// Someone to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer opened a stream; its START waits to be read.
-    Opened(StreamId),
     /// There is something to read for a reader that waited.
     Readable(StreamId),
     /// There is room for a writer that waited.
@@ -196,6 +194,8 @@ pub struct Mux {
     leaving: bool,
     peer_leaving: bool,
     sweep_at: Option<Instant>,
+    /// Opened by the peer, and not yet handed out.
+    opened: Vec<StreamId>,
     events: VecDeque<Event>,
     counts: Counts,
 }
@@ -232,6 +232,7 @@ impl Mux {
             leaving: false,
             peer_leaving: false,
             sweep_at: None,
+            opened: Vec::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -499,6 +500,11 @@ impl Mux {
     pub fn ping(&mut self, now: Instant) {
         let token = self.trip.ask(now);
         self.urgent.push_back(Urgent::Ping(token));
+    }
+
+    /// Streams that the peer has opened since this was asked last; the START of each waits to be read.
+    pub fn take_opened(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.opened)
     }
 
     /// The next to be told.

@@ -152,7 +152,7 @@ fn a_stream_goes_from_start_to_finished_and_is_forgotten() {
     let id = pair.open();
     assert!(pair.server.mux.queue_data(id, bytes(1000)));
     pair.settle();
-    assert_eq!(pair.client.mux.poll_event(), Some(Event::Opened(id)));
+    assert_eq!(pair.client.mux.take_opened(), [id]);
     let (read, kinds) = pair.client.read(id);
     assert_eq!((&read[..], &kinds[..]), (&bytes(1000)[..], &[kind::START][..]));
     pair.client.mux.handle_consumed(pair.now, id, 1000);
@@ -249,7 +249,7 @@ fn a_stream_that_is_dropped_is_reset_unless_it_never_began() {
     pair.server.mux.release(pair.now, id);
     pair.settle();
     assert_eq!((pair.server.mux.streams(), pair.client.mux.streams()), (0, 0));
-    assert_eq!(pair.client.mux.poll_event(), None, "nobody hears of it");
+    assert_eq!(pair.client.mux.take_opened(), [], "nobody hears of it");
     let id = pair.open();
     pair.settle();
     pair.client.mux.release(pair.now, id);
