@@ -194,6 +194,8 @@ pub struct Mux {
     leaving: bool,
     peer_leaving: bool,
     sweep_at: Option<Instant>,
+    /// A stream is no more, and the pump was not told.
+    settled: bool,
     /// Opened by the peer, and not yet handed out.
     opened: Vec<StreamId>,
     events: VecDeque<Event>,
@@ -232,6 +234,7 @@ impl Mux {
             leaving: false,
             peer_leaving: false,
             sweep_at: None,
+            settled: false,
             opened: Vec::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
@@ -272,6 +275,7 @@ impl Mux {
     /// Gives a place back that was not used.
     pub fn cancel(&mut self) {
         self.reserved -= 1;
+        self.settled = true;
         self.check();
     }
 
@@ -471,6 +475,11 @@ impl Mux {
         self.streams.len() + self.reserved
     }
 
+    /// Streams that it carries at most.
+    pub fn streams_max(&self) -> usize {
+        self.options.streams_max
+    }
+
     /// Bytes that wait to be sent, of all streams.
     pub fn queued(&self) -> usize {
         self.queued
@@ -505,6 +514,11 @@ impl Mux {
     /// Streams that the peer has opened since this was asked last; the START of each waits to be read.
     pub fn take_opened(&mut self) -> Vec<StreamId> {
         std::mem::take(&mut self.opened)
+    }
+
+    /// Whether a stream has gone since this was asked last: the link may be over.
+    pub fn take_settled(&mut self) -> bool {
+        std::mem::take(&mut self.settled)
     }
 
     /// The next to be told.
@@ -631,6 +645,7 @@ impl Mux {
             self.unanswered -= 1;
         }
         stream.inflow.close(&mut self.budget);
+        self.settled = true;
     }
 
     /// A stream that was reset waits for no answer.
