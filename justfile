@@ -45,6 +45,10 @@ canary *ARGS:
 mutants *ARGS:
     cargo run --release -p adit-sim -- mutants {{ARGS}}
 
+# One fuzz target, or all in turn, for so many seconds each; see docs/fuzzing.md
+fuzz TARGET="all" SECONDS="600":
+    fuzz/run {{TARGET}} {{SECONDS}}
+
 # The steps of the Dockerfile, without Docker; needs root for chroot
 packaging:
     tests/packaging.sh

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
 
-use std::fmt::Debug;
+use std::{fmt::Debug, io::IoSlice};
 
+use adit::link::mux::batch::Batch;
 use adit::wire::{
     codec::{Decoder, Head, Piece, encode},
-    frame::{IGNORABLE, PREFIX_LEN, Prefix},
+    frame::{IGNORABLE, PREFIX_LEN, Prefix, kind},
     message::{
         Challenge, DecodeError, Denied, FEATURE_MUX, Finished, GoAway, Granted, Heartbeat, HeartbeatAck,
         Message, NewProxyConn, Proof, ProxyConnFailed, ProxyConnReady, Refused, Register, RegisterResult,
@@ -85,6 +86,17 @@ fn frame_prefix() {
     let golden = unhex("20 01 0201 06050403 0a090807");
     assert_eq!(prefix.encode().to_vec(), golden);
     assert_eq!(Prefix::decode(golden.as_slice().try_into().unwrap()), prefix);
+}
+
+#[test]
+fn credit() {
+    let mut batch = Batch::default();
+    batch.push_credit(kind::WINDOW, 0x0102_0305, 0x000a_0b0c);
+    batch.push_credit(kind::WINDOW_RETURN, 7, 1);
+    let mut slices = [IoSlice::new(&[]); 1];
+    assert_eq!(batch.slices(&mut slices), 1);
+    let golden = "25000000 05030201 04000000 0c0b0a00  26000000 07000000 04000000 01000000";
+    assert_eq!(hex(&slices[0]), hex(&unhex(golden)));
 }
 
 #[test]

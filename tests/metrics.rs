@@ -110,6 +110,8 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
         &metrics.session_outcomes,
         &metrics.tries_failed,
         &metrics.pool_discarded,
+        &metrics.data_links_lost,
+        &metrics.stream_resets,
     ] {
         family.inc("test");
     }

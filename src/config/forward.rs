@@ -1,7 +1,6 @@
 //! File, flags and environment become a checked [`ForwardConfig`].
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -172,7 +171,7 @@ pub fn build_forward(
 ) -> Result<Checked<ForwardConfig>, ConfigError> {
     let mut checked = parse_forward(source, flags, env)?;
     if let Some(path) = checked.config.candidates.file.clone() {
-        let text = fs::read_to_string(&path).map_err(|cause| {
+        let text = source.read_file(&path).map_err(|cause| {
             source.key_error(
                 &KeyPath::new("candidates").key("file"),
                 format!("cannot read {}: {cause}", path.display()),

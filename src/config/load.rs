@@ -1,7 +1,7 @@
 //! From a path to the file types: reads, parses, and keeps what later errors need to name a place.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -70,11 +70,19 @@ fn format(path: &Path) -> Result<Format, ConfigError> {
     }
 }
 
+/// Reads the whole text of a file that a configuration names.
+pub type ReadFile = fn(&Path) -> io::Result<String>;
+
+fn from_disk(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
 /// One configuration file, or none.
 #[derive(Clone, Debug)]
 pub struct Source {
     path: Option<PathBuf>,
     tree: Node,
+    read_file: ReadFile,
 }
 
 impl Source {
@@ -83,6 +91,7 @@ impl Source {
         Self {
             path: None,
             tree: Node::empty(),
+            read_file: from_disk,
         }
     }
 
@@ -95,7 +104,7 @@ impl Source {
             return Ok(Self::none());
         };
         let format = format(path)?;
-        let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+        let text = from_disk(path).map_err(|cause| ConfigError::Read {
             path: path.into(),
             cause,
         })?;
@@ -123,7 +132,14 @@ impl Source {
         Ok(Self {
             path: Some(path.into()),
             tree,
+            read_file: from_disk,
         })
+    }
+
+    /// The same, but the files it names are read by `read_file` instead of from the disk.
+    #[must_use]
+    pub fn reading_by(self, read_file: ReadFile) -> Self {
+        Self { read_file, ..self }
     }
 
     /// The role that the file's own keys speak of.
@@ -191,6 +207,11 @@ impl Source {
             Some(folder) => folder.join(path),
             None => path.to_owned(),
         }
+    }
+
+    /// The text of a file: one that the configuration names, or a flag beside it.
+    pub(super) fn read_file(&self, path: &Path) -> io::Result<String> {
+        (self.read_file)(path)
     }
 
     /// A sentence about something that is needed and nowhere given, with the file it could stand in.
@@ -261,7 +282,7 @@ impl Source {
             path: self.file(),
             line,
             key: key.to_string(),
-            message,
+            message: shown(&message),
         }
     }
 
@@ -271,6 +292,15 @@ impl Source {
             message,
         }
     }
+}
+
+/// A message with what it quotes from the file, without anything that a terminal would obey.
+fn shown(message: &str) -> String {
+    let show = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    message.chars().map(show).collect()
 }
 
 /// The shortest timeout. A shorter one fails on every machine that is busy.

@@ -46,7 +46,7 @@ pub use forward::{
     Candidates, FORWARD_LISTEN, FORWARD_METRICS, ForwardConfig, ForwardFlags, ForwardLimits, Origin,
     build_forward, load_forward, parse_forward,
 };
-pub use load::{Role, Source};
+pub use load::{ReadFile, Role, Source};
 pub use logging::{Logging, LoggingFlags, Output, Rolling};
 pub use secret::TOKEN_VARIABLE;
 pub use server::{

@@ -1,6 +1,6 @@
 //! Secrets: from a file or from `ADIT_TOKEN`, never from an argument or the configuration itself.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{
     Checked, ConfigError,
@@ -33,7 +33,7 @@ pub(super) fn server_auth(
     let variable = from_environment(env)?;
     let Some(rules) = rules else {
         let token = match token_file {
-            Some(path) => Some(from_flag(path)?),
+            Some(path) => Some(from_flag(path, source)?),
             None => variable,
         };
         return Ok(Auth::single(token.unwrap_or_else(Token::anonymous)));
@@ -113,7 +113,7 @@ pub(super) fn client_token(
 ) -> Result<Token, ConfigError> {
     let variable = from_environment(env)?;
     let token = match (token_file, keys) {
-        (Some(path), _) => from_flag(path)?,
+        (Some(path), _) => from_flag(path, source)?,
         (None, Some(keys)) => from_file(keys, &KeyPath::new("token"), source)?,
         (None, None) => return Ok(variable.unwrap_or_else(Token::anonymous)),
     };
@@ -125,8 +125,8 @@ pub(super) fn client_token(
     Ok(token)
 }
 
-fn from_flag(path: &Path) -> Result<Token, ConfigError> {
-    read(path).map_err(|message| ConfigError::Flag {
+fn from_flag(path: &Path, source: &Source) -> Result<Token, ConfigError> {
+    read(path, source).map_err(|message| ConfigError::Flag {
         flag: "--token-file",
         message,
     })
@@ -136,7 +136,7 @@ fn from_file(keys: TokenKeys, at: &KeyPath, source: &Source) -> Result<Token, Co
     let file = keys
         .file
         .ok_or_else(|| source.key_error(at, "expected `{ file: PATH }`"))?;
-    read(&source.relative(&file)).map_err(|message| source.key_error(&at.key("file"), message))
+    read(&source.relative(&file), source).map_err(|message| source.key_error(&at.key("file"), message))
 }
 
 fn from_environment(env: Lookup<'_>) -> Result<Option<Token>, ConfigError> {
@@ -147,9 +147,10 @@ fn from_environment(env: Lookup<'_>) -> Result<Option<Token>, ConfigError> {
     })
 }
 
-fn read(path: &Path) -> Result<Token, String> {
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+fn read(path: &Path, source: &Source) -> Result<Token, String> {
+    let text = source
+        .read_file(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Token::new(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 

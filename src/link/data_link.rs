@@ -11,8 +11,9 @@ use super::{
     framed::FramedError,
     mux::{Event, Mux, OpenError, Options, Side},
     stream::LinkStream,
+    tally::Tally,
 };
-use crate::{id::StreamId, time};
+use crate::{id::StreamId, metrics::Metrics, time};
 
 #[allow(
     clippy::disallowed_types,
@@ -71,6 +72,8 @@ impl Ended {
 pub(super) struct State {
     /// The books.
     pub mux: Mux,
+    /// How they stand, for the metrics.
+    tally: Tally,
     /// Why there is no pump any more.
     pub ended: Option<Ended>,
     /// The pump, where it waits for frames.
@@ -86,6 +89,11 @@ struct Waiting {
 }
 
 impl State {
+    /// Tells the metrics what is new.
+    pub fn tell(&mut self) {
+        self.tally.tell(&mut self.mux);
+    }
+
     /// The reader of a stream waits.
     pub fn wait_to_read(&mut self, id: StreamId, waker: &Waker) {
         keep(&mut self.waiting.entry(id).or_default().reader, waker);
@@ -124,9 +132,10 @@ fn keep(place: &mut Option<Waker>, waker: &Waker) {
 
 impl DataLink {
     /// A link whose pump is about to run.
-    pub fn new(side: Side, options: Options) -> Arc<Self> {
+    pub fn new(side: Side, options: Options, metrics: &Arc<Metrics>) -> Arc<Self> {
         let state = State {
             mux: Mux::new(time::now(), side, options),
+            tally: Tally::new(Arc::clone(metrics)),
             ended: None,
             pump: None,
             waiting: BTreeMap::new(),

@@ -111,7 +111,10 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::mux::{Options, Side};
+    use crate::{
+        link::mux::{Options, Side},
+        metrics::Metrics,
+    };
 
     #[test]
     fn links_that_carry_as_many_streams_as_they_may_are_crowded() {
@@ -120,7 +123,8 @@ mod tests {
             streams_max: 1,
             ..Options::default()
         };
-        links.add(LinkId::new(1), DataLink::new(Side::Opener, options));
+        let metrics = Arc::new(Metrics::new());
+        links.add(LinkId::new(1), DataLink::new(Side::Opener, options, &metrics));
         assert!(!links.wants_another());
         let _place = links.open().unwrap();
         assert!(links.wants_another());
@@ -132,7 +136,8 @@ mod tests {
         assert!(links.open().is_none());
         assert!(links.wants_another());
         assert!(!links.wants_another(), "it was asked for already");
-        let new = || DataLink::new(Side::Opener, Options::default());
+        let metrics = Arc::new(Metrics::new());
+        let new = || DataLink::new(Side::Opener, Options::default(), &metrics);
         links.add(LinkId::new(1), new());
         assert!(!links.wants_another());
         let mut places: Vec<_> = (0..CROWDED).map(|_| links.open().unwrap()).collect();

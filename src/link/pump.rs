@@ -17,11 +17,10 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     buffer::{give_chunk, take_chunk},
-    data_link::{DataLink, Ended},
+    data_link::{DataLink, Ended, State},
     keepalive::{Act, Keepalive},
     mux::{Violation, batch::Batch},
     stream::LinkStream,
-    tally::Tally,
 };
 use crate::{
     metrics::Metrics,
@@ -34,7 +33,7 @@ use crate::{
 };
 
 /// Reads and writes before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
-const TURNS_MAX: usize = 16;
+const TURNS_MAX: usize = 4;
 
 /// Pieces written at once.
 const SLICES_MAX: usize = 64;
@@ -64,7 +63,7 @@ pub async fn run(
         blocked: false,
         keepalive: Keepalive::new(time::now()),
         timer: Timer::default(),
-        tally: Tally::new(metrics),
+        metrics,
         link,
         accept,
     };
@@ -80,7 +79,7 @@ struct Pump<F> {
     blocked: bool,
     keepalive: Keepalive,
     timer: Timer,
-    tally: Tally,
+    metrics: Arc<Metrics>,
     accept: F,
 }
 
@@ -93,7 +92,7 @@ impl<F> Drop for Pump<F> {
 impl<F: FnMut(LinkStream)> Pump<F> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let polled = self.poll_turns(cx);
-        self.tally.tell(&self.link);
+        self.link.with(State::tell);
         if let Poll::Ready(ended) = polled {
             self.link.end(ended);
         }
@@ -174,7 +173,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                 self.keepalive.handle_input(now);
                 self.receive(&mut chunk, now).map(|()| true).map_err(|bad| {
                     tracing::debug!(reason = %bad, "data link broken off");
-                    self.tally.count_violation();
+                    self.metrics.violations.inc();
                     Ended::Violated
                 })
             }

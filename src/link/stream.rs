@@ -36,6 +36,9 @@ const CONSUMED_LEN: usize = 32 * 1024;
 /// Bytes read at once that are copied, so that they do not hold the whole chunk they were read into.
 const COPY_LEN_MAX: usize = 4 * 1024;
 
+/// Room below which it is asked for anew before anything is read into it. Less makes small reads.
+const ROOM_MIN: usize = OUT_LEN_MAX / 2;
+
 /// Pieces written at once.
 const SLICES_MAX: usize = 16;
 
@@ -52,8 +55,8 @@ pub struct LinkStream {
     pieces_len: usize,
     /// Consumed, and not yet told.
     consumed: usize,
-    /// The queue is full: whoever writes must wait.
-    full: bool,
+    /// How much more may be queued at least; at none, whoever writes must wait.
+    room: usize,
     /// What was read from the raw side and is to be sent.
     filled: BytesMut,
 }
@@ -71,7 +74,7 @@ impl LinkStream {
             pieces: VecDeque::new(),
             pieces_len: 0,
             consumed: 0,
-            full: false,
+            room: OUT_LEN_MAX,
             filled: BytesMut::new(),
         }
     }
@@ -110,35 +113,35 @@ impl LinkStream {
 
     fn send(&mut self, bytes: Bytes) {
         if let Some(id) = self.id {
-            self.full = !self.link.with(|state| state.mux.queue_data(id, bytes));
+            self.room = self.link.with(|state| state.mux.queue_data(id, bytes));
         }
     }
 
     /// Whether more may be queued.
     pub fn is_flushed(&self) -> bool {
-        !self.full
+        self.room > 0
     }
 
     /// Waits until more may be queued. What is queued goes its way also when this stream is dropped, if it was
     /// ended well. Cancel safe.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(id) = self.id.filter(|_| self.full) else {
+        let Some(id) = self.id.filter(|_| self.room < ROOM_MIN) else {
             return Poll::Ready(Ok(()));
         };
-        let room = self.link.with(|state| {
-            let room = state.mux.room(id) > 0;
-            if !room && state.ended.is_none() {
+        let (room, ended) = self.link.with(|state| {
+            let room = state.mux.room(id);
+            if room == 0 && state.ended.is_none() {
                 state.wait_to_write(id, cx.waker());
+                // It may be long before anything else happens here.
+                state.tell();
             }
-            (room || state.ended.is_some(), state.ended)
+            (room, state.ended)
         });
-        match room {
+        self.room = room;
+        match (room, ended) {
             (_, Some(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            (true, None) => {
-                self.full = false;
-                Poll::Ready(Ok(()))
-            }
-            (false, None) => Poll::Pending,
+            (0, None) => Poll::Pending,
+            (_, None) => Poll::Ready(Ok(())),
         }
     }
 
@@ -150,7 +153,7 @@ impl LinkStream {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         let mut chunk = take_chunk();
-        let mut limited = (&mut chunk).limit(room.min(OUT_LEN_MAX));
+        let mut limited = (&mut chunk).limit(room.min(self.room));
         let result = poll_read_buf(raw, cx, &mut limited);
         if let Poll::Ready(Ok(n)) = result
             && n > 0
@@ -272,6 +275,7 @@ impl Drop for LinkStream {
             Some(id) => {
                 state.mux.release(now, id);
                 state.forget(id);
+                state.tell();
             }
             None => state.mux.cancel(),
         });

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::data_link::DataLink;
+use super::mux::Mux;
 use crate::metrics::Metrics;
 
 /// What a link has told so far; what it holds is taken back when it ends.
+#[derive(Debug)]
 pub(super) struct Tally {
     metrics: Arc<Metrics>,
     streams: i64,
@@ -25,17 +26,10 @@ impl Tally {
         }
     }
 
-    /// The peer broke the protocol.
-    pub fn count_violation(&self) {
-        self.metrics.violations.inc();
-    }
-
     /// Tells what is new.
-    pub fn tell(&mut self, link: &DataLink) {
-        let (counts, streams, queued, promised) = link.with(|state| {
-            let mux = &mut state.mux;
-            (mux.take_counts(), mux.streams(), mux.queued(), mux.promised())
-        });
+    pub fn tell(&mut self, mux: &mut Mux) {
+        let (counts, streams) = (mux.take_counts(), mux.streams());
+        let (queued, promised) = (mux.queued(), mux.promised());
         let metrics = &self.metrics;
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let (streams, queued) = (gauge(streams as u64), gauge(queued as u64));

@@ -95,7 +95,7 @@ impl Registry {
         let Some(live) = self.links.get(&epoch) else {
             return;
         };
-        let link = DataLink::new(Side::Opener, self.link_options.mux());
+        let link = DataLink::new(Side::Opener, self.link_options.mux(), &self.env.metrics);
         live.links.add(id, Arc::clone(&link));
         let (metrics, registry) = (Arc::clone(&self.env.metrics), ctx.address());
         let task = self.env.spawn(async move {

@@ -31,6 +31,7 @@ use crate::{
         framed::{Framed, FramedError, Input},
         stream::LinkStream,
     },
+    metrics::Counted,
     probe::sometimes,
     selector::strategy::bound_to,
     time::{self, Duration, Timer},
@@ -75,6 +76,8 @@ pub struct Registration {
     pub half_closed_timeout: Duration,
     /// Sessions in flight, of all registrations of this client.
     pub load: Arc<AtomicUsize>,
+    /// Its data links that are open.
+    pub trunks: Arc<AtomicUsize>,
     /// Turns true when the registration has ended: parked connections close.
     pub ended: watch::Receiver<bool>,
 }
@@ -172,7 +175,10 @@ pub async fn serve(registration: &Registration, framed: Framed) {
             return;
         };
         last = ordinal;
-        let _in_flight = InFlight::new(registration);
+        let _in_flight = (
+            Held::new(&registration.load),
+            Counted::new(&registration.env.metrics.sessions),
+        );
         let fate = carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
         if fate == Fate::Dead || !carrier.is_flushed() {
             return;
@@ -191,26 +197,28 @@ pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
         registration.env.metrics.violations.inc();
         return;
     };
-    let _in_flight = InFlight::new(registration);
+    let _in_flight = (
+        Held::new(&registration.load),
+        Counted::new(&registration.env.metrics.sessions),
+    );
     let mut rng = registration.env.entropy.rng();
     let mut timer = Timer::default();
     carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
 }
 
-struct InFlight<'a>(&'a Registration);
+/// Counts one more in a shared figure while it lives.
+pub(super) struct Held(Arc<AtomicUsize>);
 
-impl<'a> InFlight<'a> {
-    fn new(registration: &'a Registration) -> Self {
-        registration.load.fetch_add(1, Ordering::Relaxed);
-        registration.env.metrics.sessions.inc();
-        Self(registration)
+impl Held {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::Relaxed);
-        self.0.env.metrics.sessions.dec();
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::serve::{Registration, serve_stream};
+use super::serve::{Held, Registration, serve_stream};
 use crate::link::{data_link::DataLink, framed::Framed, mux::Side, pump};
 
 /// Serves an open data link until it ends. Once its registration has ended, it takes no more sessions, and ends with
 /// the last of those it has.
 pub async fn run(registration: Arc<Registration>, framed: Framed) {
+    let _open = Held::new(&registration.trunks);
     let (env, mut ended) = (&registration.env, registration.ended.clone());
-    let link = DataLink::new(Side::Acceptor, registration.link.mux());
+    let link = DataLink::new(Side::Acceptor, registration.link.mux(), &env.metrics);
     let accept = |stream| {
         let registration = Arc::clone(&registration);
         let serve = async move { serve_stream(&registration, stream).await };

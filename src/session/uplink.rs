@@ -41,6 +41,9 @@ use crate::{
 /// How long a server may take to acknowledge a drain before the client goes on without.
 const DRAIN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a drain looks whether it is through.
+const COUNT_POLL: Duration = Duration::from_millis(20);
+
 /// What a client brings to each server.
 pub struct Uplink {
     /// The world.
@@ -158,9 +161,11 @@ impl Uplink {
             link: options,
             half_closed_timeout: self.half_closed_timeout,
             load: Arc::clone(&self.load),
+            trunks: Arc::default(),
             ended,
         });
-        let dialler = Dialler::new(registration, phase_sender, ended_sender).start();
+        let trunks = Arc::clone(&registration.trunks);
+        let dialler = Dialler::new(registration, phase_sender, ended_sender.clone()).start();
         let events = dialler.clone().recipient();
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
         dialler.do_send(UseLink(link.clone()));
@@ -203,20 +208,16 @@ impl Uplink {
         // A server that does not answer is not waited for; its sessions still get their time.
         let _ = time::within(DRAIN_ACK_TIMEOUT, settled).await;
         self.wait_for_sessions(&mut stop).await;
+        // What the sessions said last may still wait in a data link: its server ends it when it has heard all.
+        ended_sender.send_replace(true);
+        wait_for_none(&trunks, &mut stop).await;
         link.do_send(Close);
         ControlFlow::Break(())
     }
 
     async fn wait_for_sessions(&self, stop: &mut Stop) {
-        let idle = async {
-            while self.load.load(Ordering::Relaxed) > 0 && !mutant!("client-drain-drops-sessions") {
-                time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.reached(StopPhase::Ending) => {}
-            () = idle => {}
+        if !mutant!("client-drain-drops-sessions") {
+            wait_for_none(&self.load, stop).await;
         }
     }
 
@@ -234,6 +235,20 @@ impl Uplink {
             Some(control) => SocketAddr::new(control.ip(), granted.proxy_port).to_string(),
             None => format!("{}:{}", host(&self.server), granted.proxy_port),
         }
+    }
+}
+
+/// Waits until nothing is counted any more, or the node is told to end.
+async fn wait_for_none(count: &AtomicUsize, stop: &mut Stop) {
+    let none = async {
+        while count.load(Ordering::Relaxed) > 0 {
+            time::sleep(COUNT_POLL).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.reached(StopPhase::Ending) => {}
+        () = none => {}
     }
 }
 

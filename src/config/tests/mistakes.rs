@@ -23,6 +23,18 @@ fn an_unknown_key_names_the_nearest_known_one() {
 }
 
 #[test]
+fn a_message_is_one_line_of_what_can_be_shown() {
+    says(
+        yaml_server("public:\n  \"gr\\noup\\e[1m\": a\n"),
+        "f.yaml:2: unknown key `public.gr\\noup\\u{1b}[1m`, known here: port, group",
+    );
+    says(
+        yaml_server("bind: \"${a\\nb}\"\n"),
+        "f.yaml:1: key `bind`: expected `${NAME}` or `${NAME:-default}`, found `${a\\nb}` (`$$` is a dollar)",
+    );
+}
+
+#[test]
 fn a_wrong_type_names_what_is_expected() {
     says(
         yaml_server("bind: 127.0.0.1\ncontrol:\n  port: abc\n"),

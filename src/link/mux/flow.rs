@@ -29,7 +29,7 @@ const UNREAD_MAX: Duration = Duration::from_secs(5);
 const GROWTH_TRIPS: u32 = 2;
 
 /// The shortest round trip that counts. Below it, what is measured is the scheduler of two busy processes.
-const TRIP_MIN: Duration = Duration::from_millis(1);
+const TRIP_MIN: Duration = Duration::from_micros(200);
 
 /// A sender that gives credit back gives back at least so much, or all of it.
 const RETURN_MIN: u64 = 16 * 1024;

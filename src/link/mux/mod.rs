@@ -12,6 +12,7 @@
 //! [`handle_timeout`](Mux::handle_timeout).
 
 pub mod batch;
+mod commands;
 mod counts;
 pub mod flow;
 mod frames;
@@ -20,34 +21,27 @@ mod limits;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transmit;
 mod trip;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
-
 use self::{
-    batch::Batch,
     flow::{BUDGET, Budget, WINDOW},
-    lanes::{Lane, Lanes},
+    lanes::Lanes,
     limits::Bucket,
     stream::{Progress, Stream},
     trip::Trip,
 };
 use crate::{
     id::StreamId,
-    probe::{mutant, sometimes},
     time::{Duration, Instant},
-    wire::{
-        frame::kind,
-        message::{Message, Reset, ResetCode, ToServer, decode_map},
-    },
+    wire::frame::kind,
 };
 
 pub use self::{counts::Counts, frames::Violation, stream::Taken};
 
-/// Bytes of one stream that may wait to be sent; then its writer waits. What it had read by then is queued as well,
-/// and is no more than the same again.
+/// Bytes of one stream that may wait to be sent; then its writer waits.
 pub const OUT_LEN_MAX: usize = 64 * 1024;
 
 /// Streams that may have been opened and not answered. More lets a peer that opens and forgets cost memory; fewer
@@ -241,233 +235,18 @@ impl Mux {
         }
     }
 
-    /// Takes a place for a stream that begins soon, and numbers it. Opener only.
-    ///
-    /// # Errors
-    /// [`OpenError`]: why not now.
-    pub fn reserve(&mut self, now: Instant) -> Result<u32, OpenError> {
-        // A place that is taken needs an id.
-        let ahead = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
-        let id = self.last.saturating_add(ahead.saturating_mul(2));
-        let spent = id > self.options.ids_max;
-        if spent {
-            sometimes!(!self.leaving, "link-ran-out-of-ids");
-            self.leave();
-        }
-        if self.leaving || self.peer_leaving {
-            return Err(OpenError::Leaving);
-        }
-        if self.streams.len() + self.reserved >= self.options.streams_max {
-            sometimes!("link-full-of-streams");
-            return Err(OpenError::Full);
-        }
-        if self.unanswered + self.reserved >= UNANSWERED_MAX || !self.resets.has(now) || !self.opens.take(now)
-        {
-            sometimes!("too-many-streams-unanswered");
-            return Err(OpenError::Busy);
-        }
-        self.reserved += 1;
-        self.places = self.places.wrapping_add(1);
-        self.check();
-        Ok(self.places)
-    }
-
-    /// Gives a place back that was not used.
-    pub fn cancel(&mut self) {
-        self.reserved -= 1;
-        self.settled = true;
-        self.check();
-    }
-
-    /// Begins a stream in a place that was taken: START, with this header, goes out in the order of these calls.
-    pub fn start(&mut self, now: Instant, header: Vec<u8>) -> StreamId {
-        self.reserved -= 1;
-        self.unanswered += 1;
-        // Ids are odd, and grow by two; 0 is the link itself.
-        let step = match self.last {
-            0 => 1,
-            _ if self.last > 1 && mutant!("stream-id-used-twice") => 0,
-            _ => 2,
-        };
-        self.last += step;
-        let id = StreamId::new(self.last);
-        let mut stream = Stream::new(now, self.options.window.into());
-        stream.push_message(kind::START, header);
-        self.streams.insert(id, stream);
-        self.counts.opened += 1;
-        self.enroll(id);
-        self.check();
-        id
-    }
-
-    /// Queues a message of a stream, behind everything it said before. A RESET ends it.
-    pub fn queue_message<M: Message>(&mut self, now: Instant, id: StreamId, message: &M) {
-        let message_kind = message.kind();
-        let mut header = Vec::new();
-        message.encode_header(&mut header);
-        if message_kind == kind::RESET {
-            let code = decode_map(kind::RESET, &header)
-                .map_or(ResetCode::Protocol, |reset: Reset| ResetCode::from(reset.code));
-            self.reset(now, id, code);
-            return;
-        }
-        let last = self.side.last();
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
-            return;
-        };
-        if message_kind == last {
-            assert!(
-                stream.saying < Progress::Done,
-                "nothing is said after the last frame"
-            );
-            stream.saying = Progress::Done;
-        } else if message_kind == kind::FIN {
-            assert!(stream.saying == Progress::Open, "FIN is said once");
-            stream.saying = Progress::Fin;
-        }
-        if is_answer(message_kind) && !std::mem::replace(&mut stream.answered, true) {
-            self.unanswered -= 1;
-        }
-        stream.push_message(message_kind, header);
-        self.enroll(id);
-        self.check();
-    }
-
-    /// Queues bytes of a stream; returns whether more may follow at once.
-    pub fn queue_data(&mut self, id: StreamId, bytes: Bytes) -> bool {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
-            return true;
-        };
-        self.queued += bytes.len();
-        stream.push_data(bytes);
-        let room = stream.out_len() < OUT_LEN_MAX;
-        if !stream.can_send() && !std::mem::replace(&mut stream.starved, true) {
-            self.counts.stalls.credit += 1;
-        }
-        self.enroll(id);
-        self.check();
-        room
-    }
-
-    /// How many bytes of a stream may be queued now. At none, its writer is told when there is room.
-    pub fn room(&mut self, id: StreamId) -> usize {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return OUT_LEN_MAX;
-        };
-        let room = OUT_LEN_MAX.saturating_sub(stream.out_len());
-        if room == 0 && !std::mem::replace(&mut stream.writer_waits, true) {
-            self.counts.stalls.queue += 1;
-        }
-        room
-    }
-
-    /// Takes what has come for a stream: a message, or bytes, which are appended to `pieces`.
-    pub fn take(&mut self, id: StreamId, pieces: &mut VecDeque<Bytes>) -> Taken {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return Taken::Over { violated: false };
-        };
-        let taken = stream.take(pieces);
-        if taken != Taken::Nothing {
-            return taken;
-        }
-        if stream.reset {
-            let violated = stream.violated;
-            return Taken::Over { violated };
-        }
-        stream.reader_waits = true;
-        taken
-    }
-
-    /// The reader of a stream has handed so many bytes on.
-    pub fn handle_consumed(&mut self, now: Instant, id: StreamId, bytes: usize) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        let trip = self.trip.estimate();
-        let granted = stream
-            .inflow
-            .handle_consumed(now, bytes as u64, trip, &mut self.budget);
-        // Nobody needs credit for a direction that has ended.
-        if stream.reset || stream.hearing > Progress::Open {
-            return;
-        }
-        if let Some(granted) = granted {
-            if stream.grant == 0 {
-                self.urgent.push_back(Urgent::Credit(id));
-            }
-            stream.grant += granted;
-            if let Some(token) = self.trip.ask_again(now) {
-                self.urgent.push_back(Urgent::Ping(token));
-            }
-        }
-        self.check();
-    }
-
-    /// Ends a stream at once. What it has queued and has credit for is still sent.
-    pub fn reset(&mut self, now: Instant, id: StreamId, code: ResetCode) {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
-            return;
-        };
-        stream.reset = true;
-        stream.clear_inbox();
-        let queued = stream.out_len();
-        if stream.begun {
-            stream.cut_outbox();
-            // Its peer is through with a stream that has said its last both ways.
-            if stream.saying < Progress::Done || stream.hearing < Progress::Done {
-                let reset = ToServer::Reset(Reset { code: code.code() });
-                let mut header = Vec::new();
-                reset.encode_header(&mut header);
-                if !mutant!("reset-of-stream-never-sent") {
-                    stream.push_message(kind::RESET, header);
-                }
-                self.resets.take(now);
-            }
-        } else {
-            // Nothing of it has gone out: the peer need not know.
-            sometimes!("stream-reset-before-it-began");
-            stream.clear_outbox();
-        }
-        stream.saying = Progress::Done;
-        self.queued -= queued - stream.out_len();
-        self.forget_answer(id);
-        self.counts.resets.push(code.label());
-        self.wake_both(id);
-        self.enroll(id);
-        self.settle(id);
-        self.check();
-    }
-
-    /// Nobody holds the stream any more. One that is not at its end is reset.
-    pub fn release(&mut self, now: Instant, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        stream.released = true;
-        stream.clear_inbox();
-        let ended = stream.saying == Progress::Done && stream.hearing == Progress::Done;
-        if !ended && !mutant!("dropped-stream-left-open") {
-            self.reset(now, id, ResetCode::Shutdown);
-        }
-        self.settle(id);
-        self.check();
-    }
-
-    /// Opens nothing more, and tells the peer. Streams that are there go on to their end.
-    pub fn leave(&mut self) {
-        if !std::mem::replace(&mut self.leaving, true) {
-            self.urgent.push_back(Urgent::GoAway);
-        }
-    }
-
     /// Whether nothing more will be opened, by either end.
     pub fn is_leaving(&self) -> bool {
         self.leaving || self.peer_leaving
     }
 
-    /// Whether one end is leaving, and nothing is left.
+    /// Whether one end is leaving, and nothing is left. Only who opens streams can know: one may be under way.
     pub fn is_over(&self) -> bool {
-        self.is_leaving() && self.streams.is_empty() && self.reserved == 0 && self.urgent.is_empty()
+        self.side == Side::Opener
+            && self.is_leaving()
+            && self.streams.is_empty()
+            && self.reserved == 0
+            && self.urgent.is_empty()
     }
 
     /// Streams that it carries, and places taken.
@@ -551,124 +330,6 @@ impl Mux {
         self.check();
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) has anything to say.
-    pub fn has_frames(&self) -> bool {
-        !self.urgent.is_empty() || !self.lanes.is_empty()
-    }
-
-    /// Fills `batch` with frames, the most urgent first.
-    pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) {
-        while !batch.is_full() {
-            if let Some(urgent) = self.urgent.pop_front() {
-                self.send_urgent(urgent, batch);
-                continue;
-            }
-            let Some((id, quantum)) = self.lanes.pop() else {
-                break;
-            };
-            let lane = Lane::of(self.sent(id));
-            let Some(stream) = self.streams.get_mut(&id) else {
-                continue;
-            };
-            stream.enrolled = false;
-            let sent = stream.send(now, id.value(), quantum, batch);
-            self.queued -= sent as usize;
-            self.counts.sent(lane, sent);
-            let starved = !stream.is_flushed() && !stream.can_send();
-            if starved && !std::mem::replace(&mut stream.starved, true) {
-                sometimes!("stream-out-of-credit");
-                self.counts.stalls.credit += 1;
-            }
-            let room = stream.out_len() <= OUT_LEN_MAX / 2;
-            if room && std::mem::take(&mut stream.writer_waits) && !mutant!("waiting-writer-never-told") {
-                self.events.push_back(Event::Writable(id));
-            }
-            self.enroll(id);
-            self.settle(id);
-        }
-        self.check();
-    }
-
-    fn send_urgent(&mut self, urgent: Urgent, batch: &mut Batch) {
-        let before = batch.len();
-        match urgent {
-            Urgent::Ping(token) => batch.push_message(kind::PING, token, &[]),
-            Urgent::Pong(token) => {
-                self.pongs -= 1;
-                batch.push_message(kind::PONG, token, &[]);
-            }
-            Urgent::GoAway => batch.push_message(kind::GO_AWAY, 0, &frames::go_away()),
-            Urgent::Refuse(id) => frames::refuse(id, batch),
-            Urgent::CreditBack(id, back) => batch.push_credit(kind::WINDOW_RETURN, id.value(), back),
-            Urgent::Credit(id) => {
-                // A stream that is no more needs none.
-                if let Some(stream) = self.streams.get_mut(&id)
-                    && let Ok(grant) = u32::try_from(std::mem::take(&mut stream.grant))
-                {
-                    batch.push_credit(kind::WINDOW, id.value(), grant);
-                }
-            }
-        }
-        self.counts.control += (batch.len() - before) as u64;
-    }
-
-    fn sent(&self, id: StreamId) -> u64 {
-        self.streams.get(&id).map_or(0, |stream| stream.sent)
-    }
-
-    /// Puts a stream that can send in its lane, unless it stands there.
-    fn enroll(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && stream.can_send()
-            && !std::mem::replace(&mut stream.enrolled, true)
-        {
-            self.lanes.push(Lane::of(stream.sent), id);
-        }
-    }
-
-    /// Forgets a stream that is over and that nobody holds.
-    fn settle(&mut self, id: StreamId) {
-        let over = |stream: &mut Stream| stream.released && stream.is_over();
-        let Some(mut stream) = self
-            .streams
-            .get_mut(&id)
-            .is_some_and(over)
-            .then(|| self.streams.remove(&id))
-            .flatten()
-        else {
-            return;
-        };
-        if stream.enrolled {
-            self.lanes.remove(id);
-        }
-        if !stream.answered {
-            self.unanswered -= 1;
-        }
-        stream.inflow.close(&mut self.budget);
-        self.settled = true;
-    }
-
-    /// A stream that was reset waits for no answer.
-    fn forget_answer(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && !std::mem::replace(&mut stream.answered, true)
-        {
-            self.unanswered -= 1;
-        }
-    }
-
-    fn wake_both(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
-        };
-        if std::mem::take(&mut stream.reader_waits) {
-            self.events.push_back(Event::Readable(id));
-        }
-        if std::mem::take(&mut stream.writer_waits) {
-            self.events.push_back(Event::Writable(id));
-        }
-    }
-
     /// The sentences this core believes at every moment, as far as they cost little.
     fn check(&self) {
         debug_assert!(
@@ -679,12 +340,12 @@ impl Mux {
             self.lanes.len() <= self.streams.len(),
             "a stream stands in one lane, once"
         );
-        #[cfg(any(test, feature = "mutants"))]
+        #[cfg(any(test, fuzzing, feature = "mutants"))]
         self.check_all();
     }
 
-    /// All of them: for tests and the simulator.
-    #[cfg(any(test, feature = "mutants"))]
+    /// All of them: for tests, fuzzing and the simulator.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
     pub fn check_all(&self) {
         let streams = self.streams.values();
         assert_eq!(
@@ -714,8 +375,8 @@ impl Mux {
                 "a stream that could send waits for its turn"
             );
             assert!(
-                stream.out_len() < 2 * OUT_LEN_MAX,
-                "a queue is no longer than it may be, and what its writer had read by then"
+                stream.out_len() <= OUT_LEN_MAX,
+                "a queue is no longer than it may be"
             );
         }
     }
