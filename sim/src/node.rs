@@ -29,7 +29,11 @@ use crate::{
         habits::{Chance, Habits},
     },
     oracle::Oracle,
-    plan::{Purpose, knobs::Knobs, who::Who},
+    plan::{
+        Purpose,
+        knobs::{Carry, Knobs, Overflow},
+        who::Who,
+    },
 };
 
 /// Where visitors of the first group connect; each further group has the next port.
@@ -231,7 +235,11 @@ fn link_options(knobs: &Knobs) -> link::Options {
         heartbeat: millis(knobs.heartbeat_ms),
         missed_max: knobs.missed_max,
         handshake_timeout: millis(knobs.handshake_timeout_ms),
-        ..link::Options::default()
+        links: knobs.links,
+        max_streams: knobs.max_streams,
+        window: knobs.window,
+        window_budget: knobs.window_budget,
+        ids_max: knobs.ids_max,
     }
 }
 
@@ -270,6 +278,14 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
         answer_timeout: millis(knobs.answer_timeout_ms),
         start_timeout: millis(knobs.start_timeout_ms),
         half_closed_timeout: millis(knobs.half_closed_timeout_ms),
+        carry: match knobs.carry {
+            Carry::Dedicated => session::Carriage::Dedicated,
+            Carry::Mux => session::Carriage::Mux,
+        },
+        overflow: match knobs.overflow {
+            Overflow::Mux => session::Overflow::Mux,
+            Overflow::Wait => session::Overflow::Wait,
+        },
         ..session::Options::default()
     };
     let group = GroupConfig {

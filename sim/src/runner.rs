@@ -360,7 +360,8 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         .iter()
         .filter_map(|n| world.node(Who::Client(*n))?.boot());
     let at_clients: i64 = nodes.map(|boot| boot.net.open()).sum();
-    let at_server = clients + parked;
+    let links = metrics.data_links.get();
+    let at_server = clients + parked + links;
     let at_upstreams = plan
         .core()
         .iter()
@@ -385,6 +386,13 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         ("sessions", metrics.sessions.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
+        (
+            "streams of data links",
+            but_for_probes(metrics.streams.get(), 0),
+            0,
+        ),
+        ("bytes queued on data links", metrics.stream_queued_bytes.get(), 0),
+        ("bytes of widened windows", metrics.stream_window_bytes.get(), 0),
         (
             "streams at the server",
             but_for_probes(last.net.open(), at_server),
@@ -411,6 +419,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         parked,
         parked_min: i64::try_from(plan.knobs.pool_min.min(plan.knobs.pool_max) * expected.len())
             .unwrap_or(i64::MAX),
+        links,
         baseline: baseline
             .map(|(what, is, should)| (what.to_owned(), is, should))
             .to_vec(),

@@ -1,5 +1,7 @@
 //! The world of a plan: hosts on an engine, and the hand that does the faults.
 
+mod look;
+
 use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
@@ -13,8 +15,8 @@ use crate::{
     forwarder::Forwarder,
     lock::Shared,
     net::Ailments,
-    node::{Node, PROXY_PORT, Part, TOKEN, group_name},
-    oracle::{Oracle, Sight, group_bit},
+    node::{Node, Part, TOKEN},
+    oracle::Oracle,
     plan::{Plan, who::Who},
     stranger::Stranger,
     upstream::{self, Mood, Upstream, Ways},
@@ -382,31 +384,6 @@ impl World {
         }
     }
 
-    /// Says which clients have turned somebody away since the last look.
-    pub fn look_at_refusals(&mut self) {
-        for node in self
-            .nodes
-            .values()
-            .filter(|node| matches!(node.who, Who::Client(_)))
-        {
-            let Some(boot) = node.boot() else { continue };
-            let outcomes = &boot.metrics.session_outcomes;
-            let count = ["unreachable", "timeout"].map(|reason| outcomes.count(reason));
-            let life = (node.boots().len(), count);
-            let before = self.refusals.insert(node.who, life);
-            let before = before
-                .filter(|(boots, _)| *boots == life.0)
-                .map_or([0; 2], |(_, count)| count);
-            if count != before {
-                self.oracle.tell(Event::TurnsAway {
-                    client: node.who,
-                    refused: count[0] - before[0],
-                    in_vain: count[1] - before[1],
-                });
-            }
-        }
-    }
-
     /// Takes a candidate from the forwarder's list for one reason more or less.
     pub fn unlist(&mut self, upstream: usize, by: i32) -> bool {
         self.forwarder.as_ref().is_some_and(|forwarder| {
@@ -426,29 +403,6 @@ impl World {
         for node in over {
             node.bury();
             self.process(node.who, ProcessDeed::Crash);
-        }
-    }
-
-    /// The world as it stands.
-    pub fn sight(&self) -> Sight {
-        let Some(boot) = self.nodes[&Who::Server].boot() else {
-            return Sight::default();
-        };
-        let metrics = &boot.metrics;
-        let somebody_is_out = |group: &usize| {
-            let figures = metrics.groups.join(&group_name(*group));
-            figures.active.get() < figures.targets.get()
-        };
-        let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
-        Sight {
-            registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
-            parked: metrics.pool_parked.get(),
-            streams: boot.net.open(),
-            sessions: metrics.sessions.get(),
-            unproven: metrics.connections_unproven.get(),
-            replay_bytes: metrics.replay_bytes.get(),
-            uneven: uneven.fold(0, |all, group| all | group),
-            silenced: self.engine.silenced(PROXY_PORT),
         }
     }
 

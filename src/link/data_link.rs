@@ -116,7 +116,7 @@ impl State {
                 Event::Writable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.writer.take())),
             }
         }
-        if self.mux.has_frames() {
+        if self.mux.has_frames() || self.mux.is_over() {
             wake.extend(self.pump.take());
         }
     }
@@ -173,6 +173,11 @@ impl DataLink {
     /// Streams it carries.
     pub fn streams(&self) -> usize {
         self.with(|state| state.mux.streams())
+    }
+
+    /// Whether it carries so many streams, or as many as it may.
+    pub fn is_crowded(&self, crowd: usize) -> bool {
+        self.with(|state| state.mux.streams() >= crowd.min(state.mux.streams_max()))
     }
 
     /// Whether it may still open streams.

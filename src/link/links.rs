@@ -100,16 +100,9 @@ impl Links {
     pub fn wants_another(&self) -> bool {
         let open = self.open.load();
         // A link that opens no more will be replaced: it does not count.
-        let streams = open
-            .iter()
-            .filter(|(_, link)| link.is_open())
-            .map(|(_, link)| link.streams());
-        let (mut count, mut fewest) = (0, usize::MAX);
-        for streams in streams {
-            count += 1;
-            fewest = fewest.min(streams);
-        }
-        let wanted = count < self.links_max && fewest >= CROWDED;
+        let open: Vec<_> = open.iter().filter(|(_, link)| link.is_open()).collect();
+        let crowded = open.iter().all(|(_, link)| link.is_crowded(CROWDED));
+        let wanted = open.len() < self.links_max && crowded;
         sometimes!(wanted, "another-link-wanted");
         wanted && !self.asked.swap(true, Ordering::Relaxed)
     }
@@ -122,6 +115,20 @@ mod tests {
         link::mux::{Options, Side},
         metrics::Metrics,
     };
+
+    #[test]
+    fn links_that_carry_as_many_streams_as_they_may_are_crowded() {
+        let links = Links::new(2);
+        let options = Options {
+            streams_max: 1,
+            ..Options::default()
+        };
+        let metrics = Arc::new(Metrics::new());
+        links.add(LinkId::new(1), DataLink::new(Side::Opener, options, &metrics));
+        assert!(!links.wants_another());
+        let _place = links.open().unwrap();
+        assert!(links.wants_another());
+    }
 
     #[test]
     fn streams_are_spread_and_another_link_is_wanted_once() {

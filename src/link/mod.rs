@@ -45,6 +45,8 @@ pub struct Options {
     /// What may be sent on a stream of a data link before its receiver gives credit, in bytes: 1 to [`WINDOW_MAX`].
     /// Default 64 KiB.
     pub window: u32,
+    /// What the windows of one data link may grow by together, in bytes. Default 32 MiB.
+    pub window_budget: u64,
     /// Ids of streams up to which a data link opens them; then it is replaced. Default 2^30.
     pub ids_max: u32,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             links: 4,
             max_streams: 1024,
             window: 64 * 1024,
+            window_budget: mux::flow::BUDGET,
             ids_max: 1 << 30,
         }
     }
@@ -68,9 +71,9 @@ impl Options {
     pub fn mux(&self) -> mux::Options {
         mux::Options {
             window: self.window,
+            budget: self.window_budget,
             streams_max: usize::try_from(self.max_streams).unwrap_or(usize::MAX),
             ids_max: self.ids_max,
-            ..mux::Options::default()
         }
     }
 

@@ -38,10 +38,13 @@ impl Pick {
             (visitor, node::PUBLIC_PORT),
         ];
         let (who, port) = *ways.choose(dice.rng).expect("there are ways");
+        let nth = dice.rng.random_range(0..32);
+        // The first that a client makes to the proxy port is its data link, where it has one.
+        let nth = if dice.rng.random_bool(0.4) { 0 } else { nth };
         Self {
             who,
             port,
-            nth: dice.rng.random_range(0..32),
+            nth,
             to: None,
         }
     }

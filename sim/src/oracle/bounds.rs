@@ -100,7 +100,7 @@ impl Invariant for Shelved {
             return None;
         }
         let sight = &model.sight;
-        let shelved = sight.parked + sight.registered as i64;
+        let shelved = sight.parked + sight.registered as i64 + sight.links;
         // News of an end may be under way between two actors.
         self.short = if shelved > sight.streams {
             self.short + 1
@@ -109,8 +109,8 @@ impl Invariant for Shelved {
         };
         (self.short >= 3).then(|| {
             format!(
-                "{} parked connections and {} links, but {} streams",
-                sight.parked, sight.registered, sight.streams
+                "{} parked connections, {} links and {} data links, but {} streams",
+                sight.parked, sight.registered, sight.links, sight.streams
             )
         })
     }
@@ -129,6 +129,14 @@ impl Invariant for Limits {
         // A client that comes back has two registrations, until the old one is wound up.
         let lives = if model.is_troubled() { 2 } else { 1 };
         let registered = lives * (model.plan.clients.len() + model.shams());
+        // A data link that opens nothing more is there for as long as it carries something.
+        let links = if knobs.has_links() {
+            knobs.links * registered
+        } else {
+            0
+        };
+        let links = links.saturating_add(knobs.sessions_max);
+        let streams = usize::try_from(sight.links).unwrap_or(0) * knobs.max_streams as usize;
         let limits = [
             ("sessions", sight.sessions, knobs.sessions_max),
             ("unproven connections", sight.unproven, knobs.unproven_max),
@@ -138,6 +146,8 @@ impl Invariant for Limits {
                 sight.parked,
                 knobs.pool_max.saturating_mul(registered),
             ),
+            ("data links", sight.links, links),
+            ("streams on data links", sight.carried, streams),
         ];
         limits.into_iter().find_map(|(what, is, most)| {
             let over = is < 0 || usize::try_from(is).unwrap_or(usize::MAX) > most;

@@ -65,6 +65,14 @@ pub struct Sight {
     pub unproven: i64,
     /// First bytes kept for replay.
     pub replay_bytes: i64,
+    /// Data links open at the server.
+    pub links: i64,
+    /// Streams that they carry.
+    pub carried: i64,
+    /// Bytes of those that wait to be sent.
+    pub queued: i64,
+    /// What their windows have above what each begins with.
+    pub promised: i64,
     /// The groups of which somebody is not active, a bit for each.
     pub uneven: u64,
     /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
@@ -131,6 +139,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::Registered),
         Box::new(rest::Active),
         Box::<rest::Pools>::default(),
+        Box::new(rest::DataLinks),
         Box::<dials::FoundOut>::default(),
         Box::new(rest::AllEnded),
         Box::new(rest::Courtesy),

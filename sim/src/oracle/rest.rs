@@ -15,6 +15,8 @@ pub struct Rest {
     pub parked: i64,
     /// Fewest that should be: full pools of everybody who is well.
     pub parked_min: i64,
+    /// Data links at the server.
+    pub links: i64,
     /// What should be exactly so many: what, how many there are, how many there should be.
     pub baseline: Vec<(String, i64, i64)>,
     /// Visitors that the last server accepted, and sessions of its that have an outcome.
@@ -201,6 +203,34 @@ impl Invariant for Pools {
         let most = least + SURPLUS_MAX * rest.registered.1 as i64;
         (is < least || is > most)
             .then(|| format!("{is} proxy connections are parked, {least} to {most} are wanted"))
+    }
+}
+
+/// Ids from which on a data link lasts for a run.
+const LASTING_IDS: u32 = 100_000;
+
+/// 26 as well: whoever is well has a data link, where sessions may ride on one, and no more of them than it may.
+pub struct DataLinks;
+
+impl Invariant for DataLinks {
+    fn number(&self) -> u8 {
+        26
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let knobs = &model.plan.knobs;
+        let (is, clients) = (rest.links, rest.registered.1 as i64);
+        let (least, most) = match knobs.has_links() {
+            false => (0, 0),
+            // Probes use one up, and the next is on its way.
+            true if knobs.ids_max < LASTING_IDS => (0, knobs.links as i64 * clients),
+            true => (clients, knobs.links as i64 * clients),
+        };
+        (is < least || is > most).then(|| format!("{is} data links are open, {least} to {most} are wanted"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session};
 use crate::{
     event::{End, Event},
+    payload::{GREETING_LEN, REPLY_LEN, REQUEST_LEN},
     plan::who::Who,
 };
 
@@ -141,14 +142,20 @@ impl Invariant for NoHang {
     }
 }
 
+/// What a session carries besides the bodies.
+const HEADERS_LEN: u64 = (GREETING_LEN + REQUEST_LEN + REPLY_LEN) as u64;
+
 /// What a visit asks for, at most: its start, its pace, its upstream's thinking, and its bytes on a slow way.
 fn takes(model: &Model, session: &Session) -> Duration {
     let (visit, knobs) = (&session.visit, &model.plan.knobs);
     let pieces = visit.len / visit.piece.max(1) as u64 + 1;
     let reads = visit.reply_len / 1_024 + 1;
     // A window a round trip, over three ways, each way.
-    let window = knobs.kernel_buffer.clamp(1, 32 * 1024) as u64;
-    let rounds = (visit.len + visit.reply_len) / window + 8;
+    let mut window = knobs.kernel_buffer.clamp(1, 32 * 1024) as u64;
+    if knobs.has_links() {
+        window = window.min(knobs.window.into());
+    }
+    let rounds = (visit.len + visit.reply_len + HEADERS_LEN) / window + 8;
     let round = 6 * (knobs.latency_ms.1 + 1) * if knobs.tail_one_in > 0 { 4 } else { 1 };
     Duration::from_millis(
         knobs.start_timeout_ms

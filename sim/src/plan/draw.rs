@@ -4,7 +4,10 @@ use rand::{Rng, RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit, forward::forward, knobs::Knobs, who::Who,
+    Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit,
+    forward::forward,
+    knobs::{Carry, Knobs, Overflow},
+    who::Who,
 };
 use crate::{
     fault::{
@@ -135,6 +138,9 @@ fn smoke(seed: u64) -> Plan {
     plan
 }
 
+/// The latency of a network that is left alone, at most.
+const CALM_LATENCY_MS: Millis = 10;
+
 /// Faults begin when everybody is here.
 const FIRST_FAULT: Millis = 4_000;
 
@@ -163,8 +169,12 @@ fn chaos(seed: u64) -> Plan {
         planted: None,
     };
     plan.knobs.spare_doors = rng.random_bool(0.5);
+    carriers(&mut rng, &mut plan.knobs);
     // What takes a hundred round trips takes the whole run.
     let mut most = 8 * plan.knobs.kernel_buffer as u64;
+    if plan.knobs.has_links() {
+        most = most.min(100 * u64::from(plan.knobs.window));
+    }
     if plan.knobs.chop_one_in == 1 && plan.knobs.chop_to == 1 {
         // Each byte crosses every hop alone, and in a frame of its own.
         most = most.min(2_000);
@@ -373,6 +383,30 @@ pub(super) fn knobs(rng: &mut ChaCha8Rng) -> Knobs {
     knobs.hold_off_ms = *[0, 1_000, 5_000].choose(rng).expect("some");
     knobs.slow_start_ms = *[0, 1_000].choose(rng).expect("some");
     knobs
+}
+
+/// What carries sessions, in a third of the seeds each: data links; proxy connections, and data links for whoever
+/// finds none; proxy connections alone.
+fn carriers(rng: &mut ChaCha8Rng, knobs: &mut Knobs) {
+    match rng.random_range(0..3) {
+        0 => knobs.carry = Carry::Mux,
+        1 => {
+            knobs.overflow = Overflow::Mux;
+            if rng.random_bool(0.7) {
+                knobs.pool_min = rng.random_range(0..=1);
+            }
+        }
+        _ => return,
+    }
+    knobs.links = *[1, 2, 4, 8].choose(rng).expect("some");
+    knobs.max_streams = *[1, 2, 4, 1_024].choose(rng).expect("some");
+    knobs.window = *[1, 100, 4_096, 16_384, 65_536].choose(rng).expect("some");
+    if knobs.latency_ms.1 > CALM_LATENCY_MS {
+        // A request of 40 bytes that takes 40 round trips takes too long for anything else to be seen.
+        knobs.window = knobs.window.max(100);
+    }
+    knobs.window_budget = *[0, 1_000, 100_000, 32 << 20].choose(rng).expect("some");
+    knobs.ids_max = *[5, 41, 1 << 30, 1 << 30].choose(rng).expect("some");
 }
 
 /// What each visitor does; the pause between two visits is so long on average, in ms.

@@ -9,6 +9,26 @@ use super::Millis;
 /// How long an answer to a probe may take: the product's own default.
 const PROBE_TIMEOUT_MS: Millis = 2_000;
 
+/// What carries the sessions of every group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Carry {
+    /// A proxy connection for each at a time.
+    Dedicated,
+    /// Streams of data links.
+    Mux,
+}
+
+/// What happens where no proxy connection is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// A stream of a data link is used.
+    Mux,
+    /// One is waited for.
+    Wait,
+}
+
 /// Every knob. A plan file leaves out what stands at its default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +62,20 @@ pub struct Knobs {
     pub pool_min: usize,
     /// Proxy connections per client.
     pub pool_max: usize,
+    /// What carries sessions.
+    pub carry: Carry,
+    /// What those that a proxy connection carries do when none is ready.
+    pub overflow: Overflow,
+    /// Data links per client, where sessions may ride on one.
+    pub links: usize,
+    /// Streams per data link.
+    pub max_streams: u32,
+    /// Bytes that may be sent on a stream before its receiver gives credit.
+    pub window: u32,
+    /// What the windows of one data link may have above that together.
+    pub window_budget: u64,
+    /// Ids of streams after which a data link is replaced.
+    pub ids_max: u32,
     /// Whether an unacknowledged start may be sent again.
     pub replay_unacknowledged: bool,
     /// First bytes kept for replay, all sessions together.
@@ -75,7 +109,7 @@ pub struct Knobs {
 }
 
 impl Default for Knobs {
-    /// A calm network, the product's own defaults, and a short drain.
+    /// A calm network, the product's own defaults but for data links, which there are none of, and a short drain.
     fn default() -> Self {
         Self {
             latency_ms: (2, 10),
@@ -92,6 +126,13 @@ impl Default for Knobs {
             handshake_timeout_ms: 5_000,
             pool_min: 4,
             pool_max: 4_096,
+            carry: Carry::Dedicated,
+            overflow: Overflow::Wait,
+            links: 4,
+            max_streams: 1_024,
+            window: 64 * 1024,
+            window_budget: 32 << 20,
+            ids_max: 1 << 30,
             replay_unacknowledged: true,
             replay_bytes: 64 << 20,
             answer_timeout_ms: 300,
@@ -115,6 +156,11 @@ impl Knobs {
     /// How long a silent link may go unnoticed.
     pub fn detection_ms(&self) -> Millis {
         self.heartbeat_ms * Millis::from(self.missed_max)
+    }
+
+    /// Whether there are data links.
+    pub fn has_links(&self) -> bool {
+        self.carry == Carry::Mux || self.overflow == Overflow::Mux
     }
 
     /// How long a message of a few hundred bytes and its answer may take on an untroubled way: two ways, the

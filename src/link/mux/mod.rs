@@ -251,6 +251,11 @@ impl Mux {
         self.streams.len() + self.reserved
     }
 
+    /// Streams that it carries at most.
+    pub fn streams_max(&self) -> usize {
+        self.options.streams_max
+    }
+
     /// Bytes that wait to be sent, of all streams.
     pub fn queued(&self) -> usize {
         self.queued

@@ -1,0 +1,63 @@
+//! What can be seen of a world at any moment: the gauges of its nodes.
+
+use super::World;
+use crate::{
+    event::Event,
+    node::{PROXY_PORT, group_name},
+    oracle::{Sight, group_bit},
+    plan::who::Who,
+};
+
+impl World {
+    /// The world as it stands.
+    pub fn sight(&self) -> Sight {
+        let Some(boot) = self.nodes[&Who::Server].boot() else {
+            return Sight::default();
+        };
+        let metrics = &boot.metrics;
+        let somebody_is_out = |group: &usize| {
+            let figures = metrics.groups.join(&group_name(*group));
+            figures.active.get() < figures.targets.get()
+        };
+        let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
+        Sight {
+            registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
+            parked: metrics.pool_parked.get(),
+            streams: boot.net.open(),
+            sessions: metrics.sessions.get(),
+            unproven: metrics.connections_unproven.get(),
+            replay_bytes: metrics.replay_bytes.get(),
+            links: metrics.data_links.get(),
+            carried: metrics.streams.get(),
+            queued: metrics.stream_queued_bytes.get(),
+            promised: metrics.stream_window_bytes.get(),
+            uneven: uneven.fold(0, |all, group| all | group),
+            silenced: self.engine.silenced(PROXY_PORT),
+        }
+    }
+
+    /// Says which clients have turned somebody away since the last look.
+    pub fn look_at_refusals(&mut self) {
+        for node in self
+            .nodes
+            .values()
+            .filter(|node| matches!(node.who, Who::Client(_)))
+        {
+            let Some(boot) = node.boot() else { continue };
+            let outcomes = &boot.metrics.session_outcomes;
+            let count = ["unreachable", "timeout"].map(|reason| outcomes.count(reason));
+            let life = (node.boots().len(), count);
+            let before = self.refusals.insert(node.who, life);
+            let before = before
+                .filter(|(boots, _)| *boots == life.0)
+                .map_or([0; 2], |(_, count)| count);
+            if count != before {
+                self.oracle.tell(Event::TurnsAway {
+                    client: node.who,
+                    refused: count[0] - before[0],
+                    in_vain: count[1] - before[1],
+                });
+            }
+        }
+    }
+}
