@@ -29,7 +29,6 @@ use crate::{
         carrier::Carrier,
         connect::dial,
         framed::{Framed, FramedError, Input},
-        stream::LinkStream,
     },
     metrics::Counted,
     probe::sometimes,
@@ -152,7 +151,7 @@ pub async fn open(
 
 /// Serves session after session on an open proxy connection, until it dies or the server lets go of it.
 pub async fn serve(registration: &Registration, framed: Framed) {
-    let mut carrier = Carrier::Dedicated(framed);
+    let mut carrier = Carrier::Dedicated(Box::new(framed));
     let mut timer = Timer::default();
     let mut last = Ordinal::CONNECTION;
     let mut ended = registration.ended.clone();
@@ -188,13 +187,14 @@ pub async fn serve(registration: &Registration, framed: Framed) {
 }
 
 /// Serves the one session of a stream that the server has opened on a data link.
-pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
-    let mut carrier = Carrier::Mux(stream);
+pub async fn serve_stream(registration: &Registration, mut carrier: Carrier) {
     // A stream begins with START, or it would not be here.
     let Ok(Input::Head(head)) = poll_fn(|cx| carrier.poll_input(cx)).await else {
         return;
     };
-    let Some((ordinal, start)) = accept(&head, Ordinal::CONNECTION) else {
+    let accepted = accept(&head, Ordinal::CONNECTION);
+    drop(head);
+    let Some((ordinal, start)) = accepted else {
         registration.env.metrics.violations.inc();
         return;
     };
@@ -242,11 +242,13 @@ fn is_crossed_reset(head: &Head, last: Ordinal) -> bool {
     head.prefix.stream_id == last.value() && matches!(head.message(), Ok(Some(ToClient::Reset(_))))
 }
 
-/// A session whose upstream was asked for.
+/// A session whose upstream was asked for. Of its `Start` it keeps what is said of it at the end.
 struct Begun<'a> {
     began: Instant,
     side: UpstreamSide,
-    start: Start,
+    session_id: u64,
+    visitor: String,
+    is_probe: bool,
     connected: Result<(&'a Upstream, Reached), (RefuseCode, String)>,
 }
 
@@ -257,17 +259,19 @@ fn begin<'r: 'b, 'b>(
     ordinal: Ordinal,
     start: Start,
     rng: &'b mut ChaCha8Rng,
-) -> BoxFuture<'b, Begun<'r>> {
+) -> BoxFuture<'b, Box<Begun<'r>>> {
     Box::pin(async move {
         let began = time::now();
         let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
         let connected = connect(registration, carrier, &mut side, &start, rng).await;
-        Begun {
+        Box::new(Begun {
             began,
             side,
-            start,
+            session_id: start.session_id,
+            is_probe: start.protocol == PROTOCOL_PROBE,
+            visitor: start.visitor,
             connected,
-        }
+        })
     })
 }
 
@@ -276,15 +280,16 @@ async fn carry(
     registration: &Registration,
     carrier: &mut Carrier,
     timer: &mut Timer,
-    begun: Begun<'_>,
+    begun: Box<Begun<'_>>,
 ) -> Fate {
     let Begun {
         began,
         mut side,
-        start,
+        session_id: session,
+        visitor,
+        is_probe,
         connected,
-    } = begun;
-    let is_probe = start.protocol == PROTOCOL_PROBE;
+    } = *begun;
     let (raw, held) = match connected {
         Ok((upstream, reached)) => {
             side.handle_connected();
@@ -313,14 +318,15 @@ async fn carry(
     if is_probe {
         return fate;
     }
+    let mut name = "";
     if let Some((upstream, target, _in_flight)) = held {
         let well = side.outcome() != Some(Outcome::UpstreamReset);
         upstream.approach.report_end(&target, well);
+        name = upstream.name.as_str();
     }
     metrics.session_outcomes.inc(outcome);
     let (down, up) = side.bytes();
-    let (session, visitor) = (start.session_id, &start.visitor);
-    debug!(session, %visitor, upstream = %start.upstream, outcome, up, down, took = ?(time::now() - began), "session ended");
+    debug!(session, %visitor, upstream = name, outcome, up, down, took = ?(time::now() - began), "session ended");
     fate
 }
 
