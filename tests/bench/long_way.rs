@@ -20,7 +20,7 @@ use crate::{
 const BURST: usize = 256;
 
 /// Server: connections of their own for sessions as long as there are some, then a link.
-const OVERFLOW: &str = "groups: { default: { carry: dedicated } }";
+const OVERFLOW: &str = "groups: { default: { overflow: mux } }\nlink: { links: 1 }";
 
 /// Rounds of the rise; the median counts.
 const RISES: usize = 3;

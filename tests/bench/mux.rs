@@ -27,7 +27,7 @@ use program::{Program, free_addresses};
 use tunnels::Ground;
 
 /// Server: one link, which carries every session.
-const MUX: &str = "groups: { default: { carry: dedicated } }";
+const MUX: &str = "groups: { default: { carry: mux } }\nlink: { links: 1 }";
 
 #[tokio::main]
 async fn main() {
