@@ -39,7 +39,11 @@ pub async fn measure(ground: &Ground) {
     );
     for (name, extra, sessions) in [
         ("adit mux", &mux[..], sessions),
-        ("adit", "", sessions / LINK_SHARE),
+        (
+            "adit wait",
+            "groups: { default: { overflow: wait } }",
+            sessions / LINK_SHARE,
+        ),
     ] {
         let program = tunnels::adit(name, ground, extra).await;
         let program = program.expect("the tunnel comes up");

@@ -19,8 +19,8 @@ use crate::{
 /// Visitors of a burst.
 const BURST: usize = 256;
 
-/// Server: connections of their own for sessions as long as there are some, then a link.
-const OVERFLOW: &str = "groups: { default: { overflow: mux } }\nlink: { links: 1 }";
+/// Server: sessions wait for a connection of their own instead of sharing a link.
+const WAIT: &str = "groups: { default: { overflow: wait } }";
 
 /// Rounds of the rise; the median counts.
 const RISES: usize = 3;
@@ -36,10 +36,8 @@ const RISEN: f64 = 0.9;
 /// new visitors, alone and in bursts. A bulk takes `BENCH_BULK_SECONDS` a round (20).
 pub async fn measure(ground: &Ground) {
     let mut programs = crate::programs(ground).await;
-    match tunnels::adit("adit over", ground, OVERFLOW).await {
-        Ok(overflow) => programs.insert(1, overflow),
-        Err(why) => println!("{why}: left out"),
-    }
+    let wait = tunnels::adit("adit wait", ground, WAIT).await;
+    programs.insert(2, wait.expect("the tunnel comes up"));
     let direct = Program::start("direct", ground.upstream, [], None).await;
     programs.push(direct.expect("the upstream is there"));
     compare_bulk(from_env("BENCH_BULK_SECONDS", 20.0), &programs).await;
