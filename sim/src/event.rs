@@ -85,6 +85,8 @@ pub enum Event {
     },
     /// A stranger has played a client: how many proxy connections it was asked for.
     Pretended { stranger: Who, proxies: u64 },
+    /// A node breaks the rules of data links, as its own wire shows: the invariant of that number.
+    Irregular { host: Who, number: u8, what: String },
     /// A stranger does its deed, or says what came of it.
     Intrudes { stranger: Who, what: String },
     /// A forwarder has said all of a visitor's request to an upstream.
@@ -178,6 +180,7 @@ impl Event {
             Self::Sends { .. } | Self::Connects { .. } | Self::Poor { .. } | Self::Decides { .. } => {
                 Who::Server.to_string()
             }
+            Self::Irregular { host, .. } => host.to_string(),
             Self::Broken { .. } => "oracle".to_owned(),
         }
     }
@@ -268,7 +271,7 @@ impl fmt::Display for Event {
                 )
             }
             Self::Pretended { proxies, .. } => write!(f, "was asked for {proxies} proxy connections"),
-            Self::Intrudes { what, .. } => f.write_str(what),
+            Self::Intrudes { what, .. } | Self::Irregular { what, .. } => f.write_str(what),
             Self::Sends { session, upstream } => write!(f, "brings session {session} to {upstream}"),
             Self::Connects { upstream } => write!(f, "connects to {upstream}"),
             Self::Poor { poor, of } => write!(f, "{poor} of {of} do poorly"),

@@ -28,7 +28,7 @@ use crate::{
         Ailments, HostNames, HostTasks, Net,
         habits::{Chance, Habits},
     },
-    oracle::Oracle,
+    oracle::{Oracle, wire::Terms},
     plan::{
         Purpose,
         knobs::{Carry, Knobs, Overflow},
@@ -139,7 +139,8 @@ impl Node {
             self.oracle.clone(),
             habits,
             self.ailments.clone(),
-        );
+        )
+        .judged(Terms::of(knobs));
         let net = net.knowing(&self.addresses);
         let env = Env {
             transport: Arc::new(net.clone()),

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! upstream -> visitor   greeting (16): "ADGR" | u8 upstream | 3 x 0 | u64 serial
-//! visitor -> upstream   request  (40): "ADRQ" | u8 when | 3 x 0 | u64 connection | u64 length | u64 reply length | u64 delay
+//! visitor -> upstream   request  (40): "ADRQ" | u8 when | u8 hold | 2 x 0 | u64 connection | u64 length | u64 reply length | u64 delay
 //! upstream -> visitor   reply    (32): "ADRP" | 4 x 0 | u64 serial | u64 connection | u64 length
 //! ```
 //!
@@ -131,6 +131,8 @@ pub struct Request {
     pub when: When,
     /// Milliseconds to wait before that.
     pub delay_ms: u64,
+    /// Milliseconds for which the upstream stops reading, half-way through the body: whole tenths of a second.
+    pub hold_ms: u64,
 }
 
 impl Request {
@@ -139,6 +141,7 @@ impl Request {
         let mut bytes = [0; REQUEST_LEN];
         bytes[..4].copy_from_slice(b"ADRQ");
         bytes[4] = self.when as u8;
+        bytes[5] = u8::try_from(self.hold_ms / HOLD_UNIT_MS).unwrap_or(u8::MAX);
         bytes[8..16].copy_from_slice(&self.connection.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.len.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.reply_len.to_le_bytes());
@@ -160,9 +163,13 @@ impl Request {
             reply_len: number(bytes, 24),
             when,
             delay_ms: number(bytes, 32),
+            hold_ms: u64::from(bytes[5]) * HOLD_UNIT_MS,
         })
     }
 }
+
+/// In such steps an upstream stops reading.
+const HOLD_UNIT_MS: u64 = 100;
 
 /// What stands before a reply's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +234,7 @@ mod tests {
             reply_len: 7,
             when: When::AfterEof,
             delay_ms: 8,
+            hold_ms: 900,
         };
         assert_eq!(Request::decode(&request.encode()), Some(request));
         let reply = Reply {

@@ -404,6 +404,10 @@ impl Upstream {
                 odd(Oddity::WrongByte { at });
                 return Ok("wrong byte");
             }
+            let holds = got < request.len / 2 && got + n as u64 >= request.len / 2;
+            if holds && request.hold_ms > 0 {
+                adit::time::sleep(Duration::from_millis(request.hold_ms)).await;
+            }
             got += n as u64;
             progress.got = got;
             if got > request.len {

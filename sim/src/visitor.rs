@@ -14,7 +14,7 @@ use crate::{
     node::PUBLIC_PORT,
     oracle::Oracle,
     payload::{Body, Direction, GREETING_LEN, Greeting, REPLY_LEN, Reply, Request},
-    plan::{Manner, Visit, who::Who},
+    plan::{Manner, Millis, Visit, who::Who},
 };
 
 /// Bytes read at once.
@@ -101,7 +101,10 @@ impl Visitor {
         let stream = self.sockets.connect(SocketAddr::new(self.server, port)).await?;
         let hand = Hand::new(stream);
         let (greeted, on_greeting) = watch::channel(false);
-        let mut sending = std::pin::pin!(send(hand.clone(), session, visit, on_greeting));
+        // A stall that would outlast the run is left out.
+        let holds = self.oracle.now() + Duration::from_millis(visit.hold_ms) < self.last_visit;
+        let hold_ms = if holds { visit.hold_ms } else { 0 };
+        let mut sending = std::pin::pin!(send(hand.clone(), (session, hold_ms), visit, on_greeting));
         let mut getting = std::pin::pin!(self.get(hand.clone(), session, visit, greeted));
         let (mut sent, mut got) = (false, false);
         while !sent || !got {
@@ -213,7 +216,7 @@ async fn exactly(read: &mut Hand, bytes: &mut [u8], place: &str) -> Result<(), S
 /// Sends the request in the visit's manner and pace; as long as it says.
 async fn send(
     mut write: Hand,
-    session: u64,
+    (session, hold_ms): (u64, Millis),
     visit: &Visit,
     mut greeted: watch::Receiver<bool>,
 ) -> Result<(), Short> {
@@ -226,6 +229,7 @@ async fn send(
         reply_len: visit.reply_len,
         when: visit.when,
         delay_ms: visit.delay_ms,
+        hold_ms,
     };
     write.write_all(&request.encode()).await?;
     let body = Body::new(session, Direction::Up);

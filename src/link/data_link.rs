@@ -13,7 +13,7 @@ use super::{
     stream::LinkStream,
     tally::Tally,
 };
-use crate::{id::StreamId, metrics::Metrics, time};
+use crate::{id::StreamId, metrics::Metrics, probe::mutant, time};
 
 #[allow(
     clippy::disallowed_types,
@@ -196,6 +196,9 @@ impl DataLink {
         state.ended.get_or_insert(ended);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
+        if mutant!("streams-of-lost-link-not-told") {
+            return;
+        }
         for Waiting { reader, writer } in waiting.into_values() {
             reader.into_iter().chain(writer).for_each(Waker::wake);
         }

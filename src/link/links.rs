@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{data_link::DataLink, mux::OpenError, stream::LinkStream};
 use crate::{
     id::LinkId,
-    probe::{mutant, sometimes},
+    probe::sometimes,
 };
 
 /// Streams on the emptiest link from which on another link is wanted. More share one connection's losses and one
@@ -82,9 +82,6 @@ impl Links {
         let open = self.open.load();
         let mut links: Vec<_> = open.iter().map(|(id, link)| (link.streams(), id, link)).collect();
         links.sort_by_key(|(streams, id, _)| (*streams, **id));
-        if mutant!("streams-heaped-on-one-link") {
-            links.reverse();
-        }
         for (_, id, link) in links {
             match link.open() {
                 Ok(stream) => {

@@ -121,7 +121,9 @@ impl Registry {
             live.links.remove(link);
         }
         self.trunks.handle_lost(time::now(), epoch, link);
-        for abort in self.tunnels.remove_link(epoch, link) {
+        let carried = self.tunnels.remove_link(epoch, link);
+        sometimes!(!carried.is_empty(), "link-lost-with-sessions");
+        for abort in carried {
             // A session that has noticed by itself needs no push.
             let _ = abort.send(ResetCode::LinkSilent);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::tickets::TICKET_TIMEOUT;
 use crate::{
     id::{Epoch, LinkId},
+    probe::mutant,
     time::{Duration, Instant},
 };
 
@@ -148,6 +149,9 @@ impl Trunks {
         self.change(now, epoch, |fleet| {
             if fleet.open.remove(&link) {
                 fleet.fail(now);
+                if mutant!("lost-link-not-replaced") {
+                    fleet.wanted = fleet.open.len();
+                }
             }
         });
     }
@@ -229,7 +233,12 @@ impl Fleet {
 
     fn expire(&mut self, now: Instant) {
         while self.ordered.front().is_some_and(|expires| *expires <= now) {
-            self.ordered.pop_front();
+            let expired = self.ordered.pop_front();
+            if mutant!("order-of-link-never-expires") {
+                // Later than any run.
+                self.ordered.extend(expired.map(|at| at + Duration::from_secs(3_600)));
+                return;
+            }
             self.fail(now);
         }
     }

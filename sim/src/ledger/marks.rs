@@ -242,4 +242,77 @@ pub const MARKS: &[Mark] = &[
         name: "probes-frozen",
         means: "Nearly all probes failed at once, and were not believed.",
     },
+    // Data links.
+    Mark {
+        name: "session-overflowed-to-link",
+        means: "A visitor found no proxy connection parked and rode on a data link.",
+    },
+    Mark {
+        name: "link-had-no-room",
+        means: "A visitor for data links found none with room, and took a proxy connection.",
+    },
+    Mark {
+        name: "another-link-wanted",
+        means: "Every data link of a client was crowded, or there was none.",
+    },
+    Mark {
+        name: "data-link-replaced",
+        means: "A data link that opens no more made room for another.",
+    },
+    Mark {
+        name: "link-lost-with-sessions",
+        means: "A data link was lost while sessions rode on it.",
+    },
+    Mark {
+        name: "link-ran-out-of-ids",
+        means: "A data link came to the last id it may give a stream.",
+    },
+    Mark {
+        name: "link-full-of-streams",
+        means: "A data link carried as many streams as it may.",
+    },
+    Mark {
+        name: "peer-leaves-link",
+        means: "One end of a data link said that nothing more would be opened.",
+    },
+    Mark {
+        name: "stream-refused-by-full-link",
+        means: "A stream was turned away by an end that had yet to let go of others.",
+    },
+    Mark {
+        name: "stream-half-closed",
+        means: "The end of a visitor came while its upstream could still speak, on a stream.",
+    },
+    Mark {
+        name: "stream-reset-by-peer",
+        means: "A stream was ended by the other side.",
+    },
+    Mark {
+        name: "stream-reset-before-it-began",
+        means: "A stream was given up before its start had gone out.",
+    },
+    Mark {
+        name: "reset-crossed-end-of-stream",
+        means: "A reset came for a stream that had ended already.",
+    },
+    Mark {
+        name: "stream-out-of-credit",
+        means: "A stream had something to say and no credit.",
+    },
+    Mark {
+        name: "window-grew",
+        means: "A window was doubled, as it held its stream back.",
+    },
+    Mark {
+        name: "link-budget-exhausted",
+        means: "A window could not grow, as others of its link had taken everything.",
+    },
+    Mark {
+        name: "slow-reader-lost-its-window",
+        means: "A reader that slept lost what its window had grown by.",
+    },
+    Mark {
+        name: "idle-credit-given-back",
+        means: "A sender that was idle gave credit back.",
+    },
 ];

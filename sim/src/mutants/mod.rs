@@ -2,4 +2,5 @@
 
 pub mod forward;
 pub mod hunt;
+pub mod mux;
 pub mod table;

@@ -25,9 +25,12 @@ pub fn name(name: &str) -> Option<&'static str> {
         .map(|planted| planted.name)
 }
 
-/// All of them, those of the forwarder last.
+/// All of them, those of data links and of the forwarder last.
 pub fn all() -> impl Iterator<Item = &'static Planted> {
-    PLANTED.iter().chain(super::forward::PLANTED)
+    PLANTED
+        .iter()
+        .chain(super::mux::PLANTED)
+        .chain(super::forward::PLANTED)
 }
 
 /// The scenario in which a bug is searched for.

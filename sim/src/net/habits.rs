@@ -17,7 +17,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Life;
+use super::{Life, ear::Ear};
 use crate::{
     payload::{REQUEST_LEN, Request},
     trace::Move,
@@ -122,12 +122,19 @@ pub struct Wired {
     ends: (u64, SocketAddr),
     /// What a forwarder has said first on it; `None` when nobody listens, or enough was heard.
     said: Option<Vec<u8>>,
+    /// Who else listens.
+    ear: Ear,
     life: Arc<Life>,
 }
 
 impl Wired {
-    /// Counts and traces `inner` from now on.
-    pub fn new(inner: Box<dyn Stream>, peer: SocketAddr, life: Arc<Life>, how: Move) -> Self {
+    /// Counts and traces `inner` from now on: who is at its other end, and the port that was connected to.
+    pub fn new(
+        inner: Box<dyn Stream>,
+        (peer, port): (SocketAddr, u16),
+        life: Arc<Life>,
+        how: Move,
+    ) -> Self {
         let ends = (life.streams.fetch_add(1, Ordering::Relaxed), peer);
         life.open.fetch_add(1, Ordering::Relaxed);
         let wired = Self {
@@ -135,6 +142,7 @@ impl Wired {
             dialled: how == Move::Connected,
             said: (how == Move::Connected && peer.port() == upstream::PORT).then(Vec::new),
             ends,
+            ear: Ear::of(&life, how, port),
             life,
         };
         wired.moved(how, 0);
@@ -177,6 +185,7 @@ impl Wired {
 impl Drop for Wired {
     fn drop(&mut self) {
         self.life.open.fetch_sub(1, Ordering::Relaxed);
+        self.ear.handle_gone(&self.life);
         if self.dialled {
             self.life.handle_over(self.ends.1.port());
         }
@@ -222,6 +231,8 @@ impl AsyncRead for Wired {
             return Poll::Pending;
         };
         let n = piece.filled().len();
+        let this = &mut *self;
+        this.ear.handle(&this.life, false, piece.filled());
         buf.advance(n);
         self.note(&result, if n == 0 { Move::Ended } else { Move::Read }, n);
         Poll::Ready(result)
@@ -244,6 +255,11 @@ impl AsyncWrite for Wired {
         heard.with(|overheard| overheard.handle_said(who, port, &bytes[..n]));
         self.note(&result, Move::Wrote, n);
         self.listen(&bytes[..n]);
+        let this = &mut *self;
+        match &result {
+            Ok(_) => this.ear.handle(&this.life, true, &bytes[..n]),
+            Err(_) => this.ear.handle_gone(&this.life),
+        }
         Poll::Ready(result)
     }
 

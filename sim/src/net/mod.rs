@@ -3,6 +3,7 @@
 //! Every read and write of a node passes through [`habits::Wired`], which writes it into the trace, and may
 //! cut it short or put it off.
 
+mod ear;
 pub mod habits;
 pub mod hands;
 
@@ -27,7 +28,10 @@ use crate::{
     event::Event,
     lock::Shared,
     node::{CONTROL_PORT, PROXY_PORT},
-    oracle::Oracle,
+    oracle::{
+        Oracle,
+        wire::{Holdings, Terms},
+    },
     payload::Request,
     plan::who::Who,
     trace::Move,
@@ -111,6 +115,9 @@ pub struct Life {
     proxies: AtomicU64,
     /// Who lives where.
     hosts: BTreeMap<IpAddr, Who>,
+    /// What the windows of data links are like, where there are any, and what is held of sessions on them.
+    terms: Option<Terms>,
+    holdings: Shared<Holdings>,
 }
 
 /// The network as one life of one host sees it.
@@ -140,6 +147,8 @@ impl Net {
             streams: AtomicU64::new(0),
             proxies: AtomicU64::new(0),
             hosts: BTreeMap::new(),
+            terms: None,
+            holdings: Shared::default(),
         };
         Self {
             inner,
@@ -154,6 +163,12 @@ impl Net {
             .iter()
             .filter_map(|(name, ip)| Some((*ip, name.parse().ok()?)))
             .collect();
+        self
+    }
+
+    /// The same, whose data links are judged by these terms.
+    pub fn judged(mut self, terms: Option<Terms>) -> Self {
+        Arc::get_mut(&mut self.life).expect("it has just been made").terms = terms;
         self
     }
 
@@ -248,7 +263,8 @@ impl Transport for Net {
             };
             life.handle_connected(peer.port());
             life.handle_reached(peer);
-            Ok(Box::new(Wired::new(stream, peer, life, Move::Connected)) as Box<dyn Stream>)
+            let ends = (peer, peer.port());
+            Ok(Box::new(Wired::new(stream, ends, life, Move::Connected)) as Box<dyn Stream>)
         })
     }
 
@@ -278,7 +294,8 @@ impl Listener for Bound {
                 return Err(io::Error::other("too many open files"));
             }
             let (stream, peer) = self.inner.accept().await?;
-            let stream = Wired::new(stream, peer, Arc::clone(&self.life), Move::Accepted);
+            let ends = (peer, self.inner.local_addr().port());
+            let stream = Wired::new(stream, ends, Arc::clone(&self.life), Move::Accepted);
             Ok((Box::new(stream) as Box<dyn Stream>, peer))
         })
     }

@@ -13,6 +13,7 @@ mod past;
 pub mod rest;
 pub mod service;
 pub mod strangers;
+pub mod wire;
 
 use std::{fmt, time::Duration};
 
@@ -123,6 +124,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<bounds::Shelved>::default(),
         Box::new(bounds::Balance),
         Box::<choice::LeftOut>::default(),
+        Box::new(wire::Wires(10)),
+        Box::new(service::Beside),
+        Box::new(wire::Wires(12)),
         Box::new(strangers::Admission),
         Box::new(bounds::Limits),
         Box::<drain::Draining>::default(),

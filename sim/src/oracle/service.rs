@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session};
 use crate::{
     event::{End, Event},
-    payload::{GREETING_LEN, REPLY_LEN, REQUEST_LEN},
+    payload::{GREETING_LEN, Greeting, REPLY_LEN, REQUEST_LEN},
     plan::who::Who,
 };
 
@@ -161,10 +161,49 @@ fn takes(model: &Model, session: &Session) -> Duration {
         knobs.start_timeout_ms
             + visit.delay_ms
             + visit.stall_ms
+            + visit.hold_ms
             + pieces * visit.piece_pause_ms
             + reads * visit.read_pause_ms
             + rounds * round,
     )
+}
+
+/// How much longer than its own pace a session may take while another stalls.
+const BESIDE_MARGIN: Duration = Duration::from_secs(3);
+
+/// 11: while one session of a client stalls, the others are served as if it were not there.
+pub struct Beside;
+
+impl Invariant for Beside {
+    fn number(&self) -> u8 {
+        11
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        if !model.plan.knobs.has_links() || model.plan.knobs.is_slow() {
+            return None;
+        }
+        let running = || {
+            let open = model.open.iter().filter_map(|id| Some((id, model.sessions.get(id)?)));
+            open.filter_map(|(id, session)| Some((id, session, session.greeted?)))
+        };
+        let stalls = |session: &Session| session.visit.stall_ms + session.visit.hold_ms > 0;
+        let start = Duration::from_millis(model.plan.knobs.start_timeout_ms);
+        let late = running().find(|(_, session, (since, greeting))| {
+            let due = *since + takes(model, session).saturating_sub(start) + BESIDE_MARGIN;
+            let beside = |(_, other, (_, by)): (_, &Session, (_, Greeting))| {
+                stalls(other) && by.upstream == greeting.upstream
+            };
+            let alone = session.was_exposed() || stalls(session) || !running().any(beside);
+            model.now > due && !alone
+        });
+        let (id, session, _) = late?;
+        Some(format!("session {id} is held up while another stalls: {session:?}"))
+    }
 }
 
 /// 32: no visitor waits for its start longer than the deadline.

@@ -1,6 +1,6 @@
 //! Whether a plan that somebody wrote can be run: what it names is there, and no run is bound to fail by it.
 
-use super::{Intrusion, Manner, Plan, Visit, hosts, knobs::Knobs};
+use super::{Intrusion, Manner, Millis, Plan, Visit, hosts, knobs::Knobs};
 use crate::{fault::Fault, mutants, payload::When};
 
 impl Plan {
@@ -93,6 +93,9 @@ impl Plan {
     }
 }
 
+/// The longest that a request can ask its upstream to stop reading.
+const HOLD_MAX_MS: Millis = 25_500;
+
 fn check_knobs(knobs: &Knobs) -> Result<(), String> {
     let (least, most) = knobs.latency_ms;
     ensure(least <= most, || {
@@ -121,6 +124,9 @@ fn check_knobs(knobs: &Knobs) -> Result<(), String> {
 }
 
 fn check_visit(visit: &Visit, groups: usize) -> Result<(), String> {
+    ensure(visit.hold_ms <= HOLD_MAX_MS, || {
+        format!("hold_ms: {} is more than {HOLD_MAX_MS}", visit.hold_ms)
+    })?;
     ensure(visit.group < groups, || {
         format!("group: nobody serves group {}", visit.group)
     })?;

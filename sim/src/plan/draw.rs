@@ -180,6 +180,9 @@ fn chaos(seed: u64) -> Plan {
         most = most.min(2_000);
     }
     for visit in plan.visitors.iter_mut().flatten() {
+        if plan.knobs.has_links() {
+            stall(&mut rng, visit, plan.knobs.window.into());
+        }
         (visit.len, visit.reply_len) = (visit.len.min(most), visit.reply_len.min(most));
     }
     plan.quiet_ms = (5_000, plan.knobs.quiet_ms());
@@ -409,6 +412,16 @@ fn carriers(rng: &mut ChaCha8Rng, knobs: &mut Knobs) {
     knobs.ids_max = *[5, 41, 1 << 30, 1 << 30].choose(rng).expect("some");
 }
 
+/// Now and then somebody stops reading in the middle of more than a window holds: the visitor, or its upstream.
+fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
+    let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
+    match rng.random_range(0..30) {
+        0 if visit.stall_ms == 0 => (visit.stall_ms, visit.reply_len) = (ms, visit.reply_len.max(much)),
+        1 => (visit.hold_ms, visit.len) = (ms, visit.len.max(much)),
+        _ => {}
+    }
+}
+
 /// What each visitor does; the pause between two visits is so long on average, in ms.
 pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
     let each = |n| {
@@ -465,6 +478,7 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
             0
         },
         stall_ms,
+        hold_ms: 0,
         manner,
     }
 }

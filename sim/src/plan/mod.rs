@@ -132,6 +132,9 @@ pub struct Visit {
     /// A pause in the middle of reading.
     #[serde(default)]
     pub stall_ms: Millis,
+    /// How long the upstream stops reading, half-way through the body.
+    #[serde(default)]
+    pub hold_ms: Millis,
     /// How it behaves.
     pub manner: Manner,
 }

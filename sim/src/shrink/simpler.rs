@@ -107,7 +107,7 @@ pub fn visits(plan: &Plan) -> Vec<Plan> {
         |visit| visit.reply_len = 0,
         |visit| visit.delay_ms = 0,
         |visit| (visit.piece, visit.piece_pause_ms) = (PIECE, 0),
-        |visit| (visit.read_pause_ms, visit.stall_ms) = (0, 0),
+        |visit| (visit.read_pause_ms, visit.stall_ms, visit.hold_ms) = (0, 0, 0),
     ];
     for at in places(plan) {
         candidates.extend(changes.iter().map(|change| with(at, change)));
@@ -127,6 +127,7 @@ fn plain(visit: &mut Visit) {
         piece_pause_ms: 0,
         read_pause_ms: 0,
         stall_ms: 0,
+        hold_ms: 0,
         manner: Manner::Plain,
     };
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::Bytes;
 
-use crate::wire::frame::Prefix;
+use crate::{probe::mutant, wire::frame::Prefix};
 
 /// Bytes that leave the core at once. Larger makes urgent frames wait behind them; smaller costs system calls.
 pub const BATCH_LEN: usize = 64 * 1024;
@@ -122,7 +122,9 @@ impl Batch {
                 Piece::Small(len) => {
                     let taken = written.min(*len);
                     *len -= taken;
-                    self.small_written += taken;
+                    if *len == 0 || !mutant!("partial-write-forgotten") {
+                        self.small_written += taken;
+                    }
                     (taken, *len == 0)
                 }
                 Piece::Large(bytes) => {

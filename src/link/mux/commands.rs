@@ -41,7 +41,6 @@ impl Mux {
         }
         if self.unanswered + self.reserved >= UNANSWERED_MAX || !self.resets.has(now) || !self.opens.take(now)
         {
-            sometimes!("too-many-streams-unanswered");
             return Err(OpenError::Busy);
         }
         self.reserved += 1;

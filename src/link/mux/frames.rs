@@ -61,7 +61,7 @@ impl Mux {
         let id = StreamId::new(prefix.stream_id);
         match prefix.kind {
             kind::PING => {
-                if self.pongs < PONGS_MAX {
+                if self.pongs < PONGS_MAX && !mutant!("link-leaves-pings-unanswered") {
                     self.pongs += 1;
                     self.urgent.push_back(Urgent::Pong(prefix.stream_id));
                 }
@@ -119,7 +119,7 @@ impl Mux {
                 bytes,
                 len,
             }) => {
-                let room = &mut bytes[*len..];
+                let room = &mut bytes[if mutant!("split-credit-read-from-its-middle") { 0 } else { *len }..];
                 let taken = room.len().min(piece.len());
                 room[..taken].copy_from_slice(&piece[..taken]);
                 *len += taken;
@@ -147,7 +147,7 @@ impl Mux {
 
     fn handle_start(&mut self, now: Instant, id: StreamId, head: Head) -> Result<(), Violation> {
         let value = id.value();
-        let fresh = value % 2 == 1 && (value > self.last || mutant!("stream-id-accepted-again"));
+        let fresh = value % 2 == 1 && value > self.last;
         if self.side == Side::Opener || !fresh {
             return Err(Violation::Id(value));
         }
@@ -210,6 +210,7 @@ impl Mux {
                 Verdict::Good
             }
             kind::FIN => {
+                sometimes!(stream.saying == Progress::Open, "stream-half-closed");
                 stream.hearing = Progress::Fin;
                 Verdict::Good
             }
@@ -237,7 +238,7 @@ impl Mux {
             return Err(Violation::TooMany("resets"));
         }
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
-            sometimes!("reset-crossed-the-stream's-end");
+            sometimes!("reset-crossed-end-of-stream");
             return Ok(());
         };
         sometimes!("stream-reset-by-peer");
@@ -247,12 +248,14 @@ impl Mux {
         stream.clear_outbox();
         stream.saying = Progress::Done;
         stream.hearing = Progress::Done;
-        if !stream.released && !mutant!("reset-of-peer-not-told") {
+        if !stream.released {
             // What came before is still read; a stream with too many messages is told by its end alone.
             let _ = stream.receive_head(head);
         }
         self.forget_answer(id);
-        self.wake_both(id);
+        if !mutant!("reset-by-peer-wakes-nobody") {
+            self.wake_both(id);
+        }
         self.settle(id);
         Ok(())
     }
@@ -285,7 +288,6 @@ impl Mux {
 
     /// The peer broke the rules of one stream: it alone is reset.
     fn violate(&mut self, now: Instant, id: StreamId) {
-        sometimes!("stream-violated");
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.violated = true;
         }

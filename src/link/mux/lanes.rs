@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{id::StreamId, probe::mutant};
+use crate::id::StreamId;
 
 /// What a stream may send in one turn. Larger makes the others wait longer; smaller costs more frames.
 pub const QUANTUM: u64 = 16 * 1024;
@@ -30,7 +30,7 @@ pub enum Lane {
 impl Lane {
     /// The lane of a stream that has sent so many bytes.
     pub fn of(sent: u64) -> Self {
-        if sent < YOUNG_LEN || mutant!("bulk-stream-stays-young") {
+        if sent < YOUNG_LEN {
             Self::Young
         } else {
             Self::Bulk
@@ -52,7 +52,6 @@ impl Lanes {
     pub fn push(&mut self, lane: Lane, stream: StreamId) {
         match lane {
             Lane::Young => self.young.push_back(stream),
-            Lane::Bulk if mutant!("bulk-stream-jumps-its-queue") => self.bulk.push_front(stream),
             Lane::Bulk => self.bulk.push_back(stream),
         }
     }
@@ -63,7 +62,7 @@ impl Lanes {
             (true, true) => return None,
             (false, true) => Lane::Young,
             (true, false) => Lane::Bulk,
-            (false, false) if self.run >= YOUNG_RUN && !mutant!("young-streams-starve-bulk") => Lane::Bulk,
+            (false, false) if self.run >= YOUNG_RUN => Lane::Bulk,
             (false, false) => Lane::Young,
         };
         let quantum = match self.len() {

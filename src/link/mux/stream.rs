@@ -155,6 +155,10 @@ impl Stream {
 
     /// Queues a message behind everything else.
     pub fn push_message(&mut self, kind: u8, header: Vec<u8>) {
+        if kind == kind::FIN && self.begun && self.out_len > 0 && mutant!("end-sent-before-last-bytes") {
+            self.outbox.push_front(Out::Message { kind, header });
+            return;
+        }
         self.outbox.push_back(Out::Message { kind, header });
     }
 
@@ -284,7 +288,13 @@ impl Stream {
             return;
         }
         match self.inbox.back_mut() {
-            Some(In::Copied(copied)) if copied.len() < SHARED_LEN_MIN => copied.extend_from_slice(&piece),
+            Some(In::Copied(copied)) if copied.len() < SHARED_LEN_MIN => {
+                if mutant!("pieces-joined-in-wrong-order") {
+                    *copied = BytesMut::from(&[&piece[..], &copied[..]].concat()[..]);
+                    return;
+                }
+                copied.extend_from_slice(&piece);
+            }
             _ => self.inbox.push_back(In::Copied(BytesMut::from(&piece[..]))),
         }
     }
@@ -330,7 +340,7 @@ impl Stream {
     /// Whether both directions have come to their end, and nothing waits to be sent.
     pub fn is_over(&self) -> bool {
         let ended = self.saying == Progress::Done
-            && (self.hearing == Progress::Done || mutant!("stream-forgotten-before-peer-is-done"));
+            && self.hearing == Progress::Done;
         (self.reset || ended) && self.outbox.is_empty()
     }
 }

@@ -27,6 +27,10 @@ impl Mux {
                 self.send_urgent(urgent, batch);
                 continue;
             }
+            let starved = || self.streams.values().any(|stream| stream.starved);
+            if !self.lanes.is_empty() && starved() && mutant!("stream-without-credit-blocks-others") {
+                break;
+            }
             let Some((id, quantum)) = self.lanes.pop() else {
                 break;
             };
