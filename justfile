@@ -57,6 +57,10 @@ packaging:
 bench:
     cargo bench --bench tunnel
 
+# Many sessions over one link, beside plain relays and yamux; PART is bulk, echo or idle
+bench-mux *PART:
+    cargo bench --bench mux -- {{PART}}
+
 # Connections and bulk of the forwarder beside haproxy and nginx
 bench-forward:
     cargo bench --bench forward
@@ -64,6 +68,10 @@ bench-forward:
 # First reply of a new connection over a long way, MS each way; needs root
 bench-rtt MS="10":
     tests/bench/rtt.sh {{MS}}
+
+# Bulk and first replies over one long link, MS each way; needs root
+bench-mux-rtt MS="10":
+    tests/bench/rtt.sh {{MS}} mux
 
 # Licences, advisories, banned crates
 lint:

@@ -43,6 +43,7 @@ impl Timer {
     /// A deadline that moved later leaves the timer as it is: it wakes once for nothing and is armed anew.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline else {
+            self.sleep = None;
             return Poll::Pending;
         };
         loop {

@@ -98,7 +98,7 @@ async fn a_write_that_fails_before_started_hands_the_visitor_back() {
         let ordinal = Ordinal::CONNECTION.next().unwrap();
         let mut side = VisitorSide::new(now, ordinal, Start::default(), patience, first);
         let framed = Framed::new(scripted(&[], takes), PROXY_BODY_LEN_MAX);
-        let mut carrier = Carrier::Dedicated(framed);
+        let mut carrier = Carrier::Dedicated(Box::new(framed));
         let mut timer = Timer::default();
         let visitor = RawStream::new(scripted(&[7; 4000], usize::MAX));
         let mut relay = Relay::new(&mut side, &mut carrier, Some(visitor), &mut timer, None);

@@ -171,6 +171,7 @@ fn granted() -> Granted {
         counter: 6,
         proxy_port: 7001,
         heartbeat_ms: 5_000,
+        window: 65_536,
         ..Granted::default()
     }
 }

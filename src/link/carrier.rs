@@ -20,7 +20,7 @@ use crate::{
 /// The frames of one session at a time.
 pub enum Carrier {
     /// A connection that carries one session, and then the next.
-    Dedicated(Framed),
+    Dedicated(Box<Framed>),
     /// One of many streams of a link; it carries one session.
     Mux(LinkStream),
 }

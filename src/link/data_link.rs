@@ -116,7 +116,7 @@ impl State {
                 Event::Writable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.writer.take())),
             }
         }
-        if self.mux.take_settled() || self.mux.has_frames() {
+        if self.mux.has_frames() || self.mux.is_over() {
             wake.extend(self.pump.take());
         }
     }
@@ -194,6 +194,8 @@ impl DataLink {
     pub(super) fn end(&self, ended: Ended) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.ended.get_or_insert(ended);
+        state.tell();
+        state.tally.close();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         if mutant!("streams-of-lost-link-not-told") {

@@ -8,10 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use super::{data_link::DataLink, mux::OpenError, stream::LinkStream};
-use crate::{
-    id::LinkId,
-    probe::sometimes,
-};
+use crate::{id::LinkId, probe::sometimes};
 
 /// Streams on the emptiest link from which on another link is wanted. More share one connection's losses and one
 /// processor; fewer open links that nobody needs.

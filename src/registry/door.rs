@@ -203,7 +203,7 @@ impl Door {
             Purpose::Proxy => {
                 let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
                 let key = self.claim(&mut framed, Purpose::Proxy).await?;
-                let conn = Conn::new(Carrier::Dedicated(framed));
+                let conn = Conn::new(Carrier::Dedicated(Box::new(framed)));
                 self.pool.do_send(Arrived { key, conn });
                 Ok(())
             }

@@ -236,7 +236,8 @@ impl Fleet {
             let expired = self.ordered.pop_front();
             if mutant!("order-of-link-never-expires") {
                 // Later than any run.
-                self.ordered.extend(expired.map(|at| at + Duration::from_secs(3_600)));
+                self.ordered
+                    .extend(expired.map(|at| at + Duration::from_secs(3_600)));
                 return;
             }
             self.fail(now);

@@ -37,7 +37,7 @@ pub struct Carried {
 
 /// The job of carrying one visitor. Dropped without being run, it hands the visitor back.
 pub struct Carry {
-    load: Option<Load>,
+    load: Option<Box<Load>>,
     report: Option<oneshot::Sender<Carried>>,
 }
 
@@ -85,7 +85,7 @@ impl Carry {
     /// A try that reports its end to `report`.
     pub fn new(load: Load, report: oneshot::Sender<Carried>) -> Self {
         Self {
-            load: Some(load),
+            load: Some(Box::new(load)),
             report: Some(report),
         }
     }
@@ -130,7 +130,11 @@ impl Job for Carry {
 }
 
 /// Carries the visitor; on success the stream may carry the next one.
-async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) -> Result<(), &'static str> {
+async fn carry(
+    conn: &mut Conn,
+    load: Box<Load>,
+    report: oneshot::Sender<Carried>,
+) -> Result<(), &'static str> {
     let Load {
         visitor,
         first,
@@ -141,7 +145,7 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
         accepted_at,
         witness,
         metrics,
-    } = load;
+    } = *load;
     let asked_at = time::now();
     let mut starting = Some(starting);
     let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first);
@@ -187,24 +191,23 @@ async fn carry(conn: &mut Conn, load: Load, report: oneshot::Sender<Carried>) ->
 
 /// Moves `visitor` over `conn`, as `side` says, until its session is over or it is released. `look` sees the side after
 /// each move.
-pub(super) async fn relay(
-    conn: &mut Conn,
-    side: &mut VisitorSide,
+pub(super) fn relay<'a>(
+    conn: &'a mut Conn,
+    side: &'a mut VisitorSide,
     visitor: RawStream,
     abort: Option<oneshot::Receiver<ResetCode>>,
     meter: Option<Meter>,
-    mut look: impl FnMut(&VisitorSide),
-) -> Stopped {
+    mut look: impl FnMut(&VisitorSide) + 'a,
+) -> impl Future<Output = Stopped> + 'a {
     let mut relay = Relay::new(side, &mut conn.carrier, Some(visitor), &mut conn.timer, abort);
     if let Some(meter) = meter {
         relay = relay.counting(meter);
     }
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let stopped = relay.poll(cx);
         look(relay.core());
         stopped
     })
-    .await
 }
 
 /// Comes to an end with the client about a stream whose visitor was released.

@@ -29,13 +29,12 @@ use crate::{
         carrier::Carrier,
         connect::dial,
         framed::{Framed, FramedError, Input},
-        stream::LinkStream,
     },
     metrics::Counted,
     probe::sometimes,
     selector::strategy::bound_to,
-    time::{self, Duration, Timer},
-    transport::null::Null,
+    time::{self, Duration, Instant, Timer},
+    transport::{BoxFuture, null::Null},
     wire::{
         codec::Head,
         frame::PROXY_BODY_LEN_MAX,
@@ -152,7 +151,7 @@ pub async fn open(
 
 /// Serves session after session on an open proxy connection, until it dies or the server lets go of it.
 pub async fn serve(registration: &Registration, framed: Framed) {
-    let mut carrier = Carrier::Dedicated(framed);
+    let mut carrier = Carrier::Dedicated(Box::new(framed));
     let mut timer = Timer::default();
     let mut last = Ordinal::CONNECTION;
     let mut ended = registration.ended.clone();
@@ -179,7 +178,8 @@ pub async fn serve(registration: &Registration, framed: Framed) {
             Held::new(&registration.load),
             Counted::new(&registration.env.metrics.sessions),
         );
-        let fate = carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+        let begun = begin(registration, &mut carrier, ordinal, start, &mut rng).await;
+        let fate = carry(registration, &mut carrier, &mut timer, begun).await;
         if fate == Fate::Dead || !carrier.is_flushed() {
             return;
         }
@@ -187,13 +187,14 @@ pub async fn serve(registration: &Registration, framed: Framed) {
 }
 
 /// Serves the one session of a stream that the server has opened on a data link.
-pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
-    let mut carrier = Carrier::Mux(stream);
+pub async fn serve_stream(registration: &Registration, mut carrier: Carrier) {
     // A stream begins with START, or it would not be here.
     let Ok(Input::Head(head)) = poll_fn(|cx| carrier.poll_input(cx)).await else {
         return;
     };
-    let Some((ordinal, start)) = accept(&head, Ordinal::CONNECTION) else {
+    let accepted = accept(&head, Ordinal::CONNECTION);
+    drop(head);
+    let Some((ordinal, start)) = accepted else {
         registration.env.metrics.violations.inc();
         return;
     };
@@ -201,9 +202,11 @@ pub async fn serve_stream(registration: &Registration, stream: LinkStream) {
         Held::new(&registration.load),
         Counted::new(&registration.env.metrics.sessions),
     );
-    let mut rng = registration.env.entropy.rng();
-    let mut timer = Timer::default();
-    carry(registration, &mut carrier, &mut timer, ordinal, &start, &mut rng).await;
+    let begun = {
+        let mut rng = Box::new(registration.env.entropy.rng());
+        begin(registration, &mut carrier, ordinal, start, &mut rng).await
+    };
+    carry(registration, &mut carrier, &mut Timer::default(), begun).await;
 }
 
 /// Counts one more in a shared figure while it lives.
@@ -239,18 +242,55 @@ fn is_crossed_reset(head: &Head, last: Ordinal) -> bool {
     head.prefix.stream_id == last.value() && matches!(head.message(), Ok(Some(ToClient::Reset(_))))
 }
 
+/// A session whose upstream was asked for. Of its `Start` it keeps what is said of it at the end.
+struct Begun<'a> {
+    began: Instant,
+    side: UpstreamSide,
+    session_id: u64,
+    visitor: String,
+    is_probe: bool,
+    connected: Result<(&'a Upstream, Reached), (RefuseCode, String)>,
+}
+
+/// Reaches the upstream. That needs much more memory than the session that follows, so it is a future of its own.
+fn begin<'r: 'b, 'b>(
+    registration: &'r Registration,
+    carrier: &'b mut Carrier,
+    ordinal: Ordinal,
+    start: Start,
+    rng: &'b mut ChaCha8Rng,
+) -> BoxFuture<'b, Box<Begun<'r>>> {
+    Box::pin(async move {
+        let began = time::now();
+        let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
+        let connected = connect(registration, carrier, &mut side, &start, rng).await;
+        Box::new(Begun {
+            began,
+            side,
+            session_id: start.session_id,
+            is_probe: start.protocol == PROTOCOL_PROBE,
+            visitor: start.visitor,
+            connected,
+        })
+    })
+}
+
+/// Joins the upstream, if it was reached, and the server, until both are through with each other.
 async fn carry(
     registration: &Registration,
     carrier: &mut Carrier,
     timer: &mut Timer,
-    ordinal: Ordinal,
-    start: &Start,
-    rng: &mut ChaCha8Rng,
+    begun: Box<Begun<'_>>,
 ) -> Fate {
-    let began = time::now();
-    let is_probe = start.protocol == PROTOCOL_PROBE;
-    let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
-    let (raw, held) = match connect(registration, carrier, &mut side, start, rng).await {
+    let Begun {
+        began,
+        mut side,
+        session_id: session,
+        visitor,
+        is_probe,
+        connected,
+    } = *begun;
+    let (raw, held) = match connected {
         Ok((upstream, reached)) => {
             side.handle_connected();
             let Reached {
@@ -278,14 +318,15 @@ async fn carry(
     if is_probe {
         return fate;
     }
+    let mut name = "";
     if let Some((upstream, target, _in_flight)) = held {
         let well = side.outcome() != Some(Outcome::UpstreamReset);
         upstream.approach.report_end(&target, well);
+        name = upstream.name.as_str();
     }
     metrics.session_outcomes.inc(outcome);
     let (down, up) = side.bytes();
-    let (session, visitor) = (start.session_id, &start.visitor);
-    debug!(session, %visitor, upstream = %start.upstream, outcome, up, down, took = ?(time::now() - began), "session ended");
+    debug!(session, %visitor, upstream = name, outcome, up, down, took = ?(time::now() - began), "session ended");
     fate
 }
 

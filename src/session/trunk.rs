@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::serve::{Held, Registration, serve_stream};
-use crate::link::{data_link::DataLink, framed::Framed, mux::Side, pump};
+use crate::link::{carrier::Carrier, data_link::DataLink, framed::Framed, mux::Side, pump};
 
 /// Serves an open data link until it ends. Once its registration has ended, it takes no more sessions, and ends with
 /// the last of those it has.
@@ -15,8 +15,8 @@ pub async fn run(registration: Arc<Registration>, framed: Framed) {
     let (env, mut ended) = (&registration.env, registration.ended.clone());
     let link = DataLink::new(Side::Acceptor, registration.link.mux(), &env.metrics);
     let accept = |stream| {
-        let registration = Arc::clone(&registration);
-        let serve = async move { serve_stream(&registration, stream).await };
+        let (registration, carrier) = (Arc::clone(&registration), Carrier::Mux(stream));
+        let serve = async move { serve_stream(&registration, carrier).await };
         // Its session ends with the stream, and the stream with the link.
         env.spawn(serve).detach();
     };

@@ -342,7 +342,10 @@ mod tests {
             let far = env.transport.connect(listener.local_addr()).await.unwrap();
             let (near, _) = listener.accept().await.unwrap();
             env.spawn(client.serve(far)).detach();
-            let conn = Conn::new(Carrier::Dedicated(Framed::new(near, PROXY_BODY_LEN_MAX)));
+            let conn = Conn::new(Carrier::Dedicated(Box::new(Framed::new(
+                near,
+                PROXY_BODY_LEN_MAX,
+            ))));
             pool.do_send(Arrived { key: epoch, conn });
         }
         let tunnel = Tunnel {

@@ -437,7 +437,12 @@ impl Core for VisitorSide {
     }
 
     fn poll_action(&mut self) -> Option<Action<ToClient>> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // Most of its life a session has nothing to do here: it keeps no room for it.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -136,9 +136,10 @@ impl Way {
             Self::Conn(_, lender) => drop(lender.try_send(job)),
             Self::Stream(_, place) => {
                 let conn = Conn::new(Carrier::Mux(place.stream));
+                let run = job.run(conn);
                 let run = async move {
                     // Whatever came of it: a stream carries one session.
-                    let done = job.run(conn).await;
+                    let done = run.await;
                     if mutant!("finished-stream-never-dropped") {
                         std::mem::forget(done);
                     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     load::{bulk, rate},
     program::Program,
+    upstream::{DRAIN, SEND},
 };
 
 /// Rounds per program; the median counts.
@@ -26,18 +27,20 @@ pub async fn compare_all(noun: &str, programs: &[Program]) {
         let measure = async |at| rate(at, at_once, seconds).await;
         compare(&what, "CPU s per 1k", 1000.0, programs, measure).await;
     }
-    for to_visitor in [true, false] {
-        let what = format!(
-            "bulk GB/s, {} the visitor",
-            if to_visitor { "to" } else { "from" }
-        );
-        let measure = async |at| bulk(at, bulk_seconds, to_visitor).await;
+    compare_bulk(bulk_seconds, programs).await;
+}
+
+/// Measures one bulk session of each, `seconds` a round, in both directions, and prints a table of each.
+pub async fn compare_bulk(seconds: f64, programs: &[Program]) {
+    for (mode, direction) in [(SEND, "to"), (DRAIN, "from")] {
+        let what = format!("bulk GB/s, {direction} the visitor");
+        let measure = async |at| bulk(at, seconds, mode).await;
         compare(&what, "CPU s per GB", 1.0, programs, measure).await;
     }
 }
 
 /// A number from the environment, or the default.
-fn from_env(name: &str, default: f64) -> f64 {
+pub fn from_env(name: &str, default: f64) -> f64 {
     let set = std::env::var(name).ok();
     set.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -89,7 +92,7 @@ where
 }
 
 /// The one in the middle, of an odd number; sorts them.
-fn median(values: &mut [f64]) -> Option<f64> {
+pub fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

@@ -1,11 +1,9 @@
 //! How long a new connection waits for the first byte of its reply when the upstream is far away.
 
-use std::net::SocketAddr;
-
 use adit::time::{self, Duration};
 use tokio::task::JoinSet;
 
-use crate::{forwarders, program::Program, upstream::visit};
+use crate::{program::Program, upstream::visit};
 
 /// Turns that each program gets.
 const ROUNDS: usize = 5;
@@ -15,9 +13,6 @@ const ALONE: usize = 40;
 
 /// Bursts of a round.
 const BURSTS: usize = 4;
-
-/// Visits of a burst.
-const BURST: usize = 64;
 
 /// Before a visit alone: warm connections that were taken have come back, with room.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,35 +28,34 @@ const SETTLE: Duration = Duration::from_secs(5);
 struct Seen {
     alone: Vec<(Duration, Duration)>,
     burst: Vec<(Duration, Duration)>,
+    failed: usize,
 }
 
-/// Measures every forwarder and the direct way, taking turns, and prints milliseconds and multiples of the round
-/// trip.
+/// Measures visits alone and bursts of `burst` visits, the programs taking turns, and prints milliseconds and
+/// multiples of the round trip. The last of `programs` is the direct way.
 ///
 /// The round trip is measured too: it is how long the direct way takes to connect, where the kernel answers at
 /// both ends. Its median alone is what the multiples are of.
-pub async fn measure(upstream: SocketAddr) {
-    let warm = format!("pools: {{ min: {BURST}, max: {} }}", 2 * BURST);
-    let programs = forwarders::start(upstream, &[("adit", ""), ("adit warm", &warm)]).await;
+pub async fn measure(programs: &[Program], burst: usize) {
     time::sleep(SETTLE).await;
     let mut seen: Vec<Seen> = programs.iter().map(|_| Seen::default()).collect();
     for _ in 0..ROUNDS {
         for (program, seen) in programs.iter().zip(&mut seen) {
             for _ in 0..ALONE {
                 time::sleep(PAUSE).await;
-                seen.alone.extend(visits(program, 1).await);
+                seen.failed += visits(program, 1, &mut seen.alone).await;
             }
             for _ in 0..BURSTS {
                 time::sleep(BURST_PAUSE).await;
-                seen.burst.extend(visits(program, BURST).await);
+                seen.failed += visits(program, burst, &mut seen.burst).await;
             }
         }
     }
-    print(&programs, &seen);
+    print(programs, burst, &seen);
 }
 
-/// Visits `program`, `at_once` times at once.
-async fn visits(program: &Program, at_once: usize) -> Vec<(Duration, Duration)> {
+/// Visits `program`, `at_once` times at once; returns how many were not served.
+async fn visits(program: &Program, at_once: usize, seen: &mut Vec<(Duration, Duration)>) -> usize {
     let mut visitors = JoinSet::new();
     for _ in 0..at_once {
         #[allow(
@@ -70,19 +64,19 @@ async fn visits(program: &Program, at_once: usize) -> Vec<(Duration, Duration)> 
         )]
         visitors.spawn(visit(program.public));
     }
-    let waits = visitors.join_all().await.into_iter();
-    waits.collect::<Result<_, _>>().expect("every visitor is served")
+    let before = seen.len();
+    seen.extend(visitors.join_all().await.into_iter().flatten());
+    at_once - (seen.len() - before)
 }
 
-fn print(programs: &[Program], seen: &[Seen]) {
-    // The direct way is the last of the programs, and always there.
+fn print(programs: &[Program], burst: usize, seen: &[Seen]) {
     let direct = seen.last().expect("the direct way is measured");
     let connected = |waits: &[(Duration, Duration)]| milliseconds(waits, |(connected, _)| connected);
     let replied = |waits: &[(Duration, Duration)]| milliseconds(waits, |(_, replied)| replied);
     let trips = (connected(&direct.alone), connected(&direct.burst));
     let trip = percentile(&trips.0, 50);
     println!("\nfirst reply of a new connection; one round trip is {trip:.2} ms");
-    println!("{:<14}{:^34}{:^34}", "", "alone", format!("{BURST} at once"));
+    println!("{:<14}{:^34}{:^34}", "", "alone", format!("{burst} at once"));
     println!("{:<14}{}{}", "ms (trips)", heads(), heads());
     let row = |name: &str, alone: &[f64], burst: &[f64]| {
         let cells =
@@ -91,6 +85,9 @@ fn print(programs: &[Program], seen: &[Seen]) {
     };
     for (program, seen) in programs.iter().zip(seen) {
         row(program.name, &replied(&seen.alone), &replied(&seen.burst));
+        if seen.failed > 0 {
+            println!("    {} visitors of {} were not served", seen.failed, program.name);
+        }
     }
     row("round trip", &trips.0, &trips.1);
 }
@@ -111,6 +108,6 @@ fn milliseconds(waits: &[(Duration, Duration)], part: impl Fn((Duration, Duratio
 }
 
 /// The smallest value that `percent` of the sorted values do not exceed.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }

@@ -18,6 +18,9 @@ mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+/// New connections at once over a long way.
+const BURST: usize = 64;
+
 #[tokio::main]
 async fn main() {
     let words: Vec<_> = std::env::args()
@@ -34,7 +37,12 @@ async fn main() {
             upstream::start(address(at)).await;
             std::future::pending::<()>().await;
         }
-        ["first-reply", upstream] => first_reply::measure(address(upstream)).await,
+        ["first-reply", upstream] => {
+            let warm = format!("pools: {{ min: {BURST}, max: {} }}", 2 * BURST);
+            let adits = [("adit", ""), ("adit warm", &warm)];
+            let programs = forwarders::start(address(upstream), &adits).await;
+            first_reply::measure(&programs, BURST).await;
+        }
         _ => panic!("no words, or `upstream ADDRESS`, or `first-reply UPSTREAM`"),
     }
 }

@@ -1,6 +1,9 @@
 //! The forwarders under test, all with one upstream, on loopback.
 
-use std::{net::SocketAddr, process::Command};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+};
 
 use crate::program::{Program, config_file, free_addresses};
 
@@ -28,7 +31,7 @@ pub async fn start(upstream: SocketAddr, adits: &[(&'static str, &str)]) -> Vec<
 
 /// This build of Adit, with its defaults and the lines of `extra`.
 async fn adit(name: &'static str, upstream: SocketAddr, extra: &str) -> Result<Program, String> {
-    let [public, metrics] = free_addresses();
+    let [public, metrics] = free_addresses(Ipv4Addr::LOCALHOST.into());
     let (folder, config) = config_file(
         "adit.yaml",
         &format!(
@@ -44,7 +47,7 @@ async fn adit(name: &'static str, upstream: SocketAddr, extra: &str) -> Result<P
 
 /// The haproxy on the PATH, in TCP mode. Its `option splice-auto` is left off: it changed none of the figures.
 async fn haproxy(upstream: SocketAddr) -> Result<Program, String> {
-    let [public] = free_addresses();
+    let [public] = free_addresses(Ipv4Addr::LOCALHOST.into());
     let (folder, config) = config_file(
         "haproxy.cfg",
         &format!(
@@ -60,7 +63,7 @@ async fn haproxy(upstream: SocketAddr) -> Result<Program, String> {
 
 /// The nginx on the PATH, with its stream module.
 async fn nginx(upstream: SocketAddr) -> Result<Program, String> {
-    let [public] = free_addresses();
+    let [public] = free_addresses(Ipv4Addr::LOCALHOST.into());
     let module = nginx_stream_module();
     let (folder, config) = config_file(
         "nginx.conf",

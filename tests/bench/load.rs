@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::upstream::{BLOCK_LEN, DRAIN, MESSAGE_LEN, SEND, visit};
+use crate::upstream::{BLOCK_LEN, DRAIN, MESSAGE_LEN, visit};
 
 /// Connect, request, reply, close, `at_once` in parallel for `seconds`; returns how many, and the time.
 pub async fn rate(public: SocketAddr, at_once: usize, seconds: f64) -> (f64, f64) {
@@ -40,10 +40,10 @@ pub async fn rate(public: SocketAddr, at_once: usize, seconds: f64) -> (f64, f64
     (done as f64, (time::now() - start).as_secs_f64())
 }
 
-/// One visitor moves bytes for `seconds`; returns gigabytes, and the time.
-pub async fn bulk(public: SocketAddr, seconds: f64, to_visitor: bool) -> (f64, f64) {
+/// One visitor asks for `mode`, such as [`DRAIN`], and moves bytes for `seconds`; returns gigabytes,
+/// and the time.
+pub async fn bulk(public: SocketAddr, seconds: f64, mode: u8) -> (f64, f64) {
     let mut stream = TcpStream::connect(public).await.expect("the way is up");
-    let mode = if to_visitor { SEND } else { DRAIN };
     stream
         .write_all(&[mode; MESSAGE_LEN])
         .await
@@ -53,7 +53,7 @@ pub async fn bulk(public: SocketAddr, seconds: f64, to_visitor: bool) -> (f64, f
     let start = time::now();
     let moving = async {
         loop {
-            let n = if to_visitor {
+            let n = if mode != DRAIN {
                 stream.read(&mut block).await.expect("the stream goes on")
             } else {
                 stream.write(&block).await.expect("the stream goes on")

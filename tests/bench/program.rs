@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -30,7 +30,8 @@ pub struct Program {
     pub name: &'static str,
     /// Where visitors connect.
     pub public: SocketAddr,
-    children: Vec<Child>,
+    /// Its processes, in the order of the commands.
+    pub children: Vec<Child>,
     _files: Option<TempDir>,
 }
 
@@ -164,10 +165,10 @@ fn process(stat: &str) -> Option<Process> {
     })
 }
 
-/// Addresses on loopback that were free a moment ago: no program can be asked for the port it took.
-pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+/// Addresses at `host` that were free a moment ago: no program can be asked for the port it took.
+pub fn free_addresses<const N: usize>(host: IpAddr) -> [SocketAddr; N] {
     let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+        std::array::from_fn(|_| TcpListener::bind((host, 0)).expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("a bound listener"))
 }
 

@@ -14,8 +14,10 @@ mod upstream;
 #[tokio::main]
 async fn main() {
     let upstream = upstream::start(([127, 0, 0, 1], 0).into()).await;
-    let mut programs = vec![tunnels::adit(upstream).await.expect("the tunnel comes up")];
-    match tunnels::rathole(upstream).await {
+    let ground = tunnels::Ground::loopback(upstream);
+    let adit = tunnels::adit("adit", &ground, "").await;
+    let mut programs = vec![adit.expect("the tunnel comes up")];
+    match tunnels::rathole(&ground).await {
         Ok(rathole) => programs.push(rathole),
         Err(why) => println!("{why}: nothing to compare with"),
     }

@@ -1,6 +1,9 @@
 //! The upstream of the benchmarks, and the shortest visit to it.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+};
 
 use adit::time::{self, Duration};
 use tokio::{
@@ -20,8 +23,20 @@ const SHORT: u8 = b's';
 /// First byte of a request for an endless stream.
 pub const SEND: u8 = b'd';
 
+/// First byte of a request for an endless stream of [`PACED_BYTES_PER_SECOND`].
+pub const PACED: u8 = b'p';
+
+/// What a paced stream moves: eight of them leave the machine most of its time.
+pub const PACED_BYTES_PER_SECOND: u32 = 50_000_000;
+
 /// First byte of a request that an endless stream follows.
 pub const DRAIN: u8 = b'u';
+
+/// First byte of a message that is sent back, as are all that follow it.
+pub const ECHO: u8 = b'e';
+
+/// First byte of a request for one short reply, after which the upstream waits for the end.
+pub const HOLD: u8 = b'h';
 
 /// Starts an upstream that does what the first byte of a connection says; returns where it listens.
 pub async fn start(listen: SocketAddr) -> SocketAddr {
@@ -48,10 +63,35 @@ async fn serve(mut stream: TcpStream) {
             let block = vec![0; BLOCK_LEN];
             while stream.write_all(&block).await.is_ok() {}
         }
+        PACED => {
+            let block = vec![0; BLOCK_LEN];
+            let gap = Duration::from_secs_f64(BLOCK_LEN as f64 / f64::from(PACED_BYTES_PER_SECOND));
+            let mut due = time::now();
+            while stream.write_all(&block).await.is_ok() {
+                due += gap;
+                time::sleep_until(due).await;
+            }
+        }
+        HOLD => {
+            let _ = stream.write_all(&request).await;
+            let _ = stream.read(&mut request).await;
+        }
+        // A thread of its own: what is measured shall not wait for the other tasks of this process.
+        ECHO => drop(std::thread::spawn(move || echo(stream, request))),
         _ => {
             let mut block = vec![0; BLOCK_LEN];
             while stream.read(&mut block).await.is_ok_and(|n| n > 0) {}
         }
+    }
+}
+
+/// Sends `message` back, and each one that follows.
+fn echo(stream: TcpStream, mut message: [u8; MESSAGE_LEN]) -> io::Result<()> {
+    let mut stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    loop {
+        stream.write_all(&message)?;
+        stream.read_exact(&mut message)?;
     }
 }
 

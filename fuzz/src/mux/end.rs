@@ -140,11 +140,13 @@ impl End {
         written
     }
 
-    /// Tells those who wait.
+    /// Tells those who wait, and finds somebody for streams that were opened.
     pub(super) fn tell(&mut self) {
+        for id in self.mux.take_opened() {
+            self.hold(id, Holder::default());
+        }
         while let Some(event) = self.mux.poll_event() {
             match event {
-                Event::Opened(id) => self.hold(id, Holder::default()),
                 Event::Readable(id) => {
                     if let Some(holder) = self.holders.get_mut(&id) {
                         holder.waits_to_read = false;

@@ -88,7 +88,8 @@ impl Raw {
         match self.session {
             Some(session) if says => {
                 let said = bytes.len() as u64;
-                life.holdings.with(|holdings| holdings.handle_handed(session, said));
+                life.holdings
+                    .with(|holdings| holdings.handle_handed(session, said));
             }
             None if says == self.to_upstream && self.request.len() < REQUEST_LEN => {
                 let missing = REQUEST_LEN - self.request.len();
@@ -97,7 +98,8 @@ impl Raw {
                 self.session = whole.and_then(Request::decode).map(|request| request.connection);
                 if let Some(session) = self.session {
                     let handed = self.handed;
-                    life.holdings.with(|holdings| holdings.handle_found(session, handed));
+                    life.holdings
+                        .with(|holdings| holdings.handle_found(session, handed));
                 }
             }
             _ => {}

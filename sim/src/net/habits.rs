@@ -129,12 +129,7 @@ pub struct Wired {
 
 impl Wired {
     /// Counts and traces `inner` from now on: who is at its other end, and the port that was connected to.
-    pub fn new(
-        inner: Box<dyn Stream>,
-        (peer, port): (SocketAddr, u16),
-        life: Arc<Life>,
-        how: Move,
-    ) -> Self {
+    pub fn new(inner: Box<dyn Stream>, (peer, port): (SocketAddr, u16), life: Arc<Life>, how: Move) -> Self {
         let ends = (life.streams.fetch_add(1, Ordering::Relaxed), peer);
         life.open.fetch_add(1, Ordering::Relaxed);
         let wired = Self {

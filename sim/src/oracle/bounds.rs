@@ -130,7 +130,11 @@ impl Invariant for Limits {
         let lives = if model.is_troubled() { 2 } else { 1 };
         let registered = lives * (model.plan.clients.len() + model.shams());
         // A data link that opens nothing more is there for as long as it carries something.
-        let links = if knobs.has_links() { knobs.links * registered } else { 0 };
+        let links = if knobs.has_links() {
+            knobs.links * registered
+        } else {
+            0
+        };
         let links = links.saturating_add(knobs.sessions_max);
         let streams = usize::try_from(sight.links).unwrap_or(0) * knobs.max_streams as usize;
         let limits = [

@@ -188,7 +188,10 @@ impl Invariant for Beside {
             return None;
         }
         let running = || {
-            let open = model.open.iter().filter_map(|id| Some((id, model.sessions.get(id)?)));
+            let open = model
+                .open
+                .iter()
+                .filter_map(|id| Some((id, model.sessions.get(id)?)));
             open.filter_map(|(id, session)| Some((id, session, session.greeted?)))
         };
         let stalls = |session: &Session| session.visit.stall_ms + session.visit.hold_ms > 0;
@@ -202,7 +205,9 @@ impl Invariant for Beside {
             model.now > due && !alone
         });
         let (id, session, _) = late?;
-        Some(format!("session {id} is held up while another stalls: {session:?}"))
+        Some(format!(
+            "session {id} is held up while another stalls: {session:?}"
+        ))
     }
 }
 

@@ -159,7 +159,11 @@ impl Wire {
     /// A connection on which nothing was said yet; the client says first what it is for.
     pub fn new(serves: bool, terms: Terms, holdings: Shared<Holdings>) -> Self {
         let (preamble, none) = (Reader::behind(PREAMBLE_LEN), Reader::behind(0));
-        let (said, heard) = if serves { (none, preamble) } else { (preamble, none) };
+        let (said, heard) = if serves {
+            (none, preamble)
+        } else {
+            (preamble, none)
+        };
         Self {
             serves,
             terms,
@@ -204,7 +208,7 @@ impl Wire {
             return None;
         }
         if frame.kind == START {
-            if !self.serves || frame.id % 2 == 0 || frame.id <= self.last {
+            if !self.serves || frame.id.is_multiple_of(2) || frame.id <= self.last {
                 return wrong(format!("the last stream was {}", self.last));
             }
             self.open(frame.id);
@@ -309,7 +313,9 @@ impl Wire {
         let stream = self.streams.get_mut(&id)?;
         if says == self.serves && stream.request.len() < REQUEST_LEN {
             let missing = REQUEST_LEN - stream.request.len();
-            stream.request.extend_from_slice(&piece[..piece.len().min(missing)]);
+            stream
+                .request
+                .extend_from_slice(&piece[..piece.len().min(missing)]);
             let whole = <&[u8; REQUEST_LEN]>::try_from(&stream.request[..]).ok();
             if let Some(request) = whole.and_then(Request::decode) {
                 let (serves, session) = (self.serves, request.connection);
@@ -331,7 +337,12 @@ impl Wire {
         let handed = holding.handed.filter(|_| holding.streams == nth)?;
         let held = stream.received.saturating_sub(handed);
         let most = self.terms.window + self.terms.budget;
-        (held > most).then(|| (12, format!("holds {held} bytes of session {session}, at most {most} are allowed")))
+        (held > most).then(|| {
+            (
+                12,
+                format!("holds {held} bytes of session {session}, at most {most} are allowed"),
+            )
+        })
     }
 }
 

@@ -417,10 +417,16 @@ fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
     let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
     match rng.random_range(0..30) {
         0 if visit.stall_ms == 0 => (visit.stall_ms, visit.reply_len) = (ms, visit.reply_len.max(much)),
-        1 => (visit.hold_ms, visit.len) = (ms, visit.len.max(much)),
+        1 => {
+            (visit.hold_ms, visit.len) = (ms, visit.len.max(much));
+            (visit.piece, visit.piece_pause_ms) = (PIECE, 0);
+        }
         _ => {}
     }
 }
+
+/// Bytes per write of a visitor that does not dawdle.
+pub const PIECE: usize = 16 * 1024;
 
 /// What each visitor does; the pause between two visits is so long on average, in ms.
 pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
@@ -460,8 +466,12 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
     };
     let reply_len = if stall_ms > 0 { 600_000 } else { length(rng) };
     let slow = rng.random_ratio(1, 10);
-    let piece = if slow { (len / 10).max(1) } else { 16 * 1024 };
-    let piece_pause_ms = if slow { rng.random_range(20..200) } else { 0 };
+    let tenth = usize::try_from(len / 10).unwrap_or(usize::MAX).max(1);
+    let (piece, piece_pause_ms) = if slow {
+        (tenth, rng.random_range(20..200))
+    } else {
+        (PIECE, 0)
+    };
     let long = rng.random_ratio(1, 10);
     Visit {
         pause_ms: rng.random_range(1..2 * pause_ms),
@@ -470,7 +480,7 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
         reply_len,
         when,
         delay_ms: rng.random_range(0..if long { 3_000 } else { 60 }),
-        piece: usize::try_from(piece).unwrap_or(usize::MAX),
+        piece,
         piece_pause_ms,
         read_pause_ms: if rng.random_ratio(1, 15) {
             rng.random_range(5..60)

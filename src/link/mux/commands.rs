@@ -52,7 +52,6 @@ impl Mux {
     /// Gives a place back that was not used.
     pub fn cancel(&mut self) {
         self.reserved -= 1;
-        self.settled = true;
         self.check();
     }
 

@@ -119,7 +119,11 @@ impl Mux {
                 bytes,
                 len,
             }) => {
-                let room = &mut bytes[if mutant!("split-credit-read-from-its-middle") { 0 } else { *len }..];
+                let room = &mut bytes[if mutant!("split-credit-read-from-its-middle") {
+                    0
+                } else {
+                    *len
+                }..];
                 let taken = room.len().min(piece.len());
                 room[..taken].copy_from_slice(&piece[..taken]);
                 *len += taken;

@@ -30,11 +30,7 @@ pub enum Lane {
 impl Lane {
     /// The lane of a stream that has sent so many bytes.
     pub fn of(sent: u64) -> Self {
-        if sent < YOUNG_LEN {
-            Self::Young
-        } else {
-            Self::Bulk
-        }
+        if sent < YOUNG_LEN { Self::Young } else { Self::Bulk }
     }
 }
 

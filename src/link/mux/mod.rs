@@ -189,8 +189,6 @@ pub struct Mux {
     leaving: bool,
     peer_leaving: bool,
     sweep_at: Option<Instant>,
-    /// A stream is no more, and the pump was not told.
-    settled: bool,
     /// Opened by the peer, and not yet handed out.
     opened: Vec<StreamId>,
     events: VecDeque<Event>,
@@ -229,7 +227,6 @@ impl Mux {
             leaving: false,
             peer_leaving: false,
             sweep_at: None,
-            settled: false,
             opened: Vec::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
@@ -294,11 +291,6 @@ impl Mux {
     /// Streams that the peer has opened since this was asked last; the START of each waits to be read.
     pub fn take_opened(&mut self) -> Vec<StreamId> {
         std::mem::take(&mut self.opened)
-    }
-
-    /// Whether a stream has gone since this was asked last: the link may be over.
-    pub fn take_settled(&mut self) -> bool {
-        std::mem::take(&mut self.settled)
     }
 
     /// The next to be told.

@@ -339,8 +339,7 @@ impl Stream {
 
     /// Whether both directions have come to their end, and nothing waits to be sent.
     pub fn is_over(&self) -> bool {
-        let ended = self.saying == Progress::Done
-            && self.hearing == Progress::Done;
+        let ended = self.saying == Progress::Done && self.hearing == Progress::Done;
         (self.reset || ended) && self.outbox.is_empty()
     }
 }

@@ -113,7 +113,6 @@ impl Mux {
             self.unanswered -= 1;
         }
         stream.inflow.close(&mut self.budget);
-        self.settled = true;
     }
 
     /// A stream that was reset waits for no answer.
