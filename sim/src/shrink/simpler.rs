@@ -3,7 +3,7 @@
 use super::turned;
 use crate::{
     payload::When,
-    plan::{Manner, Millis, Plan, Visit, draw::PIECE, knobs::Knobs},
+    plan::{Manner, Millis, Plan, Visit, knobs::Knobs, visits::PIECE},
 };
 
 /// Before that, not everybody is here.
