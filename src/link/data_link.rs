@@ -194,6 +194,8 @@ impl DataLink {
     pub(super) fn end(&self, ended: Ended) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.ended.get_or_insert(ended);
+        state.tell();
+        state.tally.close();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         if mutant!("streams-of-lost-link-not-told") {

@@ -12,6 +12,7 @@ pub(super) struct Tally {
     streams: i64,
     queued: i64,
     promised: i64,
+    closed: bool,
 }
 
 impl Tally {
@@ -23,11 +24,15 @@ impl Tally {
             streams: 0,
             queued: 0,
             promised: 0,
+            closed: false,
         }
     }
 
     /// Tells what is new.
     pub fn tell(&mut self, mux: &mut Mux) {
+        if self.closed {
+            return;
+        }
         let (counts, streams) = (mux.take_counts(), mux.streams());
         let (queued, promised) = (mux.queued(), mux.promised());
         let metrics = &self.metrics;
@@ -56,12 +61,22 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
-    fn drop(&mut self) {
+impl Tally {
+    /// The link has ended, though some may still hold its streams: it is counted no more.
+    pub fn close(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         let metrics = &self.metrics;
         metrics.data_links.dec();
         metrics.streams.dec_by(self.streams);
         metrics.stream_queued_bytes.dec_by(self.queued);
         metrics.stream_window_bytes.dec_by(self.promised);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -78,8 +78,8 @@ pub struct Holdings(BTreeMap<u64, Holding>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Holding {
-    /// Bytes that came on its stream.
-    received: Option<u64>,
+    /// How many streams have carried it: one after the other, where it was tried again.
+    streams: u32,
     /// Bytes that were handed on to its visitor or upstream; `None` while it has none.
     handed: Option<u64>,
 }
@@ -125,7 +125,8 @@ struct Stream {
     granted: u64,
     /// The first bytes of its visitor, until they are a request.
     request: Vec<u8>,
-    session: Option<u64>,
+    /// Whose they are, and which of its streams this is.
+    session: Option<(u64, u32)>,
 }
 
 impl Stream {
@@ -316,30 +317,26 @@ impl Wire {
                 .request
                 .extend_from_slice(&piece[..piece.len().min(missing)]);
             let whole = <&[u8; REQUEST_LEN]>::try_from(&stream.request[..]).ok();
-            stream.session = whole.and_then(Request::decode).map(|request| request.connection);
-            if let Some(session) = stream.session {
-                let (serves, received) = (self.serves, stream.received);
-                self.holdings.with(|holdings| {
+            if let Some(request) = whole.and_then(Request::decode) {
+                let (serves, session) = (self.serves, request.connection);
+                let nth = self.holdings.with(|holdings| {
                     let holding = holdings.0.entry(session).or_default();
-                    holding.received = Some(received);
                     // Another try has another upstream, and the same visitor.
                     holding.handed = holding.handed.filter(|_| serves);
+                    holding.streams += 1;
+                    holding.streams
                 });
+                stream.session = Some((session, nth));
             }
         }
         if says {
             return None;
         }
-        let (session, received) = (stream.session?, stream.received);
-        let handed = self.holdings.with(|holdings| {
-            let holding = holdings.0.get_mut(&session)?;
-            holding.received = Some(received);
-            holding.handed
-        })?;
-        let (held, most) = (
-            received.saturating_sub(handed),
-            self.terms.window + self.terms.budget,
-        );
+        let (session, nth) = stream.session?;
+        let holding = self.holdings.with(|holdings| holdings.0.get(&session).copied())?;
+        let handed = holding.handed.filter(|_| holding.streams == nth)?;
+        let held = stream.received.saturating_sub(handed);
+        let most = self.terms.window + self.terms.budget;
         (held > most).then(|| {
             (
                 12,

@@ -1,12 +1,13 @@
 //! From a seed to a plan: one function per scenario.
 
-use rand::{Rng, RngExt, seq::IndexedRandom};
+use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit,
+    Deed, Intrusion, Millis, Plan, Purpose,
     forward::forward,
     knobs::{Carry, Knobs, Overflow},
+    visits::{stall, visitors},
     who::Who,
 };
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         path::Clog,
         process::{Crash, Stop},
     },
-    payload::When,
     upstream::Mood,
 };
 
@@ -410,85 +410,4 @@ fn carriers(rng: &mut ChaCha8Rng, knobs: &mut Knobs) {
     }
     knobs.window_budget = *[0, 1_000, 100_000, 32 << 20].choose(rng).expect("some");
     knobs.ids_max = *[5, 41, 1 << 30, 1 << 30].choose(rng).expect("some");
-}
-
-/// Now and then somebody stops reading in the middle of more than a window holds: the visitor, or its upstream.
-fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
-    let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
-    match rng.random_range(0..30) {
-        0 if visit.stall_ms == 0 => (visit.stall_ms, visit.reply_len) = (ms, visit.reply_len.max(much)),
-        1 => (visit.hold_ms, visit.len) = (ms, visit.len.max(much)),
-        _ => {}
-    }
-}
-
-/// What each visitor does; the pause between two visits is so long on average, in ms.
-pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
-    let each = |n| {
-        let mut rng = Purpose::Visitor(n).rng(seed);
-        // More than fit: a visitor does as many as it can before the last.
-        (0..110_000 / pause_ms)
-            .map(|_| visit(&mut rng, groups, pause_ms))
-            .collect()
-    };
-    (0..count).map(each).collect()
-}
-
-fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
-    let manner = match rng.random_range(0..40) {
-        0..16 => Manner::Plain,
-        16..26 => Manner::HalfClose,
-        26..33 => Manner::ReadFirst,
-        33..35 => Manner::Leave,
-        35..37 => Manner::Reset,
-        _ => Manner::Quit {
-            after_ms: rng.random_range(0..1_000),
-        },
-    };
-    let when = match rng.random_range(0..4) {
-        0 => When::AfterHeader,
-        1 if manner == Manner::HalfClose => When::AfterEof,
-        _ => When::AfterRequest,
-    };
-    let len = length(rng);
-    // Now and then a reader stops for longer than a connection may be silent, with more to come than all
-    // buffers on the way hold.
-    let stall_ms = if rng.random_ratio(1, 60) {
-        rng.random_range(26_000..32_000)
-    } else {
-        0
-    };
-    let reply_len = if stall_ms > 0 { 600_000 } else { length(rng) };
-    let slow = rng.random_ratio(1, 10);
-    let piece = if slow { (len / 10).max(1) } else { 16 * 1024 };
-    let piece_pause_ms = if slow { rng.random_range(20..200) } else { 0 };
-    let long = rng.random_ratio(1, 10);
-    Visit {
-        pause_ms: rng.random_range(1..2 * pause_ms),
-        group: rng.random_range(0..groups),
-        len,
-        reply_len,
-        when,
-        delay_ms: rng.random_range(0..if long { 3_000 } else { 60 }),
-        piece: usize::try_from(piece).unwrap_or(usize::MAX),
-        piece_pause_ms,
-        read_pause_ms: if rng.random_ratio(1, 15) {
-            rng.random_range(5..60)
-        } else {
-            0
-        },
-        stall_ms,
-        hold_ms: 0,
-        manner,
-    }
-}
-
-/// Mostly small, now and then beyond what is kept for replay.
-fn length(rng: &mut impl Rng) -> u64 {
-    match rng.random_range(0..40) {
-        0..22 => rng.random_range(0..200),
-        22..34 => rng.random_range(200..16_384),
-        34..38 => rng.random_range(16_384..80_000),
-        _ => rng.random_range(65_536..200_000),
-    }
 }

@@ -8,7 +8,7 @@ use rand::{
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Manner, Millis, Plan, Purpose, draw, hosts::named, who::Who};
+use super::{Manner, Millis, Plan, Purpose, draw, hosts::named, visits, who::Who};
 use crate::{
     fault::{
         AnyAct, Family, Fault, Trouble,
@@ -229,7 +229,7 @@ pub fn forward(seed: u64) -> Plan {
         }),
         faults: Vec::new(),
         strangers: Vec::new(),
-        visitors: draw::visitors(seed, rng.random_range(2..=4), 1, 1_000),
+        visitors: visits::visitors(seed, rng.random_range(2..=4), 1, 1_000),
         planted: None,
     };
     tame(&mut plan);

@@ -7,6 +7,7 @@ pub mod file;
 pub mod forward;
 pub mod hosts;
 pub mod knobs;
+pub mod visits;
 pub mod who;
 
 use std::time::Duration;

@@ -3,11 +3,8 @@
 use super::turned;
 use crate::{
     payload::When,
-    plan::{Manner, Millis, Plan, Visit, knobs::Knobs},
+    plan::{Manner, Millis, Plan, Visit, knobs::Knobs, visits::PIECE},
 };
-
-/// Bytes per write of a visitor that does not dawdle, as plans are drawn.
-const PIECE: usize = 16 * 1024;
 
 /// Before that, not everybody is here.
 const START_MS: Millis = 4_000;

@@ -1,0 +1,98 @@
+//! What visitors do, as it is drawn.
+
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Manner, Millis, Purpose, Visit};
+use crate::payload::When;
+
+/// Now and then somebody stops reading in the middle of more than a window holds: the visitor, or its upstream.
+pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
+    let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
+    match rng.random_range(0..30) {
+        0 if visit.stall_ms == 0 => (visit.stall_ms, visit.reply_len) = (ms, visit.reply_len.max(much)),
+        1 => {
+            (visit.hold_ms, visit.len) = (ms, visit.len.max(much));
+            (visit.piece, visit.piece_pause_ms) = (PIECE, 0);
+        }
+        _ => {}
+    }
+}
+
+/// Bytes per write of a visitor that does not dawdle.
+pub const PIECE: usize = 16 * 1024;
+
+/// What each visitor does; the pause between two visits is so long on average, in ms.
+pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
+    let each = |n| {
+        let mut rng = Purpose::Visitor(n).rng(seed);
+        // More than fit: a visitor does as many as it can before the last.
+        (0..110_000 / pause_ms)
+            .map(|_| visit(&mut rng, groups, pause_ms))
+            .collect()
+    };
+    (0..count).map(each).collect()
+}
+
+fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
+    let manner = match rng.random_range(0..40) {
+        0..16 => Manner::Plain,
+        16..26 => Manner::HalfClose,
+        26..33 => Manner::ReadFirst,
+        33..35 => Manner::Leave,
+        35..37 => Manner::Reset,
+        _ => Manner::Quit {
+            after_ms: rng.random_range(0..1_000),
+        },
+    };
+    let when = match rng.random_range(0..4) {
+        0 => When::AfterHeader,
+        1 if manner == Manner::HalfClose => When::AfterEof,
+        _ => When::AfterRequest,
+    };
+    let len = length(rng);
+    // Now and then a reader stops for longer than a connection may be silent, with more to come than all
+    // buffers on the way hold.
+    let stall_ms = if rng.random_ratio(1, 60) {
+        rng.random_range(26_000..32_000)
+    } else {
+        0
+    };
+    let reply_len = if stall_ms > 0 { 600_000 } else { length(rng) };
+    let slow = rng.random_ratio(1, 10);
+    let tenth = usize::try_from(len / 10).unwrap_or(usize::MAX).max(1);
+    let (piece, piece_pause_ms) = if slow {
+        (tenth, rng.random_range(20..200))
+    } else {
+        (PIECE, 0)
+    };
+    let long = rng.random_ratio(1, 10);
+    Visit {
+        pause_ms: rng.random_range(1..2 * pause_ms),
+        group: rng.random_range(0..groups),
+        len,
+        reply_len,
+        when,
+        delay_ms: rng.random_range(0..if long { 3_000 } else { 60 }),
+        piece,
+        piece_pause_ms,
+        read_pause_ms: if rng.random_ratio(1, 15) {
+            rng.random_range(5..60)
+        } else {
+            0
+        },
+        stall_ms,
+        hold_ms: 0,
+        manner,
+    }
+}
+
+/// Mostly small, now and then beyond what is kept for replay.
+fn length(rng: &mut impl Rng) -> u64 {
+    match rng.random_range(0..40) {
+        0..22 => rng.random_range(0..200),
+        22..34 => rng.random_range(200..16_384),
+        34..38 => rng.random_range(16_384..80_000),
+        _ => rng.random_range(65_536..200_000),
+    }
+}
