@@ -111,7 +111,9 @@ impl Mux {
 
     /// Queues bytes of a stream, no more than there is [`room`](Self::room) for; returns the room that is left.
     pub fn queue_data(&mut self, id: StreamId, bytes: Bytes) -> usize {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
+        let side = self.side;
+        let wanted = |stream: &&mut Stream| !stream.reset && !stream.is_refused(side);
+        let Some(stream) = self.streams.get_mut(&id).filter(wanted) else {
             return OUT_LEN_MAX;
         };
         self.queued += bytes.len();

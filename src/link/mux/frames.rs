@@ -231,7 +231,24 @@ impl Mux {
             Verdict::Good if stream.receive_head(head).is_ok() => self.wake_reader(id),
             _ => self.violate(now, id),
         }
+        self.drop_unwanted(id);
         self.settle(id);
+    }
+
+    /// Whoever turns a stream away before it has read everything grants no credit for the rest.
+    fn drop_unwanted(&mut self, id: StreamId) {
+        let side = self.side;
+        let unwanted = |stream: &&mut Stream| stream.is_refused(side) && stream.out_len() > 0;
+        let Some(stream) = self.streams.get_mut(&id).filter(unwanted) else {
+            return;
+        };
+        sometimes!("refused-stream-had-bytes-left");
+        self.queued -= stream.out_len();
+        stream.clear_data();
+        if std::mem::take(&mut stream.writer_waits) {
+            self.events.push_back(Event::Writable(id));
+        }
+        self.enroll(id);
     }
 
     fn handle_reset(&mut self, now: Instant, id: StreamId, head: Head) -> Result<(), Violation> {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    Side,
     batch::Batch,
     flow::{Inflow, Outflow},
 };
@@ -197,6 +198,12 @@ impl Stream {
         self.out_len = 0;
     }
 
+    /// Drops the bytes that wait to be sent, and leaves the messages.
+    pub fn clear_data(&mut self) {
+        self.outbox.retain(|item| matches!(item, Out::Message { .. }));
+        self.out_len = 0;
+    }
+
     /// Drops everything that waits to be read.
     pub fn clear_inbox(&mut self) {
         self.inbox.clear();
@@ -335,6 +342,11 @@ impl Stream {
         if self.inbox.is_empty() {
             self.inbox = VecDeque::new();
         }
+    }
+
+    /// Whether the peer has said its last before it heard ours: it wants no bytes, and grants no credit for any.
+    pub fn is_refused(&self, side: Side) -> bool {
+        side == Side::Opener && self.hearing == Progress::Done
     }
 
     /// Whether both directions have come to their end, and nothing waits to be sent.

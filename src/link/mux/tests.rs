@@ -261,11 +261,14 @@ fn a_stream_that_is_dropped_is_reset_unless_it_never_began() {
 fn streams_beyond_the_limit_are_refused_and_tried_elsewhere() {
     let options = Options {
         streams_max: 2,
+        window: 1000,
         ..Options::default()
     };
     let mut pair = Pair::new(options);
     pair.server.mux.options.streams_max = 3;
     let ids = [pair.open(), pair.open(), pair.open()];
+    // More than the client will ever grant credit for.
+    pair.server.mux.queue_data(ids[2], bytes(3000));
     assert_eq!(pair.server.mux.reserve(pair.now), Err(OpenError::Full));
     pair.settle();
     let (_, kinds) = pair.server.read(ids[2]);
@@ -274,6 +277,7 @@ fn streams_beyond_the_limit_are_refused_and_tried_elsewhere() {
     pair.server.mux.release(pair.now, ids[2]);
     pair.settle();
     assert_eq!((pair.server.mux.streams(), pair.client.mux.streams()), (2, 2));
+    assert_eq!(pair.server.mux.queued(), 0);
 }
 
 #[test]
