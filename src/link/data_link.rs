@@ -158,6 +158,11 @@ impl DataLink {
         done
     }
 
+    /// Whether a sentence that the books believe was found wrong: nothing in them can be relied upon.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state.is_poisoned()
+    }
+
     /// A place for a stream that begins soon.
     ///
     /// # Errors
@@ -194,7 +199,9 @@ impl DataLink {
     pub(super) fn end(&self, ended: Ended) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.ended.get_or_insert(ended);
-        state.tell();
+        if !self.state.is_poisoned() {
+            state.tell();
+        }
         state.tally.close();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);

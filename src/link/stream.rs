@@ -270,6 +270,9 @@ impl Drop for LinkStream {
         if mutant!("dropped-stream-never-released") {
             return;
         }
+        if self.link.is_broken() {
+            return;
+        }
         let now = time::now();
         self.link.with(|state| match self.id {
             Some(id) => {
