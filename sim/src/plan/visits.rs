@@ -11,7 +11,8 @@ pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
     let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
     match rng.random_range(0..30) {
         0 if visit.stall_ms == 0 => (visit.stall_ms, visit.reply_len) = (ms, visit.reply_len.max(much)),
-        1 => {
+        // Whoever is answered before all was read may be gone long before the upstream goes on.
+        1 if visit.when != When::AfterHeader => {
             (visit.hold_ms, visit.len) = (ms, visit.len.max(much));
             (visit.piece, visit.piece_pause_ms) = (PIECE, 0);
         }
