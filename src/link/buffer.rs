@@ -23,7 +23,8 @@ thread_local! {
     static CHUNKS: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// An empty chunk with room for at least half of [`CHUNK_LEN`] bytes, from this thread's spares, or a new one.
+/// An empty chunk with room for [`CHUNK_LEN`] bytes, from this thread's spares, or a new one. How much is read at once
+/// must not depend on what else this thread has done, or a run would not replay.
 ///
 /// Unlike a [`Buffer`], what is read into it can be handed out in pieces that live as long as they are needed; its
 /// memory is used again when the last of them is gone.
@@ -31,7 +32,7 @@ pub fn take_chunk() -> BytesMut {
     let spare = CHUNKS.with_borrow_mut(|chunks| {
         for _ in 0..CHUNK_TRIES.min(chunks.len()) {
             let mut chunk = chunks.pop_front()?;
-            if chunk.capacity() >= CHUNK_LEN / 2 || chunk.try_reclaim(CHUNK_LEN) {
+            if chunk.capacity() >= CHUNK_LEN || chunk.try_reclaim(CHUNK_LEN) {
                 return Some(chunk);
             }
             chunks.push_back(chunk);

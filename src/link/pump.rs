@@ -11,12 +11,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncWrite as _;
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    buffer::{give_chunk, take_chunk},
+    buffer::{CHUNK_LEN, give_chunk, take_chunk},
     data_link::{DataLink, Ended, State},
     keepalive::{Act, Keepalive},
     mux::{Violation, batch::Batch},
@@ -161,7 +161,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
         let mut chunk = take_chunk();
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut chunk);
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut chunk).limit(CHUNK_LEN));
         let result = match read {
             Poll::Ready(Ok(0)) => {
                 let over = self
