@@ -69,9 +69,9 @@ bench-forward:
 bench-rtt MS="10":
     tests/bench/rtt.sh {{MS}}
 
-# Bulk and first replies over one long link, MS each way; needs root
-bench-mux-rtt MS="10":
-    tests/bench/rtt.sh {{MS}} mux
+# Bulk and first replies over one long link, MS each way; PART is bulk or first-reply; needs root
+bench-mux-rtt MS="10" *PART:
+    tests/bench/rtt.sh {{MS}} mux {{PART}}
 
 # Licences, advisories, banned crates
 lint:

@@ -32,17 +32,24 @@ const RISE_STEP: Duration = Duration::from_millis(100);
 /// The share of its speed at which a session has reached it.
 const RISEN: f64 = 0.9;
 
-/// Measures one bulk session of each in both directions, how soon it is at full speed, and the first replies of
-/// new visitors, alone and in bursts. A bulk takes `BENCH_BULK_SECONDS` a round (20).
-pub async fn measure(ground: &Ground) {
+/// Measures `parts`: one `bulk` session of each in both directions, and how soon it is at full speed; the
+/// `first-reply` of new visitors, alone and in bursts. A bulk takes `BENCH_BULK_SECONDS` a round (10).
+pub async fn measure(ground: &Ground, parts: &[&str]) {
     let mut programs = crate::programs(ground).await;
     let wait = tunnels::adit("adit wait", ground, WAIT).await;
     programs.insert(2, wait.expect("the tunnel comes up"));
     let direct = Program::start("direct", ground.upstream, [], None).await;
     programs.push(direct.expect("the upstream is there"));
-    compare_bulk(from_env("BENCH_BULK_SECONDS", 20.0), &programs).await;
-    rises(&programs).await;
-    first_reply::measure(&programs, BURST).await;
+    for part in parts {
+        match *part {
+            "bulk" => {
+                compare_bulk(from_env("BENCH_BULK_SECONDS", 10.0), &programs).await;
+                rises(&programs).await;
+            }
+            "first-reply" => first_reply::measure(&programs, BURST).await,
+            _ => panic!("a part is `bulk` or `first-reply`"),
+        }
+    }
 }
 
 /// Prints how soon one bulk session of each is at full speed.

@@ -47,13 +47,14 @@ async fn main() {
         ["yamux-client", control, target, frame_len] => {
             relays::yamux_client(address(control), address(target), number(frame_len)).await;
         }
-        ["long-way", near, upstream, namespace] => {
+        ["long-way", near, upstream, namespace, ref parts @ ..] => {
             let ground = Ground {
                 near: near.parse().expect("an IP address"),
                 far: Some(namespace.to_owned()),
                 upstream: address(upstream),
             };
-            long_way::measure(&ground).await;
+            let all = ["bulk", "first-reply"];
+            long_way::measure(&ground, if parts.is_empty() { &all } else { parts }).await;
         }
         [] => loopback(&["bulk", "echo", "idle"]).await,
         [part @ ("bulk" | "echo" | "idle")] => loopback(&[part]).await,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What becomes of connections whose upstream is 20 ms away.
 #
-#   tests/bench/rtt.sh [MS] [BENCH]      MS: one way, 10 by default, so that a round trip is 20
+#   tests/bench/rtt.sh [MS] [BENCH [PART]]      MS: one way, 10 by default, so that a round trip is 20
 #
 # Makes two network namespaces joined by delay.py, starts the upstream in the far one, and the benchmark BENCH, which
 # is the load tool, in the near one:
@@ -9,7 +9,8 @@
 #   forward (the default)  how long a new connection waits for the first byte of its reply, straight and through adit
 #                          forward, haproxy and nginx. Straight, and through a forwarder that connects when it is
 #                          asked, a reply takes two round trips; over a connection that was ready it takes one.
-#   mux                    the same through tunnels, whose clients run in the far one, and bulk beside plain TCP.
+#   mux                    the same through tunnels, whose clients run in the far one (the PART first-reply), and bulk
+#                          beside plain TCP (the PART bulk).
 #
 # What is not installed is left out. BENCH_BINARY names the benchmark's binary if it is built already. Needs root,
 # python3 and ip (iproute2); leaves nothing behind.
@@ -30,7 +31,7 @@ upstream=10.20.0.2:9000
 # With jumbo frames delay.py carries 0.5 GB/s: more than plain TCP, which its send buffer of 4 MiB limits to 0.16.
 case $bench in
 forward) mtu=1500 words=(first-reply "$upstream") ;;
-mux) mtu=9000 words=(long-way 10.20.0.1 "$upstream" "$far") ;;
+mux) mtu=9000 words=(long-way 10.20.0.1 "$upstream" "$far" "${@:3}") ;;
 *)
     echo "rtt.sh: no benchmark '$bench': forward or mux" >&2
     exit 2
