@@ -30,6 +30,8 @@ pub(super) enum Saying {
 #[derive(Debug, Default)]
 pub(super) struct Holder {
     pub(super) saying: Saying,
+    /// The other side has ended its bytes.
+    pub(super) heard_fin: bool,
     /// The other side's last message was heard.
     pub(super) heard_last: bool,
     /// The other side's RESET was heard.

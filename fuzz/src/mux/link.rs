@@ -181,6 +181,7 @@ impl Link {
             Taken::Data(len) => {
                 let bytes = Vec::from(pieces).concat();
                 assert_eq!(bytes.len(), len);
+                assert!(!holder.heard_fin, "no byte of {id} is heard behind its FIN");
                 holder.unconsumed += len;
                 let held_max = u64::from(self.options.window) + self.ends[at].mux.promised();
                 assert!(
@@ -198,6 +199,11 @@ impl Link {
             }
             Taken::Head(head) => {
                 let said = head.prefix.kind;
+                assert!(
+                    !holder.heard_last,
+                    "nothing of {id} is heard behind its last message"
+                );
+                holder.heard_fin |= [kind::FIN, kind::FINISHED].contains(&said);
                 holder.heard_last |= said == if at == SERVER { kind::FINISHED } else { kind::FIN };
                 if honest && began {
                     way.hear_message(said);
