@@ -251,6 +251,9 @@ impl Link {
         } else if at == CLIENT && self.holds(at, id, |saying| saying < Saying::Fin) {
             self.say(at, id, &ToServer::Fin, Saying::Fin);
         } else if at == CLIENT && self.holds(at, id, |saying| saying == Saying::Fin) {
+            if !self.ends[CLIENT].holders[&id].heard_last {
+                self.said.entry(id).or_default()[SERVER].unwanted = true;
+            }
             self.say(at, id, &ToServer::Finished(Finished::default()), Saying::Done);
         }
     }
