@@ -173,7 +173,9 @@ fn chaos(seed: u64) -> Plan {
     // What takes a hundred round trips takes the whole run.
     let mut most = 8 * plan.knobs.kernel_buffer as u64;
     if plan.knobs.has_links() {
-        most = most.min(100 * u64::from(plan.knobs.window));
+        // One slow packet in twenty makes a round trip of several, and those behind it wait.
+        let trips = if plan.knobs.tail_one_in > 0 { 30 } else { 100 };
+        most = most.min(trips * u64::from(plan.knobs.window));
     }
     if plan.knobs.chop_one_in == 1 && plan.knobs.chop_to == 1 {
         // Each byte crosses every hop alone, and in a frame of its own.

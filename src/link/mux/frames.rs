@@ -149,6 +149,14 @@ impl Mux {
         }
     }
 
+    /// Whether the peer has as many streams here as it may. One that is over counts no more for the peer, while whoever
+    /// held it here has perhaps not heard yet; but no more than twice as many are kept.
+    fn is_full(&self) -> bool {
+        let (kept, max) = (self.streams.len(), self.options.streams_max);
+        let open = || self.streams.values().filter(|stream| !stream.is_over()).count();
+        kept >= max && (kept / 2 >= max || open() >= max)
+    }
+
     fn handle_start(&mut self, now: Instant, id: StreamId, head: Head) -> Result<(), Violation> {
         let value = id.value();
         let fresh = value % 2 == 1 && value > self.last;
@@ -162,7 +170,7 @@ impl Mux {
         if self.unanswered >= UNANSWERED_MAX {
             return Err(Violation::TooMany("unanswered streams"));
         }
-        if self.streams.len() >= self.options.streams_max {
+        if self.is_full() {
             sometimes!("stream-refused-by-full-link");
             let refusals = |urgent: &&Urgent| matches!(urgent, Urgent::Refuse(_));
             if self.urgent.iter().filter(refusals).count() >= REFUSALS_MAX {

@@ -281,6 +281,27 @@ fn streams_beyond_the_limit_are_refused_and_tried_elsewhere() {
 }
 
 #[test]
+fn the_place_of_a_stream_that_is_over_is_free_before_its_holder_has_heard() {
+    let mut pair = Pair::new(Options {
+        streams_max: 1,
+        ..Options::default()
+    });
+    for _ in 0..2 {
+        let id = pair.open();
+        pair.settle();
+        pair.server.mux.release(pair.now, id);
+        pair.settle();
+    }
+    let third = pair.open();
+    pair.settle();
+    assert_eq!(
+        pair.server.read(third).1,
+        [kind::REFUSED, kind::FINISHED],
+        "but no more than two"
+    );
+}
+
+#[test]
 fn a_burst_is_limited_by_answers_and_a_link_by_its_ids() {
     let mut pair = Pair::new(Options {
         ids_max: 1 + 2 * UNANSWERED_MAX as u32,
