@@ -233,13 +233,7 @@ impl Fleet {
 
     fn expire(&mut self, now: Instant) {
         while self.ordered.front().is_some_and(|expires| *expires <= now) {
-            let expired = self.ordered.pop_front();
-            if mutant!("order-of-link-never-expires") {
-                // Later than any run.
-                self.ordered
-                    .extend(expired.map(|at| at + Duration::from_secs(3_600)));
-                return;
-            }
+            self.ordered.pop_front();
             self.fail(now);
         }
     }

@@ -14,10 +14,6 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A data link that was lost is not ordered again.",
     },
     Planted {
-        name: "order-of-link-never-expires",
-        breaks: "An order for a data link that was lost on its way is waited for for ever.",
-    },
-    Planted {
         name: "leaving-link-ends-at-once",
         breaks: "A data link that opens nothing more ends, whatever it carries.",
     },

@@ -12,7 +12,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use adit::transport::{BoxFuture, Stream};
+use adit::{
+    time::{self, Instant},
+    transport::{BoxFuture, Stream},
+};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -89,16 +92,40 @@ impl Habits {
     }
 }
 
+/// How often a task may be woken in one simulated instant. A kernel's buffer read byte by byte takes fewer; a task that
+/// wakes itself again and again in vain takes more, and the instant would never pass.
+const WAKES_MAX: u32 = 200_000;
+
 /// A task that now and then lets the others go first.
 pub struct Dawdling {
     task: BoxFuture<'static, ()>,
     chance: Arc<Chance>,
+    /// The instant in which it was woken last, and how often.
+    woken: (Instant, u32),
 }
 
 impl Dawdling {
     /// Runs `task`, late when `chance` says so.
     pub fn new(task: BoxFuture<'static, ()>, chance: Arc<Chance>) -> Self {
-        Self { task, chance }
+        Self {
+            task,
+            chance,
+            woken: (time::now(), 0),
+        }
+    }
+
+    /// # Panics
+    /// Time cannot go on, for this task never waits.
+    fn count(&mut self) {
+        let now = time::now();
+        self.woken = match self.woken {
+            (at, times) if at == now => (at, times + 1),
+            _ => (now, 1),
+        };
+        assert!(
+            self.woken.1 <= WAKES_MAX,
+            "a task spins: it is woken again and again while no time passes"
+        );
     }
 }
 
@@ -110,6 +137,7 @@ impl Future for Dawdling {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.count();
         self.task.as_mut().poll(cx)
     }
 }
