@@ -26,6 +26,10 @@ use crate::{
 /// Chunks moved before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
 const TURNS_MAX: usize = 32;
 
+/// Bytes moved before other tasks get a turn. More makes those who have little to say wait behind those who have much;
+/// fewer costs wake-ups.
+const TURN_LEN_MAX: u64 = 256 * 1024;
+
 /// Between two looks at a raw side that is not read. Longer notices its reset later; shorter costs a system
 /// call each time the stream is full.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -123,7 +127,11 @@ impl<'a, C: Core> Relay<'a, C> {
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
         let now = time::now();
+        let enough = self.moved() + TURN_LEN_MAX;
         for _ in 0..TURNS_MAX {
+            if self.moved() >= enough {
+                break;
+            }
             let mut moved = self.poll_abort(cx, now);
             if let Some(released) = self.perform() {
                 return Poll::Ready(Stopped::Released(released));
@@ -149,6 +157,11 @@ impl<'a, C: Core> Relay<'a, C> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn moved(&self) -> u64 {
+        let (there, back) = self.core.bytes();
+        there + back
     }
 
     /// Moves everything to the end of the session. For a side that hands nothing back.
