@@ -79,7 +79,15 @@ impl Invariant for LeftOut {
             let disturbed = members
                 .iter()
                 .any(|member| model.is_troubled_besides(*member, *nth));
-            if somebody_is_out || disturbed || members.len() < 2 {
+            // Whoever is not here is not used either, and may take its longest pause to come back.
+            let lost = model
+                .outside
+                .clients
+                .iter()
+                .filter(|lost| **lost != client)
+                .count();
+            let somebody_is_away = model.sight.registered + lost < plan.clients.len();
+            if somebody_is_out || somebody_is_away || disturbed || members.len() < 2 {
                 *refusing = Refusing {
                     since: model.now,
                     visits: 0,
