@@ -41,7 +41,7 @@ const CONCEPTS: [&str; 10] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 42] = [
+const SHELLS: [&str; 44] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -72,11 +72,13 @@ const SHELLS: [&str; 42] = [
     "session/carry.rs",
     "session/dialler.rs",
     "session/direct.rs",
+    "session/open.rs",
     "session/raw.rs",
     "session/relay.rs",
     "session/serve.rs",
     "session/trunk.rs",
     "session/tunnel_probe.rs",
+    "session/tunnel_stream.rs",
     "session/uplink.rs",
     "entry/tcp.rs",
     "entry/direct.rs",

@@ -112,6 +112,8 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
         &metrics.pool_discarded,
         &metrics.data_links_lost,
         &metrics.stream_resets,
+        &metrics.http_answers,
+        &metrics.http_failures,
     ] {
         family.inc("test");
     }

@@ -309,6 +309,7 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
             listen: any(port),
             group: name,
             session,
+            kind: entry::Kind::Tcp,
         });
     }
     Ok(ServerConfig {

@@ -135,7 +135,21 @@ keys! {
         overflow: Overflow,
         /// What may be sent again.
         replay: Replay,
+        /// Whose `X-Forwarded-For` counts, with `kind: http`.
+        trusted_proxies: Vec<String>,
+        /// How long upstreams are waited for, with `kind: http`.
+        timeouts: TimeoutKeys,
     } later { tls }
+}
+
+keys! {
+    /// `timeouts` of an HTTP entry.
+    TimeoutKeys {
+        /// From a request to the head of its answer.
+        first_byte: Span,
+        /// Within the body of an answer.
+        idle: Age,
+    } later {}
 }
 
 keys! {

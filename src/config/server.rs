@@ -10,13 +10,16 @@ use super::{
     Checked, ConfigError, DEFAULT_GROUP, Drain, GroupConfig, Limits, Logging, LoggingFlags, ServerConfig,
     address,
     expand::Lookup,
-    file::{DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys},
+    file::{
+        DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys,
+        TimeoutKeys,
+    },
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
     secret,
     tree::KeyPath,
-    value::{Carry, Overflow, Replay},
+    value::{Age, Carry, Kind, Overflow, Replay, Span},
 };
 use crate::{
     entry,
@@ -206,10 +209,21 @@ impl Groups {
 
     /// How the sessions of an entry that leads to `group` behave: as the entry says, else as the group says, else as
     /// entries of its kind do.
-    fn session(&self, entry: Ways, group: &GroupName, options: session::Options) -> session::Options {
+    fn session(
+        &self,
+        entry: Ways,
+        kind: Kind,
+        group: &GroupName,
+        options: session::Options,
+    ) -> session::Options {
         let group = self.ways.get(group).copied().unwrap_or_default();
+        let of_kind = match kind {
+            Kind::Tcp => (Carry::Dedicated, Replay::Unacknowledged),
+            // Requests are told apart by their methods, not by their connection.
+            Kind::Http => (Carry::Mux, Replay::RefusedOnly),
+        };
         session::Options {
-            carry: match entry.carry.or(group.carry).unwrap_or_default() {
+            carry: match entry.carry.or(group.carry).unwrap_or(of_kind.0) {
                 Carry::Dedicated => session::Carriage::Dedicated,
                 Carry::Mux => session::Carriage::Mux,
             },
@@ -217,7 +231,7 @@ impl Groups {
                 Overflow::Mux => session::Overflow::Mux,
                 Overflow::Wait => session::Overflow::Wait,
             },
-            replay: match entry.replay.or(group.replay).unwrap_or_default() {
+            replay: match entry.replay.or(group.replay).unwrap_or(of_kind.1) {
                 Replay::Unacknowledged => session::Replay::Unacknowledged,
                 Replay::RefusedOnly => session::Replay::RefusedOnly,
             },
@@ -261,7 +275,8 @@ fn entries(
             overflow: keys.overflow,
             replay: keys.replay,
         };
-        let session = groups.session(ways, &group, session);
+        let kind = keys.kind.unwrap_or_default();
+        let session = groups.session(ways, kind, &group, session);
         if ways.overflow.is_some() && session.carry == session::Carriage::Mux {
             let place = source.place(&at.key("overflow"));
             warnings.push(format!("{place} has no effect with `carry: mux`"));
@@ -271,6 +286,10 @@ fn entries(
             listen,
             group,
             session,
+            kind: match kind {
+                Kind::Tcp => tcp(keys.trusted_proxies, keys.timeouts, &at, source)?,
+                Kind::Http => entry::Kind::Http(http(keys.trusted_proxies, keys.timeouts, &at, source)?),
+            },
         });
     }
     Ok(built)
@@ -296,13 +315,66 @@ fn public(
         &KeyPath::new("public").key("group"),
         source,
     )?;
-    let session = groups.session(Ways::default(), &group, session);
+    let session = groups.session(Ways::default(), Kind::Tcp, &group, session);
     let name = EntryName::new("public").expect("the name of the public entry is legal");
     Ok(entry::Options {
         name,
         listen,
         group,
         session,
+        kind: entry::Kind::Tcp,
+    })
+}
+
+/// An entry of any bytes, which has no use for keys of HTTP.
+fn tcp(
+    trusted: Option<Vec<String>>,
+    timeouts: Option<TimeoutKeys>,
+    at: &KeyPath,
+    source: &Source,
+) -> Result<entry::Kind, ConfigError> {
+    let given = [
+        ("trusted_proxies", trusted.is_some()),
+        ("timeouts", timeouts.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) => Err(source.key_error(&at.key(key), "is for entries of `kind: http`")),
+        None => Ok(entry::Kind::Tcp),
+    }
+}
+
+fn http(
+    trusted: Option<Vec<String>>,
+    timeouts: Option<TimeoutKeys>,
+    at: &KeyPath,
+    source: &Source,
+) -> Result<entry::http::Options, ConfigError> {
+    let defaults = entry::http::Timeouts::default();
+    let mut networks = Vec::new();
+    for (index, text) in trusted.unwrap_or_default().into_iter().enumerate() {
+        let bad = |error: entry::http::network::BadNetwork| {
+            let at = at.key("trusted_proxies").index(index);
+            source.key_error(&at, format!("{error}, found {text:?}"))
+        };
+        networks.push(text.parse().map_err(bad)?);
+    }
+    let keys = timeouts.unwrap_or_default();
+    let at = at.key("timeouts");
+    let idle = keys.idle.map_or(defaults.idle, |Age(idle)| idle);
+    Ok(entry::http::Options {
+        trusted: networks,
+        timeouts: entry::http::Timeouts {
+            first_byte: source.duration(
+                &at.key("first_byte"),
+                keys.first_byte,
+                TIMEOUT_MIN,
+                defaults.first_byte,
+            )?,
+            idle: match idle {
+                None => None,
+                Some(idle) => Some(source.duration(&at.key("idle"), Some(Span(idle)), TIMEOUT_MIN, idle)?),
+            },
+        },
     })
 }
 

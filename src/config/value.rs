@@ -346,7 +346,9 @@ choice! {
         /// Any bytes.
         #[default]
         Tcp = "tcp",
-    } later ["http", "udp"]
+        /// HTTP/1.1 and HTTP/2.
+        Http = "http",
+    } later ["udp"]
 }
 
 choice! {

@@ -1,6 +1,7 @@
 //! Where visitors come in.
 
 pub mod direct;
+pub mod http;
 pub mod tcp;
 
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use crate::{
     session,
 };
 
-/// One public TCP address.
+/// One public address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Its name, for logs and metrics.
@@ -21,4 +22,16 @@ pub struct Options {
     pub group: GroupName,
     /// How its sessions behave.
     pub session: session::Options,
+    /// What it speaks.
+    pub kind: Kind,
+}
+
+/// What an entry speaks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Kind {
+    /// Any bytes: a connection is a session.
+    #[default]
+    Tcp,
+    /// HTTP: each request finds its own way.
+    Http(http::Options),
 }

@@ -1,6 +1,12 @@
 //! A public TCP address: every connection is one session.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use actix::Actor;
 use tokio::sync::Semaphore;
@@ -21,7 +27,7 @@ pub struct Slots {
     /// One permit per session.
     pub sessions: Arc<Semaphore>,
     /// The number of the next session.
-    pub next: Rc<Cell<u64>>,
+    pub next: Arc<AtomicU64>,
 }
 
 /// Accepts visitors for ever. Runs on the control thread: a session crosses threads once, when it is
@@ -38,7 +44,7 @@ pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots
             }
             continue;
         };
-        let id = SessionId::new(slots.next.replace(slots.next.get() + 1));
+        let id = SessionId::new(slots.next.fetch_add(1, Ordering::Relaxed));
         Session::new(Rc::clone(&desk), id, visitor, peer, slot).start();
     }
 }

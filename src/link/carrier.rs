@@ -7,7 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use tokio::io::ReadBuf;
+
 use super::{
+    buffer::CHUNK_LEN,
     framed::{Framed, FramedError, Input},
     stream::LinkStream,
 };
@@ -39,6 +43,23 @@ impl Carrier {
         match self {
             Self::Dedicated(framed) => framed.queue_data(ordinal, bytes),
             Self::Mux(stream) => stream.queue_data(bytes),
+        }
+    }
+
+    /// Queues bytes of this process, no more than there is [`room`](Self::room) for.
+    pub fn queue_bytes(&mut self, ordinal: u32, bytes: Bytes) {
+        match self {
+            Self::Dedicated(framed) => framed.queue_data(ordinal, &bytes),
+            Self::Mux(stream) => stream.queue_bytes(bytes),
+        }
+    }
+
+    /// How many bytes may be queued at once.
+    pub fn room(&self) -> usize {
+        match self {
+            Self::Dedicated(framed) if framed.is_flushed() => CHUNK_LEN,
+            Self::Dedicated(_) => 0,
+            Self::Mux(stream) => stream.room(),
         }
     }
 
@@ -108,6 +129,19 @@ impl Carrier {
         match self {
             Self::Dedicated(framed) => raw.poll_write(cx, framed.body(n)),
             Self::Mux(stream) => stream.poll_write_body(cx, raw),
+        }
+    }
+
+    /// Copies what `into` has room for of the `n` bytes that [`Input::Body`] announced; they stay until they are
+    /// consumed. Returns how many it has copied.
+    pub fn copy_body(&self, into: &mut ReadBuf<'_>, n: usize) -> usize {
+        match self {
+            Self::Dedicated(framed) => {
+                let copied = n.min(into.remaining());
+                into.put_slice(framed.body(copied));
+                copied
+            }
+            Self::Mux(stream) => stream.copy_body(into),
         }
     }
 

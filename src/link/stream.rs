@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::{
@@ -108,13 +108,19 @@ impl LinkStream {
 
     /// Queues bytes, which are copied.
     pub fn queue_data(&mut self, bytes: &[u8]) {
-        self.send(Bytes::copy_from_slice(bytes));
+        self.queue_bytes(Bytes::copy_from_slice(bytes));
     }
 
-    fn send(&mut self, bytes: Bytes) {
+    /// Queues bytes, no more than there is [`room`](Self::room) for.
+    pub fn queue_bytes(&mut self, bytes: Bytes) {
         if let Some(id) = self.id {
             self.room = self.link.with(|state| state.mux.queue_data(id, bytes));
         }
+    }
+
+    /// How many bytes may be queued at least.
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     /// Whether more may be queued.
@@ -176,7 +182,7 @@ impl LinkStream {
     pub fn send_filled(&mut self, n: usize) {
         let mut filled = std::mem::take(&mut self.filled);
         filled.truncate(n);
-        self.send(filled.freeze());
+        self.queue_bytes(filled.freeze());
     }
 
     /// Waits for the next message, or for bytes. Cancel safe.
@@ -235,6 +241,16 @@ impl LinkStream {
         } else {
             raw.poll_write(cx, &slices[0])
         }
+    }
+
+    /// Copies bytes that have come, as many as there is room for; they stay until [`consume_body`](Self::consume_body).
+    pub fn copy_body(&self, into: &mut ReadBuf<'_>) -> usize {
+        let before = into.remaining();
+        for piece in &self.pieces {
+            let copied = piece.len().min(into.remaining());
+            into.put_slice(&piece[..copied]);
+        }
+        before - into.remaining()
     }
 
     /// Tells that `n` bytes were handed on, or are not wanted: their credit goes back.

@@ -135,6 +135,16 @@ metrics! {
     violations: Counter,
     /// Bytes of first data kept for replay, as the last session to end has left it.
     replay_bytes: Gauge,
+    /// Answers of HTTP entries, by class of their status.
+    http_answers: ByReason,
+    /// Requests of HTTP entries that no upstream answered, by reason.
+    http_failures: ByReason,
+    /// Requests of HTTP entries that are not answered to their end.
+    http_open_requests: Gauge,
+    /// Requests that were tried once more.
+    http_retries: Counter,
+    /// Upgraded connections (WebSockets and others) open right now.
+    http_upgrades: Gauge,
     /// Pauses in accepting because descriptors ran out.
     accept_pauses: Counter,
 }

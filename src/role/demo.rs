@@ -122,6 +122,7 @@ fn server_config(public_port: u16) -> ServerConfig {
         listen: loopback(public_port),
         group: group(),
         session: session::Options::default(),
+        kind: entry::Kind::Tcp,
     };
     ServerConfig {
         control: loopback(0),

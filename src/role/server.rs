@@ -1,10 +1,10 @@
 //! The server: entries, registry, pool, and the door.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use actix::{Actor, Addr};
@@ -15,7 +15,14 @@ use super::{Local, StartError, listen, operators::Operators};
 use crate::{
     admin::Readiness,
     config::ServerConfig,
-    entry::tcp::{self, Slots},
+    entry::{
+        self,
+        http::{
+            self,
+            gateway::{Gateway, Service},
+        },
+        tcp::{self, Slots},
+    },
     env::{Env, Stop, StopPhase},
     pool::{self, conn::ConnPool},
     probe::{mutant, sometimes},
@@ -26,7 +33,7 @@ use crate::{
         groups::Found,
     },
     selector::{group::Group, setup::Setup, target::Tunnel},
-    session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels, way::Ways},
+    session::{actor::Desk, first_bytes::ReplayBudget, open::Opener, tunnel_probe::of_tunnels, way::Ways},
     time::{self, Duration},
     wire::preamble::Purpose,
 };
@@ -131,7 +138,7 @@ impl Server {
         let sessions = Arc::new(Semaphore::new(sessions_max));
         let slots = Slots {
             sessions,
-            next: Rc::new(Cell::new(1)),
+            next: Arc::new(AtomicU64::new(1)),
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
         let (mut entries, mut groups) = (Vec::new(), Vec::new());
@@ -139,16 +146,39 @@ impl Server {
         {
             groups.push(Arc::clone(&group));
             let strategy = config.groups.get(&entry.group).map(|group| group.balance);
+            let strategy = strategy.unwrap_or_default();
+            let ways = Ways::new(&env, &pool, registry.clone().recipient(), &entry.session);
+            if let entry::Kind::Http(options) = &entry.kind {
+                let opener = Opener {
+                    env: env.clone(),
+                    entry: entry.name.clone(),
+                    options: entry.session,
+                    ways,
+                    registry: registry.clone(),
+                    reports: selector.recipient(),
+                    budget: budget.clone(),
+                    slots: Arc::clone(&slots.sessions),
+                    next: Arc::clone(&slots.next),
+                };
+                let service = Service::new(group, strategy, config.limits.waiting, opener);
+                let gateway = Gateway::to_one(&env, entry.group.clone(), service, options.timeouts);
+                let (name, options) = (entry.name.clone(), options.clone());
+                let sessions = Arc::clone(&slots.sessions);
+                entries.push(local(async move {
+                    http::serve(listener, name.as_str(), Arc::new(gateway), options, sessions).await;
+                }));
+                continue;
+            }
             let desk = Desk {
                 env: env.clone(),
                 entry: entry.name.clone(),
                 group,
-                strategy: strategy.unwrap_or_default(),
+                strategy,
                 reports: selector.recipient(),
                 options: entry.session,
                 budget: budget.clone(),
                 waiting_max: config.limits.waiting,
-                ways: Ways::new(&env, &pool, registry.clone().recipient(), &entry.session),
+                ways,
                 registry: registry.clone(),
                 rng: RefCell::new(env.entropy.rng()),
             };

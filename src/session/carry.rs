@@ -72,7 +72,8 @@ pub struct Witness {
 }
 
 impl Witness {
-    fn tell(&self, report: Report) {
+    /// Tells it.
+    pub fn tell(&self, report: Report) {
         if matches!(report, Report::Refused(_)) && mutant!("refused-session-not-reported") {
             return;
         }

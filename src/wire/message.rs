@@ -24,6 +24,8 @@ pub const LIST_LEN_MAX: usize = 256;
 
 /// [`Start::protocol`] of a visitor's bytes.
 pub const PROTOCOL_TCP: &str = "tcp";
+/// [`Start::protocol`] of the requests of an HTTP entry: bytes like any others, of many visitors one after the other.
+pub const PROTOCOL_HTTP: &str = "http";
 /// [`Start::protocol`] of a question: the client connects the upstream, says whether it could, and closes it. A client
 /// that does not know the word takes it for a visitor who leaves at once, which comes to the same.
 pub const PROTOCOL_PROBE: &str = "probe";
@@ -325,7 +327,7 @@ header! {
     Start {
         /// The session's number at the server, for logs on both sides.
         session_id: u64,
-        /// What passes: [`PROTOCOL_TCP`], or [`PROTOCOL_PROBE`] where nothing does.
+        /// What passes: [`PROTOCOL_TCP`], [`PROTOCOL_HTTP`], or [`PROTOCOL_PROBE`] where nothing does.
         protocol: String,
         /// Which of the client's upstreams.
         upstream: String,

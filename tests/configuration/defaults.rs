@@ -163,6 +163,11 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.say("entries[].carry", "the group's");
     defaults.say("entries[].overflow", "the group's");
     defaults.say("entries[].replay", "the group's");
+    defaults.say("entries[].trusted_proxies", "none");
+    let timeouts = adit::entry::http::Timeouts::default();
+    defaults.duration("entries[].timeouts.first_byte", timeouts.first_byte);
+    assert_eq!(timeouts.idle, None);
+    defaults.set("entries[].timeouts.idle", "never");
     defaults.choice(SERVER.prefix, &GroupConfig::default());
     assert_eq!(public.session.carry, adit::session::Carriage::Dedicated);
     defaults.set("groups.NAME.carry", "dedicated");

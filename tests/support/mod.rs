@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub mod http;
 pub mod memory;
 mod mortal;
 mod service;
@@ -82,6 +83,7 @@ pub fn server_config() -> ServerConfig {
             listen: any_port(),
             group: group("default"),
             session: patient(),
+            kind: entry::Kind::Tcp,
         }],
         auth: Auth::single(Token::new(TOKEN).unwrap()),
         groups: BTreeMap::<GroupName, GroupConfig>::new(),

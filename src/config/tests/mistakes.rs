@@ -122,6 +122,25 @@ fn words_durations_and_sizes_show_their_form() {
 }
 
 #[test]
+fn keys_of_http_are_for_http_and_networks_are_networks() {
+    let entry = |rest: &str| yaml_server(&format!("entries:\n  - {{ name: a, listen: \":1\", {rest} }}\n"));
+    assert!(entry("kind: http, trusted_proxies: [10.0.0.0/8, \"::1\"], timeouts: { idle: 5m }").is_ok());
+    says(
+        entry("trusted_proxies: []"),
+        "f.yaml:2: key `entries[0].trusted_proxies`: is for entries of `kind: http`",
+    );
+    says(
+        entry("kind: tcp, timeouts: { idle: 5m }"),
+        "f.yaml:2: key `entries[0].timeouts`: is for entries of `kind: http`",
+    );
+    says(
+        entry("kind: http, trusted_proxies: [10.0.0.0/8, 10.0.0.0/40]"),
+        "f.yaml:2: key `entries[0].trusted_proxies[1]`: expected an address or a network like `10.0.0.0/8`, found \
+         \"10.0.0.0/40\"",
+    );
+}
+
+#[test]
 fn what_comes_later_is_not_a_typo() {
     let later = "is not supported in this version yet";
     for text in ["tls: { key: a }", "rules: []", "upstreams: []"] {
@@ -129,8 +148,8 @@ fn what_comes_later_is_not_a_typo() {
         says(yaml_server(text), &format!("f.yaml:1: `{key}` {later}"));
     }
     says(
-        yaml_server("entries:\n  - name: a\n    kind: http\n"),
-        &format!("f.yaml:3: key `entries[0].kind`: `http` {later}"),
+        yaml_server("entries:\n  - name: a\n    kind: udp\n"),
+        &format!("f.yaml:3: key `entries[0].kind`: `udp` {later}"),
     );
     says(
         yaml_server("entries:\n  - name: a\n    tls: {}\n"),

@@ -1,0 +1,266 @@
+//! The body of a request, which may have to be said again to somebody else, and that of its answer.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::answer::BodyError;
+use crate::time::{self, Duration, Instant, Timer};
+
+#[allow(
+    clippy::disallowed_types,
+    reason = "one lock per request, which only the try that is under way takes"
+)]
+type Lock<T> = std::sync::Mutex<T>;
+
+/// What of a body is kept to be said again. More holds memory for each request; less tries fewer again.
+const KEPT_MAX: usize = 64 * 1024;
+
+/// Why a body failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBody {
+    /// It is longer than its rule allows.
+    #[error("the body is larger than it may be")]
+    TooLarge,
+    /// Nothing has moved for too long.
+    #[error("nothing has come for too long")]
+    Idle,
+}
+
+/// A request's body, whoever it is said to. Cheap to clone.
+#[derive(Clone)]
+pub struct RequestBody(Option<Arc<Lock<Spoken>>>);
+
+struct Spoken {
+    incoming: Incoming,
+    kept: Vec<Bytes>,
+    kept_len: usize,
+    /// What came is not kept any more, or not all of it was.
+    forgotten: bool,
+    /// All bytes that may come.
+    left: u64,
+    too_large: bool,
+}
+
+impl RequestBody {
+    /// A body of at most `max` bytes.
+    pub fn new(incoming: Incoming, max: Option<u64>) -> Self {
+        if incoming.is_end_stream() {
+            return Self(None);
+        }
+        Self(Some(Arc::new(Lock::new(Spoken {
+            incoming,
+            kept: Vec::new(),
+            kept_len: 0,
+            forgotten: false,
+            left: max.unwrap_or(u64::MAX),
+            too_large: false,
+        }))))
+    }
+
+    /// None at all.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Spoken) -> T) -> Option<T> {
+        let spoken = self.0.as_ref()?;
+        Some(work(&mut spoken.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Whether all that was said of it can be said again.
+    pub fn is_whole(&self) -> bool {
+        self.with(|spoken| !spoken.forgotten).unwrap_or(true)
+    }
+
+    /// Whether it was longer than it may be.
+    pub fn is_too_large(&self) -> bool {
+        self.with(|spoken| spoken.too_large).unwrap_or(false)
+    }
+
+    /// Somebody answers: it will not be said again.
+    pub fn forget(&self) {
+        self.with(|spoken| {
+            spoken.forgotten = true;
+            spoken.kept = Vec::new();
+        });
+    }
+
+    /// The body from its start, for one try.
+    pub fn for_try(&self) -> TryBody {
+        TryBody {
+            body: self.clone(),
+            next: 0,
+        }
+    }
+}
+
+impl Spoken {
+    fn keep(&mut self, bytes: &Bytes) {
+        if self.forgotten {
+            return;
+        }
+        if self.kept_len + bytes.len() > KEPT_MAX {
+            self.forgotten = true;
+            self.kept = Vec::new();
+            return;
+        }
+        self.kept_len += bytes.len();
+        self.kept.push(bytes.clone());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let Poll::Ready(Some(Ok(frame))) = &polled else {
+            return polled.map_err(BodyError::from);
+        };
+        match frame.data_ref() {
+            Some(bytes) => {
+                let len = bytes.len() as u64;
+                if len > self.left {
+                    self.too_large = true;
+                    return Poll::Ready(Some(Err(BadBody::TooLarge.into())));
+                }
+                self.left -= len;
+                let bytes = bytes.clone();
+                self.keep(&bytes);
+            }
+            // Trailers are not kept.
+            None => self.forgotten = true,
+        }
+        polled.map_err(BodyError::from)
+    }
+}
+
+/// The body as one try says it: what was kept, and then what comes.
+pub struct TryBody {
+    body: RequestBody,
+    /// Of what was kept, the next to be said.
+    next: usize,
+}
+
+impl http_body::Body for TryBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = self.next;
+        let said = self.body.with(|spoken| match spoken.kept.get(next) {
+            Some(kept) => Poll::Ready(Some(Ok(Frame::data(kept.clone())))),
+            None => spoken.poll(cx),
+        });
+        let said = said.unwrap_or(Poll::Ready(None));
+        if let Poll::Ready(Some(Ok(_))) = said {
+            self.next += 1;
+        }
+        said
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let next = self.next;
+        let ended = |spoken: &mut Spoken| spoken.kept.len() <= next && spoken.incoming.is_end_stream();
+        self.body.with(ended).unwrap_or(true)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let next = self.next;
+        let hint = self.body.with(|spoken| {
+            let kept: usize = spoken.kept.iter().skip(next).map(Bytes::len).sum();
+            match spoken.incoming.size_hint().exact() {
+                Some(coming) => SizeHint::with_exact(coming + kept as u64),
+                None => SizeHint::new(),
+            }
+        });
+        hint.unwrap_or(SizeHint::with_exact(0))
+    }
+}
+
+/// The body of an answer. What is held until its end is let go of there, or where it is dropped.
+pub struct AnswerBody<H: Held> {
+    incoming: Incoming,
+    idle: Option<Idle>,
+    held: Option<H>,
+}
+
+/// What an answer holds until its end.
+pub trait Held: Send + Unpin + 'static {
+    /// It has been read to its end, or not.
+    fn let_go(self, whole: bool);
+}
+
+/// How long an answer may pause.
+struct Idle {
+    most: Duration,
+    until: Instant,
+    timer: Timer,
+}
+
+impl<H: Held> AnswerBody<H> {
+    /// A body that may pause for `idle`.
+    pub fn new(incoming: Incoming, idle: Option<Duration>, held: H) -> Self {
+        let idle = idle.map(|most| Idle {
+            most,
+            until: time::now() + most,
+            timer: Timer::default(),
+        });
+        Self {
+            incoming,
+            idle,
+            held: Some(held),
+        }
+    }
+}
+
+impl<H: Held> http_body::Body for AnswerBody<H> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        match (&polled, &mut this.idle) {
+            (Poll::Ready(None), _) => {
+                if let Some(held) = this.held.take() {
+                    held.let_go(true);
+                }
+            }
+            (Poll::Ready(Some(_)), Some(idle)) => idle.until = time::now() + idle.most,
+            _ => {}
+        }
+        if polled.is_pending()
+            && let Some(idle) = &mut this.idle
+            && idle.timer.poll(cx, Some(idle.until)).is_ready()
+        {
+            return Poll::Ready(Some(Err(BadBody::Idle.into())));
+        }
+        polled.map_err(BodyError::from)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl<H: Held> Drop for AnswerBody<H> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.let_go(self.incoming.is_end_stream());
+        }
+    }
+}

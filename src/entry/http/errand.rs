@@ -1,0 +1,248 @@
+//! A request on its way: whom to try, what may be tried again, and how the answer goes back.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::{
+    answer::{Body, Failure},
+    body::{AnswerBody, Held, RequestBody, TryBody},
+    gateway::{Gateway, Open, Route, Service, Visitor},
+    headers,
+    upstream::{Kept, Lease, Speech, TryError},
+};
+use crate::{
+    selector::strategy::bound_to,
+    session::{
+        Options as SessionOptions, Replay,
+        attempts::{Attempts, Choice},
+        open::OpenError,
+        tunnel_stream::Stage,
+        visitor_side::{Cause, Outcome},
+    },
+    target::{InFlight, Target, Tunnel},
+    time::{self, Duration},
+    wire::message::RefuseCode,
+};
+
+/// How long a request waits for a group that has no target.
+const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A request that is on its way.
+pub(super) struct Errand<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) route: &'a Route,
+    pub(super) service: &'a Service,
+    pub(super) visitor: Visitor,
+    pub(super) parts: request::Parts,
+    pub(super) body: RequestBody,
+    pub(super) grpc: bool,
+}
+
+/// What an answer holds until its end.
+struct Serving {
+    kept: Kept,
+    _in_flight: InFlight,
+    _open: Open,
+}
+
+impl Held for Serving {
+    fn let_go(self, whole: bool) {
+        if whole {
+            self.kept.give_back();
+        }
+    }
+}
+
+/// Whether a request may be made twice (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}
+
+impl Errand<'_> {
+    /// Tries targets until one answers.
+    pub(super) async fn run(&self, open: Open) -> Result<Response<Body>, Failure> {
+        let speech = self.route.speech.unwrap_or(match self.grpc {
+            true => Speech::Http2,
+            false => Speech::Http1,
+        });
+        let (response, kept, in_flight) = self.ask(speech).await?;
+        Ok(self.pass_on(response, kept, in_flight, open))
+    }
+
+    /// The answer as the visitor gets it.
+    pub(super) fn pass_on(
+        &self,
+        response: Response<Incoming>,
+        kept: Kept,
+        in_flight: InFlight,
+        open: Open,
+    ) -> Response<Body> {
+        let serving = Serving {
+            kept,
+            _in_flight: in_flight,
+            _open: open,
+        };
+        let (mut parts, incoming) = response.into_parts();
+        self.tidy(&mut parts.headers, &incoming);
+        let body = AnswerBody::new(incoming, self.route.timeouts.idle, serving);
+        Response::from_parts(parts, body.boxed_unsync())
+    }
+
+    /// What of an answer's head goes on. An answer to HEAD has a length and no body.
+    fn tidy(&self, headers: &mut HeaderMap, incoming: &Incoming) {
+        use http_body::Body as _;
+        headers::strip_hop_by_hop(headers);
+        if self.parts.method != Method::HEAD && !incoming.is_end_stream() {
+            headers.remove(CONTENT_LENGTH);
+        }
+    }
+
+    /// The head of the answer, with what holds the connection it comes on.
+    pub(super) async fn ask(&self, speech: Speech) -> Result<(Response<Incoming>, Kept, InFlight), Failure> {
+        let service = self.service;
+        service.budget.deposit(time::now());
+        let replay = match is_idempotent(&self.parts.method) {
+            true => Replay::Unacknowledged,
+            false => Replay::RefusedOnly,
+        };
+        let options = SessionOptions {
+            replay,
+            ..service.opener.options
+        };
+        let mut attempts = Attempts::new(time::now(), &options).bound_to(bound_to(self.visitor.peer));
+        let mut rng = self.gateway.env.entropy.rng();
+        let mut last = Failure::NoTarget;
+        loop {
+            let active = service.group.active();
+            match attempts.choose(time::now(), &active, service.strategy, &mut rng) {
+                Choice::Try(target) => {
+                    let in_flight = target.gauges.begin();
+                    let error = match self.try_on(&target, speech, &attempts).await {
+                        Ok((response, kept)) => return Ok((response, kept, in_flight)),
+                        Err(error) => error,
+                    };
+                    last = self.judge(&error)?;
+                    let outcome = outcome(&error);
+                    if attempts.handle_failed(target.key(), outcome) && !service.budget.withdraw(time::now())
+                    {
+                        return Err(last);
+                    }
+                    self.gateway.env.metrics.http_retries.inc();
+                }
+                Choice::Pause(pause) => time::sleep(pause).await,
+                Choice::Empty => {
+                    let left = attempts.deadline().saturating_duration_since(time::now());
+                    let came = service.group.wait_for_target(service.waiting_max);
+                    let came = time::within(EMPTY_GROUP_TIMEOUT.min(left), came).await;
+                    came.flatten().ok_or(Failure::NoTarget)?;
+                }
+                Choice::GiveUp(_) => return Err(last),
+            }
+        }
+    }
+
+    /// One target; on another connection where one that was kept turns out to be closed.
+    async fn try_on(
+        &self,
+        target: &Arc<Target<Tunnel>>,
+        speech: Speech,
+        attempts: &Attempts,
+    ) -> Result<(Response<Incoming>, Kept), TryError> {
+        let active = self.service.group.active();
+        let is_here = |key: &_| active.targets().iter().any(|target| target.key() == *key);
+        let connections = self.service.upstreams.of(target, is_here);
+        let mut fresh = false;
+        loop {
+            let lease = connections
+                .lease(
+                    &self.service.opener,
+                    target,
+                    speech,
+                    self.visitor.peer,
+                    attempts.deadline(),
+                    fresh,
+                )
+                .await?;
+            match self.send(lease, speech).await {
+                Err(TryError::Stale) if !fresh && self.body.is_whole() => fresh = true,
+                sent => return sent,
+            }
+        }
+    }
+
+    async fn send(&self, lease: Lease, speech: Speech) -> Result<(Response<Incoming>, Kept), TryError> {
+        let mut request = Request::new(self.body.for_try());
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.headers_mut() = self.parts.headers.clone();
+        if speech == Speech::Http2 {
+            to_http2(&mut request);
+        }
+        let sent = lease.send(request, self.route.timeouts.first_byte).await;
+        if sent.is_ok() {
+            self.body.forget();
+        }
+        sent
+    }
+
+    /// What a failed try means for the visitor, unless somebody else serves it.
+    ///
+    /// # Errors
+    /// The same, where nobody else may be tried.
+    fn judge(&self, error: &TryError) -> Result<Failure, Failure> {
+        if self.body.is_too_large() {
+            return Err(Failure::TooLarge);
+        }
+        let failure = match error {
+            TryError::Open(OpenError::TooMany) => return Err(Failure::Overload),
+            TryError::Open(OpenError::NoWay) => Failure::Unreachable,
+            TryError::Broken(Stage::Refused | Stage::Gone) => Failure::Unreachable,
+            TryError::Broken(_) | TryError::Stale => Failure::Broken,
+            // Whoever works on it may be at it still.
+            TryError::Timeout => return Err(Failure::Timeout),
+        };
+        match self.body.is_whole() {
+            true => Ok(failure),
+            false => Err(failure),
+        }
+    }
+}
+
+/// A try that failed, as a session that did not start.
+fn outcome(error: &TryError) -> Outcome {
+    let (cause, ambiguous) = match error {
+        TryError::Open(_) | TryError::Broken(Stage::Gone) => (Cause::Broken, false),
+        TryError::Broken(Stage::Refused) => (Cause::Refused(RefuseCode::Unreachable), false),
+        TryError::Stale => (Cause::Broken, false),
+        TryError::Broken(_) | TryError::Timeout => (Cause::Broken, true),
+    };
+    Outcome::NotStarted { cause, ambiguous }
+}
+
+/// The authority takes the place of the host, and everything says its scheme.
+fn to_http2(request: &mut Request<TryBody>) {
+    let host = request.headers_mut().remove(http::header::HOST);
+    let authority = host
+        .as_ref()
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("localhost");
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let path = if path == "*" { "/" } else { path };
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(authority)
+        .path_and_query(path);
+    if let Ok(uri) = uri.build() {
+        *request.uri_mut() = uri;
+    }
+    *request.version_mut() = Version::HTTP_2;
+}

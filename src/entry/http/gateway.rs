@@ -1,0 +1,275 @@
+//! Where a request goes: which group, and what to say where nobody serves it.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Timeouts,
+    answer::{self, Body, Failure},
+    body::RequestBody,
+    errand::Errand,
+    headers::{self, Origin},
+    retry::RetryBudget,
+    upgrade::{self, Wanted},
+    upstream::{Speech, Upstreams},
+};
+use crate::{
+    env::{Env, Task},
+    id::GroupName,
+    metrics::Counted,
+    selector::{Strategy, group::Group},
+    session::open::Opener,
+    target::Tunnel,
+};
+
+/// What all requests of one entry share.
+pub struct Gateway {
+    /// The world.
+    pub env: Env,
+    /// Where requests go that no rule is for.
+    pub fallback: Option<Arc<Route>>,
+    /// The groups that requests may go to.
+    pub services: BTreeMap<GroupName, Arc<Service>>,
+}
+
+/// Where a request goes, and how.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The group.
+    pub group: GroupName,
+    /// What its upstreams speak; `None` is HTTP/2 for gRPC, and HTTP/1 for everything else.
+    pub speech: Option<Speech>,
+    /// How long its upstreams are waited for.
+    pub timeouts: Timeouts,
+    /// The longest body of a request.
+    pub body_max: Option<u64>,
+}
+
+/// A group as requests use it.
+pub struct Service {
+    /// Who may be used.
+    pub group: Arc<Group<Tunnel>>,
+    /// How one is chosen.
+    pub strategy: Strategy,
+    /// How they are reached.
+    pub opener: Opener,
+    /// The connections to them.
+    pub upstreams: Arc<Upstreams>,
+    /// What may be tried again.
+    pub budget: RetryBudget,
+    /// How many may wait while it is empty.
+    pub waiting_max: usize,
+    /// Closes what is idle, as long as it lives.
+    pub retiring: Task,
+}
+
+/// One visitor's connection, as far as its requests need to know. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// Whether it may say whom it speaks for.
+    pub trusted: bool,
+    /// Its requests that are not answered to their end.
+    pub open: Arc<OpenRequests>,
+    /// Counts the connection against the limit.
+    pub slot: Arc<OwnedSemaphorePermit>,
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub struct OpenRequests {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+impl OpenRequests {
+    /// How many are not answered to their end, and how many have begun.
+    pub fn count(&self) -> (usize, usize) {
+        (
+            self.open.load(Ordering::Relaxed),
+            self.begun.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// Counts one request while it lives.
+pub struct Open {
+    _shown: Counted,
+    of: Arc<OpenRequests>,
+}
+
+impl Open {
+    fn new(env: &Env, of: &Arc<OpenRequests>) -> Self {
+        of.open.fetch_add(1, Ordering::Relaxed);
+        of.begun.fetch_add(1, Ordering::Relaxed);
+        Self {
+            _shown: Counted::new(&env.metrics.http_open_requests),
+            of: Arc::clone(of),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.of.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Service {
+    /// A group that `opener` reaches; at most `waiting_max` requests may wait while it is empty.
+    pub fn new(group: Arc<Group<Tunnel>>, strategy: Strategy, waiting_max: usize, opener: Opener) -> Self {
+        let upstreams = Arc::<Upstreams>::default();
+        Self {
+            group,
+            strategy,
+            retiring: opener.env.spawn(Arc::clone(&upstreams).retire_for_ever()),
+            upstreams,
+            budget: RetryBudget::default(),
+            waiting_max,
+            opener,
+        }
+    }
+}
+
+impl Gateway {
+    /// One that leads to one group alone.
+    pub fn to_one(env: &Env, group: GroupName, service: Service, timeouts: Timeouts) -> Self {
+        Self {
+            env: env.clone(),
+            fallback: Some(Arc::new(Route {
+                group: group.clone(),
+                speech: None,
+                timeouts,
+                body_max: None,
+            })),
+            services: BTreeMap::from([(group, Arc::new(service))]),
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: what goes wrong is an answer.
+    pub async fn handle(
+        self: Arc<Self>,
+        visitor: Visitor,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let open = Open::new(&self.env, &visitor.open);
+        let grpc = headers::is_grpc(request.headers());
+        let answered = self.answer(visitor, request, grpc, open).await;
+        let response = answered.unwrap_or_else(|failure| {
+            self.env.metrics.http_failures.inc(failure.reason());
+            answer::failed(failure, grpc)
+        });
+        self.env.metrics.http_answers.inc(class(&response));
+        Ok(response)
+    }
+
+    async fn answer(
+        &self,
+        visitor: Visitor,
+        mut request: Request<Incoming>,
+        grpc: bool,
+        open: Open,
+    ) -> Result<Response<Body>, Failure> {
+        if *request.method() == Method::CONNECT && !upgrade::is_extended(&request) {
+            return Err(bad(headers::BadRequest::Connect));
+        }
+        let host = headers::host(request.uri(), request.headers()).map_err(bad)?;
+        let route = self.fallback.as_ref().ok_or(Failure::NoRule)?;
+        let service = self.services.get(&route.group).ok_or(Failure::NoRule)?;
+        let wanted = Wanted::of(&mut request);
+        let version = request.version();
+        let (mut parts, incoming) = request.into_parts();
+        let length = declared_length(&parts.headers);
+        let origin = Origin {
+            peer: visitor.peer.ip(),
+            trusted: visitor.trusted,
+            secure: false,
+        };
+        headers::forward(&mut parts.headers, version, &host, origin).map_err(bad)?;
+        to_upstream_form(&mut parts)?;
+        if length
+            .zip(route.body_max)
+            .is_some_and(|(length, max)| length > max)
+        {
+            return Err(Failure::TooLarge);
+        }
+        let errand = Errand {
+            gateway: self,
+            route,
+            service,
+            visitor,
+            parts,
+            body: match &wanted {
+                Some(wanted) if wanted.is_extended() => RequestBody::none(),
+                _ => RequestBody::new(incoming, route.body_max),
+            },
+            grpc,
+        };
+        match wanted {
+            Some(wanted) => errand.upgrade(wanted, open).await,
+            None => errand.run(open).await,
+        }
+    }
+}
+
+fn bad(request: headers::BadRequest) -> Failure {
+    let reason = match request {
+        headers::BadRequest::Host => "bad_host",
+        headers::BadRequest::HostsDiffer => "hosts_differ",
+        headers::BadRequest::Connect => "connect",
+        headers::BadRequest::Loop => "loop",
+    };
+    Failure::Bad(request.status(), reason)
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The path alone, and the host in its header: what an origin expects of HTTP/1. HTTP/2 makes its own of it.
+fn to_upstream_form(parts: &mut request::Parts) -> Result<(), Failure> {
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = authority.as_str().parse()
+    {
+        parts.headers.insert(http::header::HOST, host);
+    }
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let path = if path.starts_with('/') || path == "*" {
+        path
+    } else {
+        "/"
+    };
+    let bad = Failure::Bad(http::StatusCode::BAD_REQUEST, "bad_path");
+    parts.uri = path.parse::<Uri>().map_err(|_| bad)?;
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Statuses as people count them.
+fn class(response: &Response<Body>) -> &'static str {
+    match response.status().as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,270 @@
+//! What of a request and an answer goes on to the other side. Pure.
+//!
+//! Nothing about how a message is framed is passed on: lengths and encodings are rebuilt from the body. Nor is what
+//! belongs to one connection alone (RFC 9110, section 7.6.1).
+
+use std::{fmt::Write as _, net::IpAddr};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    },
+};
+
+/// What belongs to one connection, besides what `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How this proxy names itself in `Via`.
+const VIA_NAME: &str = "adit";
+
+/// So often a request may pass a proxy of this name. More is a loop.
+const HOPS_MAX: usize = 8;
+
+/// Why a request goes nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// No host, or none that is one.
+    #[error("a request needs exactly one host")]
+    Host,
+    /// Two hosts that differ.
+    #[error("the host and the authority differ")]
+    HostsDiffer,
+    /// CONNECT, which is for forward proxies.
+    #[error("CONNECT is not for this server")]
+    Connect,
+    /// It came by here too often.
+    #[error("the request goes in a circle")]
+    Loop,
+}
+
+impl BadRequest {
+    /// What it is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Host | Self::HostsDiffer => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::NOT_IMPLEMENTED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+        }
+    }
+}
+
+/// The host that a request names: lower case, without a port.
+///
+/// # Errors
+/// [`BadRequest`]: there is not exactly one.
+pub fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (first, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(BadRequest::Host);
+    }
+    let named = first.map(|host| host.to_str().map_err(|_| BadRequest::Host));
+    let named = named.transpose()?;
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    if let (Some(named), Some(authority)) = (named, authority)
+        && bare(named) != bare(authority)
+    {
+        return Err(BadRequest::HostsDiffer);
+    }
+    let host = bare(authority.or(named).ok_or(BadRequest::Host)?);
+    // What an authority may be is the parser's business: user names and the like are none.
+    let parsed = host.parse::<http::uri::Authority>();
+    match parsed {
+        Ok(parsed) if parsed.host() == host && !host.contains('@') => Ok(host),
+        _ => Err(BadRequest::Host),
+    }
+}
+
+/// Without a port, in lower case.
+fn bare(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        // An address of the sixth version has colons of its own, within brackets.
+        Some((host, port)) if !port.contains(']') => host,
+        _ => authority,
+    };
+    host.to_ascii_lowercase()
+}
+
+/// Takes away what belongs to the connection it came on.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Who asks, as far as the way here tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The visitor's address.
+    pub peer: IpAddr,
+    /// Whether it is a proxy that may say whom it speaks for.
+    pub trusted: bool,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
+
+impl Origin {
+    /// Whom a trusted proxy speaks for; else the visitor itself.
+    pub fn client(&self, headers: &HeaderMap) -> IpAddr {
+        let said = || {
+            let last = headers
+                .get_all(X_FORWARDED_FOR)
+                .iter()
+                .next_back()?
+                .to_str()
+                .ok()?;
+            last.rsplit(',').next()?.trim().parse().ok()
+        };
+        match self.trusted {
+            true => said().unwrap_or(self.peer),
+            false => self.peer,
+        }
+    }
+}
+
+/// Makes the headers of a request what its upstream is to see. `host` is what [`host`](fn@host) found.
+///
+/// # Errors
+/// [`BadRequest::Loop`].
+pub fn forward(
+    headers: &mut HeaderMap,
+    version: Version,
+    host: &str,
+    origin: Origin,
+) -> Result<(), BadRequest> {
+    let trailers = wants_trailers(headers);
+    strip_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    join_cookies(headers);
+    tell_forwarded(headers, host, origin);
+    count_hop(headers, version)
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    let mut words = values.flat_map(|value| value.split(','));
+    words.any(|word| word.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// HTTP/2 may send a cookie in crumbs (RFC 9113, section 8.2.3); HTTP/1 has one.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    // Joined header values are a header value.
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// What the untrusted say of where they come from is replaced, what trusted proxies say is added to.
+fn tell_forwarded(headers: &mut HeaderMap, host: &str, origin: Origin) {
+    let proto = if origin.secure { "https" } else { "http" };
+    if !origin.trusted {
+        for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+            headers.remove(name);
+        }
+    }
+    append(headers, X_FORWARDED_FOR, &origin.peer.to_string());
+    let quoted = match origin.peer {
+        IpAddr::V4(peer) => peer.to_string(),
+        IpAddr::V6(peer) => format!("\"[{peer}]\""),
+    };
+    let mut element = format!("for={quoted};proto={proto}");
+    // A port or a bracket needs quotes; a host that passed is free of them.
+    let _ = write!(element, ";host=\"{host}\"");
+    append(headers, FORWARDED, &element);
+    for (name, value) in [(X_FORWARDED_HOST, host), (X_FORWARDED_PROTO, proto)] {
+        if let (false, Ok(value)) = (headers.contains_key(&name), value.parse()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// One list in one header.
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let before: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let mut list = before.join(&b", "[..]);
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, list);
+    }
+}
+
+fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadRequest> {
+    let values = headers
+        .get_all(VIA)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let hops = values.flat_map(|value| value.split(','));
+    let mine = hops
+        .filter(|hop| hop.split_whitespace().nth(1) == Some(VIA_NAME))
+        .count();
+    if mine >= HOPS_MAX {
+        return Err(BadRequest::Loop);
+    }
+    let version = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    append(headers, VIA, &format!("{version} {VIA_NAME}"));
+    Ok(())
+}
+
+/// Whether a request is of gRPC.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    said.is_some_and(|said| {
+        said == "application/grpc" || {
+            said.strip_prefix("application/grpc")
+                .is_some_and(|rest| rest.starts_with(['+', ';']))
+        }
+    })
+}
+
+/// What an HTTP/1 request wants to become, if it wants that.
+pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut words = values.flat_map(|value| value.split(','));
+    let asked = words.any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
+    (version == Version::HTTP_11 && asked)
+        .then(|| headers.get(UPGRADE).cloned())
+        .flatten()
+}

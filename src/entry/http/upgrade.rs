@@ -1,0 +1,116 @@
+//! Requests that become something else: WebSockets, and whatever HTTP/1 can be upgraded to. Once the upstream has said
+//! yes, bytes pass as they stand.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
+};
+use hyper::{
+    body::Incoming,
+    ext::Protocol,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional_with_sizes;
+
+use super::{
+    answer::{self, Body, Failure},
+    errand::Errand,
+    gateway::Open,
+    headers,
+    upstream::Speech,
+};
+use crate::{metrics::Counted, target::InFlight};
+
+/// What each direction holds at most, in bytes. More takes memory for each that is idle; less takes more turns.
+const BUFFER_LEN: usize = 4 * 1024;
+
+/// What a request wants to become.
+pub struct Wanted {
+    protocol: HeaderValue,
+    /// It came over HTTP/2 (RFC 8441).
+    extended: bool,
+    visitor: OnUpgrade,
+}
+
+/// Whether it is a CONNECT that says to what.
+pub fn is_extended<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_some()
+}
+
+impl Wanted {
+    /// What `request` wants to become, if it wants that.
+    pub fn of(request: &mut Request<Incoming>) -> Option<Self> {
+        let extended = is_extended(request);
+        let protocol = match request.extensions().get::<Protocol>() {
+            Some(protocol) if extended => HeaderValue::from_str(protocol.as_str()).ok()?,
+            _ => headers::upgrade(request.version(), request.headers())?,
+        };
+        Some(Self {
+            protocol,
+            extended,
+            visitor: hyper::upgrade::on(request),
+        })
+    }
+
+    /// Whether it came over HTTP/2.
+    pub fn is_extended(&self) -> bool {
+        self.extended
+    }
+}
+
+impl Errand<'_> {
+    /// Asks the upstream, over HTTP/1; only when it has said yes does anything pass that came behind the request.
+    pub(super) async fn upgrade(mut self, wanted: Wanted, open: Open) -> Result<Response<Body>, Failure> {
+        let headers = &mut self.parts.headers;
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, wanted.protocol.clone());
+        if wanted.extended {
+            self.parts.method = Method::GET;
+            // HTTP/2 needs no key, HTTP/1 does.
+            let key = BASE64_STANDARD.encode(self.gateway.env.entropy.bytes::<16>());
+            if let Ok(key) = HeaderValue::from_str(&key) {
+                headers.insert(SEC_WEBSOCKET_KEY, key);
+            }
+        }
+        let (mut response, kept, in_flight) = self.ask(Speech::Http1).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(self.pass_on(response, kept, in_flight, open));
+        }
+        let upstream = hyper::upgrade::on(&mut response);
+        let shown = Counted::new(&self.gateway.env.metrics.http_upgrades);
+        let slot = std::sync::Arc::clone(&self.visitor.slot);
+        let join = join(wanted.visitor, upstream, (shown, slot, open, in_flight));
+        self.gateway.env.spawn(join).detach();
+        let (mut parts, _) = response.into_parts();
+        if wanted.extended {
+            headers::strip_hop_by_hop(&mut parts.headers);
+            parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            parts.status = StatusCode::OK;
+        }
+        Ok(Response::from_parts(parts, answer::empty()))
+    }
+}
+
+/// What is held while an upgraded connection lives.
+type HeldOpen = (
+    Counted,
+    std::sync::Arc<tokio::sync::OwnedSemaphorePermit>,
+    Open,
+    InFlight,
+);
+
+/// Passes bytes both ways, until both directions have ended or either side breaks: then both are reset.
+async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
+    let both = async { Ok::<(Upgraded, Upgraded), hyper::Error>((visitor.await?, upstream.await?)) };
+    // A visitor that went away before it was told gets nothing more.
+    let Ok((visitor, upstream)) = both.await else {
+        return;
+    };
+    let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
+    let joined = copy_bidirectional_with_sizes(&mut visitor, &mut upstream, BUFFER_LEN, BUFFER_LEN);
+    if let Err(error) = joined.await {
+        tracing::debug!(%error, "upgraded connection broke");
+    }
+}

@@ -1,0 +1,226 @@
+//! Opens streams to upstreams behind clients, for an entry that speaks with them itself.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::{Addr, Recipient};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::debug;
+
+use super::{
+    Options,
+    carry::{Witness, judge, tidy},
+    core::Core,
+    first_bytes::{FirstBytes, ReplayBudget},
+    testimony::testimony,
+    tunnel_stream::{Rest, TunnelStream},
+    visitor_side::{Outcome, Patience, VisitorSide},
+    way::Ways,
+};
+use crate::{
+    env::Env,
+    id::{EntryName, SessionId},
+    metrics::{Counted, Metrics},
+    pool::conn::{Conn, Job},
+    registry::actor::{Registry, SessionDispatched, SessionEnded},
+    selector::{actor::Reported, roster::Report},
+    target::{Reach, Target, Tunnel},
+    time::{self, Duration, Instant},
+    transport::BoxFuture,
+    wire::message::{PROTOCOL_HTTP, ResetCode, Start},
+};
+
+/// The least time a client gets to bring a connection when none is parked: three round trips, and a margin.
+const TAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// How long a stream that was ended may take to be ended by its upstream too. Longer holds what carries it.
+const AGREE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The server carries as many sessions as it may.
+    #[error("the server carries as many sessions as it may")]
+    TooMany,
+    /// The client has brought no connection in time, or is on its way out.
+    #[error("no connection to the client in time")]
+    NoWay,
+}
+
+/// Opens the streams of one entry to the targets of one group.
+pub struct Opener {
+    /// The world.
+    pub env: Env,
+    /// The entry.
+    pub entry: EntryName,
+    /// How its sessions behave.
+    pub options: Options,
+    /// How they reach clients.
+    pub ways: Ways,
+    /// Who is told which session rides where.
+    pub registry: Addr<Registry>,
+    /// Who is told how targets did.
+    pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
+    /// The memory for first bytes.
+    pub budget: ReplayBudget,
+    /// One permit per session.
+    pub slots: Arc<Semaphore>,
+    /// The number of the next session.
+    pub next: Arc<AtomicU64>,
+}
+
+impl Opener {
+    /// A stream to `target`, for `visitor` and perhaps for others after. It is there before the client has answered:
+    /// what is written goes out behind Start, and its progress says what became of it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nobody was asked.
+    pub async fn open(
+        &self,
+        target: &Arc<Target<Tunnel>>,
+        visitor: SocketAddr,
+        deadline: Instant,
+    ) -> Result<TunnelStream, OpenError> {
+        let slot = Arc::clone(&self.slots);
+        let slot = slot.try_acquire_owned().map_err(|_| OpenError::TooMany)?;
+        let rtt = target.reach.link.rtt();
+        let starting = target.reach.link.begin_start();
+        let patience = TAKE_TIMEOUT_MIN.max(rtt * 4);
+        let way = self
+            .ways
+            .find(&target.reach, (time::now() + patience).min(deadline));
+        let way = way.await.ok_or(OpenError::NoWay)?;
+        let id = SessionId::new(self.next.fetch_add(1, Ordering::Relaxed));
+        let start = Start {
+            session_id: id.value(),
+            protocol: PROTOCOL_HTTP.to_owned(),
+            upstream: target.reach.upstream.to_string(),
+            address: String::new(),
+            visitor: visitor.to_string(),
+            entry: self.entry.to_string(),
+        };
+        let (abort_sender, abort) = oneshot::channel();
+        self.registry.do_send(SessionDispatched {
+            session: id,
+            ride: way.ride(),
+            abort: abort_sender,
+        });
+        let (give, given) = oneshot::channel();
+        let now = time::now();
+        let lend = Lend {
+            give,
+            start,
+            patience: Patience::new(&self.options, rtt, deadline),
+            first: FirstBytes::new(self.budget.clone()),
+            abort,
+            on_start: Box::new({
+                let (reports, key) = (self.reports.clone(), target.key());
+                let metrics = Arc::clone(&self.env.metrics);
+                move || {
+                    drop(starting);
+                    let took = time::now() - now;
+                    metrics.start_seconds.observe(took);
+                    Witness { key, reports }.tell(Report::Connected(took));
+                }
+            }),
+            account: Account {
+                id,
+                asked_at: now,
+                registry: self.registry.clone(),
+                witness: Witness {
+                    key: target.key(),
+                    reports: self.reports.clone(),
+                },
+                _running: Counted::new(&self.env.metrics.sessions),
+                metrics: Arc::clone(&self.env.metrics),
+                outcome: None,
+                _slot: slot,
+            },
+        };
+        way.run(&self.env, Box::new(lend));
+        // A connection that died in this very moment drops the job.
+        given.await.map_err(|_| OpenError::NoWay)
+    }
+}
+
+/// The job of lending a connection to whoever holds a stream.
+struct Lend {
+    give: oneshot::Sender<TunnelStream>,
+    start: Start,
+    patience: Patience,
+    first: FirstBytes,
+    abort: oneshot::Receiver<ResetCode>,
+    on_start: Box<dyn FnOnce() + Send>,
+    account: Account,
+}
+
+impl Job for Lend {
+    fn run(self: Box<Self>, mut conn: Conn) -> BoxFuture<'static, Result<Conn, &'static str>> {
+        Box::pin(async move {
+            let Self {
+                give,
+                start,
+                patience,
+                first,
+                abort,
+                on_start,
+                mut account,
+            } = *self;
+            conn.last = conn.last.next().ok_or("out_of_ordinals")?;
+            let side = VisitorSide::new(time::now(), conn.last, start, patience, first);
+            let (back, rest) = oneshot::channel();
+            let meter = account.metrics.bytes.at_visitor();
+            let stream = TunnelStream::new(Rest { conn, side }, abort, meter, back, on_start);
+            // Whoever has given up waiting drops it at once, and it comes back.
+            drop(give.send(stream));
+            let Rest { mut conn, mut side } = rest.await.map_err(|_| "torn_down")?;
+            account.close(&side);
+            let fate = time::within(AGREE_TIMEOUT, tidy(&mut conn, &mut side)).await;
+            fate.map_or(Err("not_ended"), |fate| judge(&side, fate))
+                .map(|()| conn)
+        })
+    }
+}
+
+/// Says what became of a session, once, however it ends.
+struct Account {
+    id: SessionId,
+    asked_at: Instant,
+    registry: Addr<Registry>,
+    witness: Witness,
+    metrics: Arc<Metrics>,
+    outcome: Option<&'static str>,
+    _running: Counted,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Account {
+    /// The stream is held by nobody any more.
+    fn close(&mut self, side: &VisitorSide) {
+        // Whoever has ended its direction and goes away before the upstream has ended the other has had all it wants.
+        let outcome = side.outcome().unwrap_or(Outcome::Completed);
+        if let Some(report) = testimony(outcome, side.was_served(), time::now() - self.asked_at) {
+            self.witness.tell(report);
+        }
+        if let Outcome::NotStarted { .. } = outcome {
+            self.metrics.tries_failed.inc(outcome.label());
+        }
+        let (up, down) = side.bytes();
+        debug!(session = %self.id, outcome = outcome.label(), up, down, "upstream connection ended");
+        self.outcome = Some(outcome.label());
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.metrics
+            .session_outcomes
+            .inc(self.outcome.unwrap_or(Outcome::Broken.label()));
+        self.registry.do_send(SessionEnded(self.id));
+    }
+}

@@ -1,0 +1,93 @@
+//! Upstreams and visitors that speak HTTP.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use adit::{
+    config::ServerConfig,
+    entry::{self, http::Options},
+    session::{Carriage, Replay},
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// The body of an upstream's answer.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A body that is there.
+pub fn full(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).boxed_unsync()
+}
+
+/// A server whose one entry speaks HTTP.
+pub fn http_config() -> ServerConfig {
+    let mut config = super::server_config();
+    let public = &mut config.entries[0];
+    public.kind = entry::Kind::Http(Options::default());
+    public.session.carry = Carriage::Mux;
+    public.session.replay = Replay::RefusedOnly;
+    config
+}
+
+/// An upstream of HTTP/1 and HTTP/2 that answers each request with `answer`.
+pub async fn http_upstream<F, Fut>(answer: F) -> SocketAddr
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<Body>> + Send + 'static,
+{
+    super::upstream(move |stream| {
+        let answer = answer.clone();
+        async move {
+            let answer = service_fn(move |request| {
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server.http2().enable_connect_protocol();
+            let talk = server.serve_connection_with_upgrades(TokioIo::new(stream), answer);
+            // Visitors go as they like.
+            let _ = talk.await;
+        }
+    })
+    .await
+}
+
+/// An upstream that says its name.
+pub async fn named_upstream(name: &'static str) -> SocketAddr {
+    http_upstream(move |_| async move { Response::new(full(name)) }).await
+}
+
+/// Sends `bytes` and reads what comes until the other side closes, or falls silent for a while.
+pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    // It may be refused half-way.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read) = stream.read(&mut buffer).await {
+        if read == 0 {
+            break;
+        }
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status of the first answer in what came; `None` where there is none.
+pub fn status(answer: &str) -> Option<u16> {
+    answer
+        .strip_prefix("HTTP/1.1 ")
+        .or(answer.strip_prefix("HTTP/1.0 "))?
+        .get(..3)?
+        .parse()
+        .ok()
+}
