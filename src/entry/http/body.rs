@@ -28,6 +28,9 @@ pub enum BadBody {
     /// It is longer than its rule allows.
     #[error("the body is larger than it may be")]
     TooLarge,
+    /// Whoever said it broke off.
+    #[error("the body has broken off")]
+    Broken,
     /// Nothing has moved for too long.
     #[error("nothing has come for too long")]
     Idle,
@@ -46,6 +49,8 @@ struct Spoken {
     /// All bytes that may come.
     left: u64,
     too_large: bool,
+    /// The visitor did not say it to its end: there is no whole of it to be said to anybody.
+    broken: bool,
 }
 
 impl RequestBody {
@@ -61,6 +66,7 @@ impl RequestBody {
             forgotten: false,
             left: max.unwrap_or(u64::MAX),
             too_large: false,
+            broken: false,
         }))))
     }
 
@@ -82,6 +88,11 @@ impl RequestBody {
     /// Whether it was longer than it may be.
     pub fn is_too_large(&self) -> bool {
         self.with(|spoken| spoken.too_large).unwrap_or(false)
+    }
+
+    /// Whether the visitor broke off, or said what is no body.
+    pub fn is_broken(&self) -> bool {
+        self.with(|spoken| spoken.broken).unwrap_or(false)
     }
 
     /// Somebody answers: it will not be said again.
@@ -116,8 +127,13 @@ impl Spoken {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.broken {
+            // An end would make what was said look whole.
+            return Poll::Ready(Some(Err(BadBody::Broken.into())));
+        }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         let Poll::Ready(Some(Ok(frame))) = &polled else {
+            self.broken = matches!(&polled, Poll::Ready(Some(Err(_))));
             return polled.map_err(BodyError::from);
         };
         match frame.data_ref() {

@@ -199,6 +199,9 @@ impl Errand<'_> {
         if self.body.is_too_large() {
             return Err(Failure::TooLarge);
         }
+        if self.body.is_broken() {
+            return Err(Failure::Bad(http::StatusCode::BAD_REQUEST, "bad_body"));
+        }
         let failure = match error {
             TryError::Open(OpenError::TooMany) => return Err(Failure::Overload),
             TryError::Open(OpenError::NoWay) => Failure::Unreachable,

@@ -82,11 +82,18 @@ pub fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
         return Err(BadRequest::HostsDiffer);
     }
     let host = bare(authority.or(named).ok_or(BadRequest::Host)?);
-    // What an authority may be is the parser's business: user names and the like are none.
-    let parsed = host.parse::<http::uri::Authority>();
-    match parsed {
-        Ok(parsed) if parsed.host() == host && !host.contains('@') => Ok(host),
-        _ => Err(BadRequest::Host),
+    match is_host(&host) {
+        true => Ok(host),
+        false => Err(BadRequest::Host),
+    }
+}
+
+/// Whether it is a name or an address, and nothing that others might read as more than one.
+fn is_host(host: &str) -> bool {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(name),
     }
 }
 
