@@ -49,6 +49,10 @@ mutants *ARGS:
 fuzz TARGET="all" SECONDS="600":
     fuzz/run {{TARGET}} {{SECONDS}}
 
+# An HTTP entry between real programs: nginx, curl, wrk, h2load, grpcio, websockets
+e2e:
+    tests/e2e/run
+
 # The steps of the Dockerfile, without Docker; needs root for chroot
 packaging:
     tests/packaging.sh
