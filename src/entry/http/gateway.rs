@@ -134,7 +134,9 @@ impl Service {
         Self {
             group,
             strategy,
-            retiring: opener.env.spawn(Arc::clone(&upstreams).retire_for_ever()),
+            retiring: opener
+                .env
+                .spawn(Arc::clone(&upstreams).retire_for_ever(opener.env.clone())),
             upstreams,
             budget: RetryBudget::default(),
             waiting_max,
