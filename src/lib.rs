@@ -32,6 +32,9 @@ pub mod target;
 pub mod link;
 pub mod wire;
 
+// Which rule a request falls under.
+pub mod rules;
+
 // What people list and files hold.
 pub mod candidates;
 
