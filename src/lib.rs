@@ -34,6 +34,8 @@ pub mod wire;
 
 // Which rule a request falls under.
 pub mod rules;
+// What is done to HTTP requests on their way.
+pub mod plugin;
 
 // What people list and files hold.
 pub mod candidates;
