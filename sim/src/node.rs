@@ -317,6 +317,7 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
         proxy: any(PROXY_PORT),
         proxy_advertise: None,
         entries,
+        rules: Vec::new(),
         auth: Auth::single(token(TOKEN)?),
         groups: configured,
         registry: registry::Options::default(),

@@ -59,7 +59,9 @@ keys! {
         drain: DrainKeys,
         /// What is written where.
         logging: LoggingKeys,
-    } later { tls, rules, upstreams }
+        /// Which requests go to which group.
+        rules: Vec<super::rule_file::RuleKeys>,
+    } later { tls, upstreams }
 }
 
 keys! {

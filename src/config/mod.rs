@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use crate::{
     backoff,
     candidates::Candidate,
-    entry,
+    entry::{self, http::upstream::Speech},
     id::{ClientId, GroupName, UpstreamName},
-    link, pool, prober, registry,
+    link, plugin, pool, prober, registry,
     registry::auth::Auth,
+    rules::Conditions,
     selector::{self, Strategy},
     session,
     time::Duration,
@@ -30,6 +31,8 @@ mod logging;
 mod parse;
 mod ports;
 mod read;
+pub mod rule_file;
+mod rules;
 mod secret;
 mod server;
 pub mod size;
@@ -77,6 +80,8 @@ pub struct ServerConfig {
     pub proxy_advertise: Option<String>,
     /// Where visitors come in.
     pub entries: Vec<entry::Options>,
+    /// Which requests of HTTP entries go where, and what is done to them.
+    pub rules: Vec<RuleConfig>,
     /// Who may register.
     pub auth: Auth,
     /// How each configured group balances.
@@ -95,6 +100,23 @@ pub struct ServerConfig {
     pub drain: Drain,
     /// What it writes, and where.
     pub logging: Logging,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleConfig {
+    /// What it asks of a request.
+    pub conditions: Conditions,
+    /// Where the request goes.
+    pub group: GroupName,
+    /// What the upstreams speak; `None` is HTTP/2 for gRPC, and HTTP/1.1 for everything else.
+    pub speech: Option<Speech>,
+    /// How long an upstream may take to begin its answer, if not as long as the entry says.
+    pub first_byte: Option<Duration>,
+    /// How long an answer may pause, if not as long as the entry says.
+    pub idle: Option<Option<Duration>>,
+    /// What is done on the way. They can be built.
+    pub plugins: Vec<plugin::Options>,
 }
 
 /// How one group chooses and keeps warm.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Checked, ConfigError, DEFAULT_GROUP, Drain, GroupConfig, Limits, Logging, LoggingFlags, ServerConfig,
-    address,
+    Checked, ConfigError, DEFAULT_GROUP, Drain, GroupConfig, Limits, Logging, LoggingFlags, RuleConfig,
+    ServerConfig, address,
     expand::Lookup,
     file::{
         DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys,
@@ -17,7 +17,7 @@ use super::{
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
-    secret,
+    rules, secret,
     tree::KeyPath,
     value::{Age, Carry, Kind, Overflow, Replay, Span},
 };
@@ -81,8 +81,8 @@ pub fn build_server(
 ) -> Result<Checked<ServerConfig>, ConfigError> {
     let file: ServerFile = source.read(Role::Server, env)?;
     let mut warnings = Vec::new();
-    let rules = file.auth.and_then(|auth| auth.clients);
-    let auth = secret::server_auth(rules, flags.token_file.as_deref(), source, env, &mut warnings)?;
+    let clients = file.auth.and_then(|auth| auth.clients);
+    let auth = secret::server_auth(clients, flags.token_file.as_deref(), source, env, &mut warnings)?;
     let mut ports = Ports::new(file.bind, flags, source, &auth)?;
 
     let control_port = file.control.and_then(|keys| keys.port);
@@ -108,6 +108,7 @@ pub fn build_server(
 
     let groups = Groups::new(file.groups.unwrap_or_default(), source, &mut warnings)?;
     let session = session_options(file.session.unwrap_or_default(), source)?;
+    let rules = rules::build(file.rules.unwrap_or_default(), source)?;
     let entries = match file.entries {
         Some(keys) => {
             if let Some(flag) = flags.public_port.map(|_| "--public-port") {
@@ -118,7 +119,7 @@ pub fn build_server(
                 let public = source.place(&KeyPath::new("public"));
                 warnings.push(format!("{public} has no effect beside `entries`"));
             }
-            entries(keys, &mut ports, &groups, session, source, &mut warnings)?
+            entries(keys, &rules, &mut ports, &groups, session, source, &mut warnings)?
         }
         None => vec![public(
             file.public.unwrap_or_default(),
@@ -139,7 +140,12 @@ pub fn build_server(
         .taken()
         .side(file.admin, "admin", Some(SERVER_ADMIN), &mut warnings)?;
     let metrics = ports.taken().side(file.metrics, "metrics", None, &mut warnings)?;
-    groups.warn_of_unused(&entries, source, &mut warnings);
+    groups.warn_of_unused(&entries, &rules, source, &mut warnings);
+    let http = |entry: &entry::Options| matches!(entry.kind, entry::Kind::Http(_));
+    if !rules.is_empty() && !entries.iter().any(http) {
+        let place = source.place(&KeyPath::new("rules"));
+        warnings.push(format!("{place} have no effect: no entry is of `kind: http`"));
+    }
     ports.warn_of_openness(&mut warnings);
 
     let (limits, registry) = limits(file.limits.unwrap_or_default(), source)?;
@@ -148,6 +154,7 @@ pub fn build_server(
         proxy,
         proxy_advertise: advertise.transpose()?,
         entries,
+        rules,
         auth,
         groups: groups.built,
         registry,
@@ -239,9 +246,16 @@ impl Groups {
         }
     }
 
-    fn warn_of_unused(&self, entries: &[entry::Options], source: &Source, warnings: &mut Vec<String>) {
+    fn warn_of_unused(
+        &self,
+        entries: &[entry::Options],
+        rules: &[RuleConfig],
+        source: &Source,
+        warnings: &mut Vec<String>,
+    ) {
         for group in self.built.keys() {
-            if !entries.iter().any(|entry| entry.group == *group) {
+            let led_to = entries.iter().any(|entry| entry.group == *group);
+            if !led_to && !rules.iter().any(|rule| rule.group == *group) {
                 let at = KeyPath::new("groups").key(group.as_str());
                 warnings.push(format!("{}: no entry leads to this group", source.place(&at)));
             }
@@ -251,6 +265,7 @@ impl Groups {
 
 fn entries(
     keys: Vec<EntryKeys>,
+    rules: &[RuleConfig],
     ports: &mut Ports<'_>,
     groups: &Groups,
     session: session::Options,
@@ -270,26 +285,39 @@ fn entries(
         let listen = keys.listen.ok_or_else(|| missing("listen"))?;
         let listen = ports.entry(&listen, &at.key("listen"), &name)?;
         let group = group_name(keys.group.as_deref(), &at.key("group"), source)?;
+        // Where rules say who goes where, whoever fits none of them goes nowhere, unless somebody said where.
+        let falls_back = keys.group.is_some() || rules.is_empty();
         let ways = Ways {
             carry: keys.carry,
             overflow: keys.overflow,
             replay: keys.replay,
         };
         let kind = keys.kind.unwrap_or_default();
-        let session = groups.session(ways, kind, &group, session);
+        let of_kind = session;
+        let session = groups.session(ways, kind, &group, of_kind);
         if ways.overflow.is_some() && session.carry == session::Carriage::Mux {
             let place = source.place(&at.key("overflow"));
             warnings.push(format!("{place} has no effect with `carry: mux`"));
         }
+        let kind = match kind {
+            Kind::Tcp => tcp(keys.trusted_proxies, keys.timeouts, &at, source)?,
+            Kind::Http => {
+                let mut options = http(keys.trusted_proxies, keys.timeouts, &at, source)?;
+                let led_to = rules.iter().map(|rule| &rule.group);
+                options.groups = led_to
+                    .chain(falls_back.then_some(&group))
+                    .map(|group| (group.clone(), groups.session(ways, kind, group, of_kind)))
+                    .collect();
+                options.falls_back = falls_back;
+                entry::Kind::Http(options)
+            }
+        };
         built.push(entry::Options {
             name,
             listen,
             group,
             session,
-            kind: match kind {
-                Kind::Tcp => tcp(keys.trusted_proxies, keys.timeouts, &at, source)?,
-                Kind::Http => entry::Kind::Http(http(keys.trusted_proxies, keys.timeouts, &at, source)?),
-            },
+            kind,
         });
     }
     Ok(built)
@@ -375,6 +403,7 @@ fn http(
                 Some(idle) => Some(source.duration(&at.key("idle"), Some(Span(idle)), TIMEOUT_MIN, idle)?),
             },
         },
+        ..entry::http::Options::default()
     })
 }
 

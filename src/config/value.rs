@@ -182,6 +182,36 @@ plain! {
     }
 }
 
+/// A word, or several of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OneOrMany(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text, or a list of texts")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = seq.next_element()? {
+                    words.push(word);
+                }
+                Ok(OneOrMany(words))
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
+}
+
 /// A key that the design names and this version does not have. Absent is the only value it takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Later;
@@ -337,6 +367,19 @@ choice! {
         Unacknowledged = "unacknowledged",
         /// Only what was refused: at most once.
         RefusedOnly = "refused_only",
+    } later []
+}
+
+choice! {
+    /// What the upstreams of a rule speak.
+    UpstreamProtocol {
+        /// HTTP/2 for gRPC, HTTP/1.1 for everything else.
+        #[default]
+        Auto = "auto",
+        /// HTTP/1.1.
+        Http1 = "h1",
+        /// HTTP/2 without TLS.
+        Http2 = "h2c",
     } later []
 }
 

@@ -26,6 +26,18 @@ pub struct Options {
     pub kind: Kind,
 }
 
+impl Options {
+    /// The groups that its visitors may go to, and how their sessions behave.
+    pub fn leads_to(&self) -> impl Iterator<Item = (&GroupName, &session::Options)> {
+        let (own, others) = match &self.kind {
+            Kind::Tcp => (true, None),
+            Kind::Http(options) => (false, Some(options.groups.iter())),
+        };
+        let own = own.then_some((&self.group, &self.session));
+        own.into_iter().chain(others.into_iter().flatten())
+    }
+}
+
 /// What an entry speaks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Kind {

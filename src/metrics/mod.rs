@@ -141,6 +141,8 @@ metrics! {
     http_failures: ByReason,
     /// Requests of HTTP entries that are not answered to their end.
     http_open_requests: Gauge,
+    /// Requests that a plugin of their rule turned away, by plugin.
+    http_refusals: ByReason,
     /// Requests that were tried once more.
     http_retries: Counter,
     /// Upgraded connections (WebSockets and others) open right now.

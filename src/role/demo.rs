@@ -129,6 +129,7 @@ fn server_config(public_port: u16) -> ServerConfig {
         proxy: loopback(0),
         proxy_advertise: None,
         entries: vec![public],
+        rules: Vec::new(),
         auth: Auth::single(Token::anonymous()),
         groups: BTreeMap::new(),
         registry: registry::Options::default(),

@@ -4,6 +4,7 @@ mod choice;
 pub mod client;
 pub mod demo;
 pub mod forward;
+mod gateway;
 pub mod operators;
 pub mod server;
 mod targets;
@@ -14,7 +15,7 @@ use std::{io, net::SocketAddr};
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::{env::Env, transport::Listener};
+use crate::{env::Env, plugin, transport::Listener};
 
 /// A task of the control thread, aborted on drop.
 struct Local(JoinHandle<()>);
@@ -38,6 +39,9 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// A rule has a plugin that cannot be: its configuration was not checked.
+    #[error("a plugin of a rule cannot be: {0}")]
+    Plugin(#[from] plugin::Error),
     /// Drain before start, or an actor that died.
     #[error("stopped while starting")]
     Stopped,

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
@@ -11,19 +12,21 @@ use actix::{Actor, Addr};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::{Local, StartError, listen, operators::Operators};
+use super::{
+    Local, StartError,
+    gateway::{self, House},
+    listen,
+    operators::Operators,
+};
 use crate::{
     admin::Readiness,
     config::ServerConfig,
     entry::{
-        self,
-        http::{
-            self,
-            gateway::{Gateway, Service},
-        },
+        self, http,
         tcp::{self, Slots},
     },
     env::{Env, Stop, StopPhase},
+    id::GroupName,
     pool::{self, conn::ConnPool},
     probe::{mutant, sometimes},
     registry::{
@@ -33,7 +36,7 @@ use crate::{
         groups::Found,
     },
     selector::{group::Group, setup::Setup, target::Tunnel},
-    session::{actor::Desk, first_bytes::ReplayBudget, open::Opener, tunnel_probe::of_tunnels, way::Ways},
+    session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels, way::Ways},
     time::{self, Duration},
     wire::preamble::Purpose,
 };
@@ -142,26 +145,19 @@ impl Server {
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
         let (mut entries, mut groups) = (Vec::new(), Vec::new());
-        for ((entry, listener), Found { group, selector }) in config.entries.iter().zip(listeners).zip(found)
-        {
-            groups.push(Arc::clone(&group));
-            let strategy = config.groups.get(&entry.group).map(|group| group.balance);
-            let strategy = strategy.unwrap_or_default();
-            let ways = Ways::new(&env, &pool, registry.clone().recipient(), &entry.session);
+        let chains = gateway::chains(&env, &config.rules)?;
+        for ((entry, listener), mut found) in config.entries.iter().zip(listeners).zip(found) {
+            groups.extend(found.values().map(|found| Arc::clone(&found.group)));
             if let entry::Kind::Http(options) = &entry.kind {
-                let opener = Opener {
-                    env: env.clone(),
-                    entry: entry.name.clone(),
-                    options: entry.session,
-                    ways,
-                    registry: registry.clone(),
-                    reports: selector.recipient(),
-                    budget: budget.clone(),
-                    slots: Arc::clone(&slots.sessions),
-                    next: Arc::clone(&slots.next),
+                let house = House {
+                    env: &env,
+                    config: &config,
+                    registry: &registry,
+                    pool: &pool,
+                    budget: &budget,
+                    slots: &slots,
                 };
-                let service = Service::new(group, strategy, config.limits.waiting, opener);
-                let gateway = Gateway::to_one(&env, entry.group.clone(), service, options.timeouts);
+                let gateway = house.gateway(entry, options, found, &chains);
                 let (name, options) = (entry.name.clone(), options.clone());
                 let sessions = Arc::clone(&slots.sessions);
                 entries.push(local(async move {
@@ -169,16 +165,20 @@ impl Server {
                 }));
                 continue;
             }
+            let Some(Found { group, selector }) = found.remove(&entry.group) else {
+                continue;
+            };
+            let strategy = config.groups.get(&entry.group).map(|group| group.balance);
             let desk = Desk {
                 env: env.clone(),
                 entry: entry.name.clone(),
                 group,
-                strategy,
+                strategy: strategy.unwrap_or_default(),
                 reports: selector.recipient(),
                 options: entry.session,
                 budget: budget.clone(),
                 waiting_max: config.limits.waiting,
-                ways,
+                ways: Ways::new(&env, &pool, registry.clone().recipient(), &entry.session),
                 registry: registry.clone(),
                 rng: RefCell::new(env.entropy.rng()),
             };
@@ -259,7 +259,8 @@ fn start_actors(
     grant: Grant,
 ) -> (Addr<Registry>, Addr<ConnPool>) {
     let mut link = config.link;
-    if !config.entries.iter().any(|entry| entry.session.needs_links()) {
+    let needs_links = |entry: &entry::Options| entry.leads_to().any(|(_, session)| session.needs_links());
+    if !config.entries.iter().any(needs_links) {
         link.links = 0;
     }
     let registry = Registry::new(env.clone(), boot, config.registry, link, grant).start();
@@ -283,31 +284,38 @@ fn start_actors(
     (registry, pool)
 }
 
-/// The group of each entry, in their order.
+/// The groups that each entry leads to, in the order of entries.
 async fn find_groups(
     env: &Env,
     config: &ServerConfig,
     registry: &Addr<Registry>,
     pool: &Addr<ConnPool>,
-) -> Result<Vec<Found>, StartError> {
-    let mut found = Vec::new();
+) -> Result<Vec<BTreeMap<GroupName, Found>>, StartError> {
+    let mut all = Vec::new();
     for entry in &config.entries {
-        let options = config.groups.get(&entry.group).cloned().unwrap_or_default();
-        let setup = Setup {
-            probe: of_tunnels(
-                &Ways::new(env, pool, registry.clone().recipient(), &entry.session),
-                &options.probing.kind,
-            ),
-            selector: options.selector,
-            probing: options.probing,
-            scoring: options.scoring,
-            ..Setup::default()
-        };
-        let name = entry.group.clone();
-        let group = registry.send(FindGroup { name, setup }).await;
-        found.push(group.map_err(|_| StartError::Stopped)?);
+        let mut found = BTreeMap::new();
+        for (name, session) in entry.leads_to() {
+            let options = config.groups.get(name).cloned().unwrap_or_default();
+            let setup = Setup {
+                probe: of_tunnels(
+                    &Ways::new(env, pool, registry.clone().recipient(), session),
+                    &options.probing.kind,
+                ),
+                selector: options.selector,
+                probing: options.probing,
+                scoring: options.scoring,
+                ..Setup::default()
+            };
+            let group = FindGroup {
+                name: name.clone(),
+                setup,
+            };
+            let group = registry.send(group).await.map_err(|_| StartError::Stopped)?;
+            found.insert(name.clone(), group);
+        }
+        all.push(found);
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// A server is ready while any of its entries leads to a group with a target.

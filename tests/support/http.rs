@@ -32,9 +32,13 @@ pub fn full(text: impl Into<Bytes>) -> Body {
 pub fn http_config() -> ServerConfig {
     let mut config = super::server_config();
     let public = &mut config.entries[0];
-    public.kind = entry::Kind::Http(Options::default());
     public.session.carry = Carriage::Mux;
     public.session.replay = Replay::RefusedOnly;
+    public.kind = entry::Kind::Http(Options {
+        falls_back: true,
+        groups: [(public.group.clone(), public.session)].into(),
+        ..Options::default()
+    });
     config
 }
 

@@ -85,6 +85,7 @@ pub fn server_config() -> ServerConfig {
             session: patient(),
             kind: entry::Kind::Tcp,
         }],
+        rules: Vec::new(),
         auth: Auth::single(Token::new(TOKEN).unwrap()),
         groups: BTreeMap::<GroupName, GroupConfig>::new(),
         registry: registry::Options::default(),

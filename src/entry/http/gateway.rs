@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -28,15 +28,20 @@ use crate::{
     env::{Env, Task},
     id::GroupName,
     metrics::Counted,
+    plugin::{Chain, Decision, Memo, Visit},
+    rules::{Matcher, Query},
     selector::{Strategy, group::Group},
     session::open::Opener,
     target::Tunnel,
+    time,
 };
 
 /// What all requests of one entry share.
 pub struct Gateway {
     /// The world.
     pub env: Env,
+    /// Which requests go where.
+    pub rules: Matcher<Arc<Route>>,
     /// Where requests go that no rule is for.
     pub fallback: Option<Arc<Route>>,
     /// The groups that requests may go to.
@@ -52,8 +57,8 @@ pub struct Route {
     pub speech: Option<Speech>,
     /// How long its upstreams are waited for.
     pub timeouts: Timeouts,
-    /// The longest body of a request.
-    pub body_max: Option<u64>,
+    /// What is done on the way.
+    pub plugins: Chain,
 }
 
 /// A group as requests use it.
@@ -146,20 +151,6 @@ impl Service {
 }
 
 impl Gateway {
-    /// One that leads to one group alone.
-    pub fn to_one(env: &Env, group: GroupName, service: Service, timeouts: Timeouts) -> Self {
-        Self {
-            env: env.clone(),
-            fallback: Some(Arc::new(Route {
-                group: group.clone(),
-                speech: None,
-                timeouts,
-                body_max: None,
-            })),
-            services: BTreeMap::from([(group, Arc::new(service))]),
-        }
-    }
-
     /// Answers one request.
     ///
     /// # Errors
@@ -171,45 +162,79 @@ impl Gateway {
     ) -> Result<Response<Body>, Infallible> {
         let open = Open::new(&self.env, &visitor.open);
         let grpc = headers::is_grpc(request.headers());
-        let answered = self.answer(visitor, request, grpc, open).await;
-        let response = answered.unwrap_or_else(|failure| {
-            self.env.metrics.http_failures.inc(failure.reason());
-            answer::failed(failure, grpc)
-        });
+        let response = match self.find(&request) {
+            Ok((host, route)) => {
+                let mut memo = Memo::default();
+                let answered = self
+                    .answer(visitor, request, (&host, &route), &mut memo, open)
+                    .await;
+                let response = answered.unwrap_or_else(|failure| self.failed(failure, grpc));
+                let (mut parts, body) = response.into_parts();
+                route.plugins.response(&memo, &mut parts);
+                Response::from_parts(parts, body)
+            }
+            Err(failure) => self.failed(failure, grpc),
+        };
         self.env.metrics.http_answers.inc(class(&response));
         Ok(response)
+    }
+
+    fn failed(&self, failure: Failure, grpc: bool) -> Response<Body> {
+        self.env.metrics.http_failures.inc(failure.reason());
+        answer::failed(failure, grpc)
+    }
+
+    /// The host that a request names, and where it goes.
+    fn find(&self, request: &Request<Incoming>) -> Result<(String, Arc<Route>), Failure> {
+        if *request.method() == Method::CONNECT && !upgrade::is_extended(request) {
+            return Err(bad(headers::BadRequest::Connect));
+        }
+        let host = headers::host(request.uri(), request.headers()).map_err(bad)?;
+        let found = match self.rules.is_empty() {
+            true => None,
+            false => {
+                let refused = |_| Failure::Bad(StatusCode::BAD_REQUEST, "bad_path");
+                let (path, method) = (request.uri().path(), request.method());
+                let query = Query::new(&host, path, method, request.headers()).map_err(refused)?;
+                self.rules.find(&query).map(|found| Arc::clone(found.value))
+            }
+        };
+        let route = found.or_else(|| self.fallback.clone()).ok_or(Failure::NoRule)?;
+        Ok((host, route))
     }
 
     async fn answer(
         &self,
         visitor: Visitor,
         mut request: Request<Incoming>,
-        grpc: bool,
+        (host, route): (&str, &Route),
+        memo: &mut Memo,
         open: Open,
     ) -> Result<Response<Body>, Failure> {
-        if *request.method() == Method::CONNECT && !upgrade::is_extended(&request) {
-            return Err(bad(headers::BadRequest::Connect));
-        }
-        let host = headers::host(request.uri(), request.headers()).map_err(bad)?;
-        let route = self.fallback.as_ref().ok_or(Failure::NoRule)?;
-        let service = self.services.get(&route.group).ok_or(Failure::NoRule)?;
+        let grpc = headers::is_grpc(request.headers());
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
-        let length = declared_length(&parts.headers);
         let origin = Origin {
             peer: visitor.peer.ip(),
             trusted: visitor.trusted,
             secure: false,
         };
-        headers::forward(&mut parts.headers, version, &host, origin).map_err(bad)?;
+        let client = origin.client(&parts.headers);
         to_upstream_form(&mut parts)?;
-        if length
-            .zip(route.body_max)
-            .is_some_and(|(length, max)| length > max)
-        {
-            return Err(Failure::TooLarge);
+        headers::strip_hop_by_hop(&mut parts.headers);
+        let visit = Visit {
+            now: time::now(),
+            peer: client,
+            secure: origin.secure,
+            fresh: u128::from_le_bytes(self.env.entropy.bytes()),
+        };
+        if let Some(response) = self.pass_plugins(route, &mut parts, &visit, memo).await? {
+            return Ok(response);
         }
+        headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
+        let service = self.services.get(&route.group).ok_or(Failure::NoRule)?;
+        let body_max = route.plugins.body_limit();
         let errand = Errand {
             gateway: self,
             route,
@@ -218,13 +243,40 @@ impl Gateway {
             parts,
             body: match &wanted {
                 Some(wanted) if wanted.is_extended() => RequestBody::none(),
-                _ => RequestBody::new(incoming, route.body_max),
+                _ => RequestBody::new(incoming, body_max),
             },
             grpc,
         };
         match wanted {
             Some(wanted) => errand.upgrade(wanted, open).await,
             None => errand.run(open).await,
+        }
+    }
+
+    /// Shows a request to the plugins of its rule; an answer is one that they give themselves.
+    async fn pass_plugins(
+        &self,
+        route: &Route,
+        parts: &mut request::Parts,
+        visit: &Visit,
+        memo: &mut Memo,
+    ) -> Result<Option<Response<Body>>, Failure> {
+        loop {
+            let refusal = match route.plugins.request(parts, visit, memo) {
+                Decision::Pass => return Ok(None),
+                Decision::Answer(response) => return Ok(Some(response.map(answer::text))),
+                Decision::Refuse(refusal) => refusal,
+                Decision::Verify(check) => match self.env.blocking(move || check.run()).await {
+                    Some(Ok(proof)) => {
+                        memo.verified(proof);
+                        continue;
+                    }
+                    Some(Err(refusal)) => refusal,
+                    None => return Err(Failure::Overload),
+                },
+            };
+            self.env.metrics.http_refusals.inc(refusal.plugin);
+            return Ok(Some(refusal.into_response().map(answer::text)));
         }
     }
 }
@@ -237,10 +289,6 @@ fn bad(request: headers::BadRequest) -> Failure {
         headers::BadRequest::Loop => "loop",
     };
     Failure::Bad(request.status(), reason)
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The path alone, and the host in its header: what an origin expects of HTTP/1. HTTP/2 makes its own of it.
@@ -259,7 +307,7 @@ fn to_upstream_form(parts: &mut request::Parts) -> Result<(), Failure> {
     } else {
         "/"
     };
-    let bad = Failure::Bad(http::StatusCode::BAD_REQUEST, "bad_path");
+    let bad = Failure::Bad(StatusCode::BAD_REQUEST, "bad_path");
     parts.uri = path.parse::<Uri>().map_err(|_| bad)?;
     parts.version = Version::HTTP_11;
     Ok(())

@@ -11,6 +11,7 @@ pub mod upgrade;
 pub mod upstream;
 
 use std::{
+    collections::BTreeMap,
     io::{self, IoSlice},
     pin::{Pin, pin},
     sync::Arc,
@@ -35,7 +36,8 @@ use self::{
 };
 use crate::{
     env::StopPhase,
-    session::raw::RawStream,
+    id::GroupName,
+    session::{self, raw::RawStream},
     time::{self, Duration},
     transport::{Listener, Stream},
 };
@@ -47,6 +49,10 @@ pub struct Options {
     pub trusted: Vec<Network>,
     /// How long an upstream may take to begin its answer.
     pub timeouts: Timeouts,
+    /// Whether requests that no rule is for go to the entry's own group.
+    pub falls_back: bool,
+    /// The groups that its requests may go to, and how sessions with their upstreams behave.
+    pub groups: BTreeMap<GroupName, session::Options>,
 }
 
 /// How long an upstream is waited for.

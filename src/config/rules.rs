@@ -1,0 +1,171 @@
+//! Rules as they stand in a file become conditions, and plugins that can be built.
+
+use super::{
+    ConfigError, RuleConfig,
+    load::{Source, TIMEOUT_MIN},
+    rule_file::{PluginKeys, RuleKeys},
+    server::group_name,
+    tree::KeyPath,
+    value::{Age, OneOrMany, Span, UpstreamProtocol},
+};
+use crate::{
+    entry::http::upstream::Speech,
+    plugin::{
+        self, BasicAuthOptions, BearerOptions, CorsOptions, Options as Plugin, RedirectOptions,
+        RequestIdOptions, Secret,
+    },
+    rules::{ConditionError, Conditions, PathCondition, parse_header_name, parse_method},
+};
+
+/// The rules of a server, in the order of the file.
+///
+/// # Errors
+/// The first that is wrong, with its line and key.
+pub(super) fn build(keys: Vec<RuleKeys>, source: &Source) -> Result<Vec<RuleConfig>, ConfigError> {
+    let rule = |(index, keys)| rule(keys, &KeyPath::new("rules").index(index), source);
+    keys.into_iter().enumerate().map(rule).collect()
+}
+
+fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, ConfigError> {
+    let timeouts = keys.timeouts.clone().unwrap_or_default();
+    let span = |key: &str, value| {
+        let at = at.key("timeouts").key(key);
+        source.duration(&at, Some(Span(value)), TIMEOUT_MIN, value)
+    };
+    let plugins = keys.plugins.clone().unwrap_or_default();
+    let plugins: Vec<_> = plugins
+        .into_iter()
+        .enumerate()
+        .map(|(index, keys)| one_plugin(keys, &at.key("plugins").index(index), source))
+        .collect::<Result<_, _>>()?;
+    // Whether they can be built does not depend on the key.
+    plugin::build(&plugins, [0; 32]).map_err(|error| {
+        let at = at.key("plugins").index(error.at).key(error.plugin);
+        source.key_error(&at, error.problem.to_string())
+    })?;
+    Ok(RuleConfig {
+        group: group_name(keys.group.as_deref(), &at.key("group"), source)?,
+        speech: match keys.upstream_protocol.unwrap_or_default() {
+            UpstreamProtocol::Auto => None,
+            UpstreamProtocol::Http1 => Some(Speech::Http1),
+            UpstreamProtocol::Http2 => Some(Speech::Http2),
+        },
+        first_byte: timeouts
+            .first_byte
+            .map(|Span(value)| span("first_byte", value))
+            .transpose()?,
+        idle: match timeouts.idle {
+            Some(Age(Some(value))) => Some(Some(span("idle", value)?)),
+            Some(Age(None)) => Some(None),
+            None => None,
+        },
+        conditions: conditions(keys, at, source)?,
+        plugins,
+    })
+}
+
+fn conditions(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<Conditions, ConfigError> {
+    let wrong = |key: &str, error: ConditionError| source.key_error(&at.key(key), error.to_string());
+    let host = keys
+        .host
+        .map(|host| host.parse().map_err(|error| wrong("host", error)));
+    let path = keys
+        .path
+        .map(|path| path.parse().map_err(|error| wrong("path", error)));
+    let grpc = keys
+        .grpc
+        .map(|grpc| grpc.parse().map_err(|error| wrong("grpc", error)));
+    let methods = keys.method.unwrap_or_default().0;
+    let methods = methods
+        .iter()
+        .map(|text| parse_method(text).map_err(|error| wrong("method", error)));
+    let mut headers = Vec::new();
+    for (name, test) in keys.headers.unwrap_or_default() {
+        let wrong =
+            |error: ConditionError| source.key_error(&at.key("headers").key(&name), error.to_string());
+        headers.push((
+            parse_header_name(&name).map_err(wrong)?,
+            test.parse().map_err(wrong)?,
+        ));
+    }
+    Ok(Conditions {
+        host: host.transpose()?.unwrap_or_default(),
+        path: PathCondition::new(path.transpose()?, grpc.transpose()?)
+            .map_err(|error| wrong("grpc", error))?,
+        methods: methods.collect::<Result<_, _>>()?,
+        headers,
+        priority: keys.priority.unwrap_or_default().into(),
+    })
+}
+
+/// The one plugin that an element of `plugins` names.
+fn one_plugin(keys: PluginKeys, at: &KeyPath, source: &Source) -> Result<Plugin, ConfigError> {
+    let words = |words: OneOrMany| words.0;
+    let named = [
+        keys.set_header.map(Plugin::SetHeader),
+        keys.add_header.map(Plugin::AddHeader),
+        keys.remove_header.map(|names| Plugin::RemoveHeader(names.0)),
+        keys.set_response_header.map(Plugin::SetResponseHeader),
+        keys.add_response_header.map(Plugin::AddResponseHeader),
+        keys.remove_response_header
+            .map(|names| Plugin::RemoveResponseHeader(names.0)),
+        keys.strip_prefix.map(Plugin::StripPrefix),
+        keys.replace_prefix.map(|keys| Plugin::ReplacePrefix {
+            from: keys.from.unwrap_or_default(),
+            to: keys.to.unwrap_or_default(),
+        }),
+        keys.rewrite_host.map(Plugin::RewriteHost),
+        keys.redirect.map(|keys| {
+            Plugin::Redirect(RedirectOptions {
+                to: keys.to.unwrap_or_default(),
+                status: keys.status.unwrap_or(RedirectOptions::default().status),
+            })
+        }),
+        keys.basic_auth.map(|keys| {
+            let defaults = BasicAuthOptions::default();
+            let users = keys.users.unwrap_or_default().into_iter();
+            Plugin::BasicAuth(BasicAuthOptions {
+                users: users.map(|(name, hash)| (name, Secret::new(hash))).collect(),
+                realm: keys.realm.unwrap_or(defaults.realm),
+                forward: keys.forward.unwrap_or(defaults.forward),
+            })
+        }),
+        keys.bearer.map(|keys| {
+            Plugin::Bearer(BearerOptions {
+                tokens: words(keys.tokens.unwrap_or_default())
+                    .into_iter()
+                    .map(Secret::new)
+                    .collect(),
+                forward: keys.forward.unwrap_or_default(),
+            })
+        }),
+        keys.body_limit.map(|size| Plugin::BodyLimit(size.0 as u64)),
+        keys.request_id.map(|keys| {
+            let defaults = RequestIdOptions::default();
+            Plugin::RequestId(RequestIdOptions {
+                header: keys.header.unwrap_or(defaults.header),
+                trust: keys.trust.unwrap_or(defaults.trust),
+            })
+        }),
+        keys.cors.map(|keys| {
+            let defaults = CorsOptions::default();
+            Plugin::Cors(CorsOptions {
+                origins: keys.origins.map_or(defaults.origins, words),
+                methods: keys.methods.map_or(defaults.methods, words),
+                headers: keys.headers.map_or(defaults.headers, words),
+                expose: keys.expose.map_or(defaults.expose, words),
+                credentials: keys.credentials.unwrap_or(defaults.credentials),
+                max_age: keys.max_age.map(|Span(age)| age).or(defaults.max_age),
+            })
+        }),
+    ];
+    let mut named = named.into_iter().flatten();
+    match (named.next(), named.next()) {
+        (Some(plugin), None) => Ok(plugin),
+        (None, _) => Err(source.key_error(at, "expected one plugin, like `set_header`, found none")),
+        (Some(_), Some(_)) => Err(source.key_error(
+            at,
+            "expected one plugin, found several: each is an element of its own",
+        )),
+    }
+}

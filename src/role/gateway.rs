@@ -1,0 +1,98 @@
+//! What an HTTP entry is made of: routes of the rules, and the groups they lead to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::Addr;
+
+use super::StartError;
+use crate::{
+    config::{RuleConfig, ServerConfig},
+    entry::{
+        self,
+        http::{
+            self, Timeouts,
+            gateway::{Gateway, Route, Service},
+        },
+        tcp::Slots,
+    },
+    env::Env,
+    id::GroupName,
+    plugin::{self, Chain},
+    pool::conn::ConnPool,
+    registry::{actor::Registry, groups::Found},
+    rules::Matcher,
+    session::{first_bytes::ReplayBudget, open::Opener, way::Ways},
+};
+
+/// What all entries of a server share.
+pub(super) struct House<'a> {
+    pub(super) env: &'a Env,
+    pub(super) config: &'a ServerConfig,
+    pub(super) registry: &'a Addr<Registry>,
+    pub(super) pool: &'a Addr<ConnPool>,
+    pub(super) budget: &'a ReplayBudget,
+    pub(super) slots: &'a Slots,
+}
+
+/// The plugins of each rule. What they count is counted over all entries.
+///
+/// # Errors
+/// [`StartError::Plugin`]: they were not checked.
+pub(super) fn chains(env: &Env, rules: &[RuleConfig]) -> Result<Vec<Chain>, StartError> {
+    let chain = |rule: &RuleConfig| plugin::build(&rule.plugins, env.entropy.bytes());
+    Ok(rules.iter().map(chain).collect::<Result<_, _>>()?)
+}
+
+impl House<'_> {
+    /// The gateway of `entry`, whose groups are `found`.
+    pub(super) fn gateway(
+        &self,
+        entry: &entry::Options,
+        options: &http::Options,
+        found: BTreeMap<GroupName, Found>,
+        chains: &[Chain],
+    ) -> Gateway {
+        let services = found.into_iter().map(|(name, found)| {
+            let session = options.groups.get(&name).copied().unwrap_or(entry.session);
+            let opener = Opener {
+                env: self.env.clone(),
+                entry: entry.name.clone(),
+                options: session,
+                ways: Ways::new(self.env, self.pool, self.registry.clone().recipient(), &session),
+                registry: self.registry.clone(),
+                reports: found.selector.recipient(),
+                budget: self.budget.clone(),
+                slots: Arc::clone(&self.slots.sessions),
+                next: Arc::clone(&self.slots.next),
+            };
+            let strategy = self.config.groups.get(&name).map(|group| group.balance);
+            let waiting_max = self.config.limits.waiting;
+            let service = Service::new(found.group, strategy.unwrap_or_default(), waiting_max, opener);
+            (name, Arc::new(service))
+        });
+        let route = |(rule, plugins): (&RuleConfig, &Chain)| {
+            let route = Route {
+                group: rule.group.clone(),
+                speech: rule.speech,
+                timeouts: Timeouts {
+                    first_byte: rule.first_byte.unwrap_or(options.timeouts.first_byte),
+                    idle: rule.idle.unwrap_or(options.timeouts.idle),
+                },
+                plugins: plugins.clone(),
+            };
+            (rule.conditions.clone(), Arc::new(route))
+        };
+        let fallback = Route {
+            group: entry.group.clone(),
+            speech: None,
+            timeouts: options.timeouts,
+            plugins: Chain::default(),
+        };
+        Gateway {
+            env: self.env.clone(),
+            rules: Matcher::new(self.config.rules.iter().zip(chains).map(route).collect()),
+            fallback: options.falls_back.then(|| Arc::new(fallback)),
+            services: services.collect(),
+        }
+    }
+}
