@@ -14,7 +14,10 @@ use std::{
 
 use rand::{Rng, SeedableRng, TryRng, rngs::SysRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{
+    sync::{Semaphore, oneshot, watch},
+    task::AbortHandle,
+};
 
 use crate::{
     files::{Disk, Files},
@@ -55,7 +58,7 @@ impl Env {
             transport: Arc::new(Tcp),
             resolver: Arc::new(SystemResolver),
             files: Arc::new(Disk),
-            spawner: Arc::new(RuntimeSpawner),
+            spawner: Arc::new(RuntimeSpawner::new()),
             entropy: Entropy::system(),
             stop,
             metrics: Arc::new(metrics),
@@ -65,6 +68,19 @@ impl Env {
     /// Spawns a task that is aborted when the returned handle is dropped.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
         self.spawner.spawn(Box::pin(future))
+    }
+
+    /// Runs work that would hold other tasks up where it does not, and waits for it; `None` when it panicked.
+    ///
+    /// Who stops waiting before its turn has come takes the work back. Work that has begun runs to its end.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let work = move || {
+            // Nobody may wait for it any more.
+            let _ = tell.send(work());
+        };
+        self.spawner.blocking(Box::new(work)).await;
+        told.await.ok()
     }
 
     /// Accepts the next stream; waits where accepting fails for now, as it does when descriptors run out.
@@ -145,14 +161,48 @@ impl Resolver for SystemResolver {
 pub trait Spawner: Send + Sync {
     /// Starts `future`; dropping the handle aborts it.
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Task;
+
+    /// Runs `work` off the workers; ready when it has run. Dropped before `work` began, it never runs.
+    fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 }
 
-struct RuntimeSpawner;
+/// The current tokio runtime.
+struct RuntimeSpawner {
+    /// Blocking work that may run at once: as much as there are cores. What strangers can cause (a password to
+    /// check costs 20 ms and 20 MB) then waits as a task, and not as a thread that a name look-up would need.
+    turns: Arc<Semaphore>,
+}
+
+impl RuntimeSpawner {
+    fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+        }
+    }
+}
 
 impl Spawner for RuntimeSpawner {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Task {
         #[allow(clippy::disallowed_methods, reason = "this is the seam itself")]
         Task::new(tokio::spawn(future).abort_handle())
+    }
+
+    fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let turns = Arc::clone(&self.turns);
+        Box::pin(async move {
+            let turn = turns.acquire_owned().await.expect("nobody closes the turns");
+            // The turn goes with the work: it is over when the work is, whoever still waits.
+            let work = move || {
+                let _turn = turn;
+                work();
+            };
+            #[allow(clippy::disallowed_methods, reason = "this is the seam itself")]
+            let done = tokio::task::spawn_blocking(work).await;
+            if let Err(error) = done {
+                tracing::error!(%error, "blocking work did not end");
+            }
+        })
     }
 }
 
@@ -308,5 +358,41 @@ impl Stopper {
                 StopPhase::Draining | StopPhase::Ending => StopPhase::Ending,
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn blocking_work_yields_its_value_and_a_panic_yields_none() {
+        let env = Env::production(Stop::channel().1);
+        assert_eq!(env.blocking(|| 6 * 7).await, Some(42));
+        // More often than there are cores: a panic gives its turn back.
+        for _ in 0..std::thread::available_parallelism().unwrap().get() + 1 {
+            assert_eq!(env.blocking(|| -> u8 { panic!("as it should") }).await, None);
+        }
+        assert_eq!(env.blocking(|| 1).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn blocking_work_that_nobody_waits_for_any_more_is_not_begun() {
+        let spawner = RuntimeSpawner {
+            turns: Arc::new(Semaphore::new(1)),
+        };
+        let turn = Arc::clone(&spawner.turns).try_acquire_owned().unwrap();
+        let held = Arc::new(());
+        let work = Arc::clone(&held);
+        let mut waiting = spawner.blocking(Box::new(move || drop(work)));
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "there is no turn");
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(waiting);
+        assert_eq!(Arc::strong_count(&held), 1);
+        drop(turn);
+        spawner.blocking(Box::new(|| ())).await;
     }
 }

@@ -344,4 +344,9 @@ impl Spawner for HostTasks {
         let dawdling = Dawdling::new(future, Arc::clone(&self.0));
         Task::new(tokio::task::spawn_local(dawdling).abort_handle())
     }
+
+    fn blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        // A thread of its own would be outside of simulated time.
+        Box::pin(async move { work() })
+    }
 }
