@@ -32,6 +32,9 @@ pub mod target;
 pub mod link;
 pub mod wire;
 
+// What is done to HTTP requests on their way.
+pub mod plugin;
+
 // What people list and files hold.
 pub mod candidates;
 

@@ -21,13 +21,13 @@ const FLOORS: [&[&str]; 12] = [
     &["prober", "pool"],
     &["target"],
     &["link"],
-    &["wire", "rules", "candidates"],
+    &["wire", "rules", "candidates", "plugin"],
     &["env", "follow", "metrics"],
     &["backoff", "files", "id", "probe", "time", "transport"],
 ];
 
 /// The concept folders. What is in them is pure, but for [`SHELLS`].
-const CONCEPTS: [&str; 10] = [
+const CONCEPTS: [&str; 11] = [
     "link",
     "pool",
     "prober",
@@ -38,6 +38,7 @@ const CONCEPTS: [&str; 10] = [
     "wire",
     "admin",
     "candidates",
+    "plugin",
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
