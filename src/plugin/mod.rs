@@ -7,9 +7,12 @@
 //! What only concerns one connection (`Connection` and what that names) has to be gone from a request before its
 //! chain sees it: a visitor could name a header there that a plugin is about to set.
 
+mod basic_auth;
+mod bearer;
 mod body_limit;
 mod chain;
 mod cors;
+mod credentials;
 mod headers;
 mod host;
 mod options;
@@ -19,8 +22,10 @@ mod problem;
 mod redirect;
 mod refusal;
 mod request_id;
+mod secret;
 #[cfg(test)]
 mod testing;
+mod verified;
 
 use std::{fmt, net::IpAddr};
 
@@ -28,6 +33,8 @@ use bytes::Bytes;
 use http::{Response, request, response};
 
 pub use self::{
+    basic_auth::Options as BasicAuthOptions,
+    bearer::Options as BearerOptions,
     chain::{Chain, Memo},
     cors::Options as CorsOptions,
     options::{Options, build},
@@ -35,6 +42,7 @@ pub use self::{
     redirect::Options as RedirectOptions,
     refusal::Refusal,
     request_id::Options as RequestIdOptions,
+    secret::Secret,
 };
 use crate::time::Instant;
 

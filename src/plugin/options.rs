@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Chain, Error, Plugin, Problem,
+    basic_auth::{self, BasicAuth},
+    bearer::{self, Bearer},
     body_limit::BodyLimit,
     cors::{self, Cors},
     headers::{Headers, Side},
@@ -11,6 +13,7 @@ use super::{
     prefix::Prefix,
     redirect::{self, Redirect},
     request_id::{self, RequestId},
+    secret::Key,
 };
 
 /// One plugin of a rule.
@@ -41,6 +44,10 @@ pub enum Options {
     RewriteHost(String),
     /// Sends the visitor elsewhere.
     Redirect(redirect::Options),
+    /// Asks for a name and a password.
+    BasicAuth(basic_auth::Options),
+    /// Asks for a token.
+    Bearer(bearer::Options),
     /// Limits the body of the request, in bytes.
     BodyLimit(u64),
     /// Gives each request an id.
@@ -63,13 +70,15 @@ impl Options {
             Self::ReplacePrefix { .. } => "replace_prefix",
             Self::RewriteHost(_) => "rewrite_host",
             Self::Redirect(_) => "redirect",
+            Self::BasicAuth(_) => "basic_auth",
+            Self::Bearer(_) => "bearer",
             Self::BodyLimit(_) => "body_limit",
             Self::RequestId(_) => "request_id",
             Self::Cors(_) => "cors",
         }
     }
 
-    fn build(&self) -> Result<Arc<dyn Plugin>, Problem> {
+    fn build(&self, key: &Key) -> Result<Arc<dyn Plugin>, Problem> {
         Ok(match self {
             Self::SetHeader(headers) => Arc::new(Headers::set(Side::Request, headers)?),
             Self::AddHeader(headers) => Arc::new(Headers::add(Side::Request, headers)?),
@@ -81,6 +90,8 @@ impl Options {
             Self::ReplacePrefix { from, to } => Arc::new(Prefix::replace(from, to)?),
             Self::RewriteHost(host) => Arc::new(RewriteHost::new(host)?),
             Self::Redirect(options) => Arc::new(Redirect::new(options)?),
+            Self::BasicAuth(options) => Arc::new(BasicAuth::new(options, key)?),
+            Self::Bearer(options) => Arc::new(Bearer::new(options, key)?),
             Self::BodyLimit(bytes) => Arc::new(BodyLimit::new(*bytes)),
             Self::RequestId(options) => Arc::new(RequestId::new(options)?),
             Self::Cors(options) => Arc::new(Cors::new(options)?),
@@ -89,8 +100,12 @@ impl Options {
 
     /// What one plugin of a rule can do, and a second one would only undo.
     fn office(&self) -> Option<&'static str> {
-        let one = matches!(self, Self::BodyLimit(_) | Self::RequestId(_) | Self::Cors(_));
-        one.then(|| self.name())
+        match self {
+            // Both read the same header, and take it away.
+            Self::BasicAuth(_) | Self::Bearer(_) => Some("credentials"),
+            Self::BodyLimit(_) | Self::RequestId(_) | Self::Cors(_) => Some(self.name()),
+            _ => None,
+        }
     }
 
     /// Why this plugin cannot stand behind `earlier`.
@@ -98,15 +113,21 @@ impl Options {
         if self.office().is_some() && self.office() == earlier.office() {
             return Some(Problem::Beside(earlier.name()));
         }
-        None
+        // What a browser asks beforehand carries no credentials.
+        let too_late = matches!(self, Self::Cors(_)) && earlier.office() == Some("credentials");
+        too_late.then(|| Problem::Behind(earlier.name()))
     }
 }
 
 /// The chain of a rule.
 ///
+/// `key` is random: by it the chain remembers credentials that it must not keep. What a chain has counted and
+/// verified is its own, and a chain that is built anew begins anew; keep the old one where the options are equal.
+///
 /// # Errors
 /// The first plugin that cannot be.
-pub fn build(options: &[Options]) -> Result<Chain, Error> {
+pub fn build(options: &[Options], key: [u8; 32]) -> Result<Chain, Error> {
+    let key = Key::new(key);
     let mut plugins = Vec::with_capacity(options.len());
     for (at, each) in options.iter().enumerate() {
         let error = |problem| Error {
@@ -118,7 +139,7 @@ pub fn build(options: &[Options]) -> Result<Chain, Error> {
         if let Some(problem) = before.find_map(|earlier| each.conflict(earlier)) {
             return Err(error(problem));
         }
-        plugins.push(each.build().map_err(error)?);
+        plugins.push(each.build(&key).map_err(error)?);
     }
     Ok(Chain::new(plugins))
 }

@@ -1,5 +1,7 @@
 //! What may be wrong with the options of a plugin.
 
+use super::{bearer::TOKEN_LEN_MIN, credentials::CREDENTIALS_BYTES_MAX};
+
 /// A plugin that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{plugin}: {problem}")]
@@ -51,6 +53,29 @@ pub enum Problem {
     /// Nobody could come in.
     #[error("there is nobody who could come in")]
     Nobody,
+    /// Not a user's name.
+    #[error("a user's name has no colon and no control character and is not empty, found {0:?}")]
+    User(String),
+    /// Not a hash.
+    #[error("the hash of {user:?} is not usable: {reason}")]
+    Hash {
+        /// Whose it is.
+        user: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Not a realm.
+    #[error("a realm is printable ASCII, found {0:?}")]
+    Realm(String),
+    /// Too easy to guess.
+    #[error("a token has {0} bytes, at least {TOKEN_LEN_MIN} are needed")]
+    TokenShort(usize),
+    /// Longer than what is looked at.
+    #[error("a token has {0} bytes, at most {CREDENTIALS_BYTES_MAX} are looked at")]
+    TokenLong(usize),
+    /// A token that no request can carry.
+    #[error("a token is printable ASCII without spaces")]
+    Token,
     /// Not an origin.
     #[error("expected `*` or an origin as browsers write it, such as `https://example.com`, found {0:?}")]
     Origin(String),
@@ -63,4 +88,7 @@ pub enum Problem {
     /// Two where there can be one.
     #[error("there is `{0}` already")]
     Beside(&'static str),
+    /// A plugin that comes too late.
+    #[error("it has to stand before `{0}`, which refuses the requests by which browsers ask beforehand")]
+    Behind(&'static str),
 }
