@@ -168,8 +168,8 @@ pub trait Spawner: Send + Sync {
 
 /// The current tokio runtime.
 struct RuntimeSpawner {
-    /// Blocking work that may run at once: as much as there are cores. What strangers can cause (a password to
-    /// check costs 20 ms and 20 MB) then waits as a task, and not as a thread that a name look-up would need.
+    /// Blocking work that may run at once: as much as there are cores. What strangers can cause (a password to check
+    /// costs tens of milliseconds and 20 MB) then waits as a task, and not as a thread that a name look-up would need.
     turns: Arc<Semaphore>,
 }
 

@@ -125,7 +125,7 @@ impl Plugin for BasicAuth {
         let (name, check) = (named(&self.key, &name), Arc::clone(&self.checks));
         let work = move || {
             let _check = check;
-            // Of many requests at once that carry the same credentials, the first has done it for all.
+            // Of many requests at once that carry the same credentials, an earlier one may have done it for all.
             let right = verified.holds(&digest, now) || is_right(&users, &name, &password);
             if right {
                 verified.keep(digest, now);

@@ -10,6 +10,7 @@
 mod basic_auth;
 mod bearer;
 mod body_limit;
+mod bucket;
 mod chain;
 mod cors;
 mod credentials;
@@ -19,6 +20,7 @@ mod options;
 mod path;
 mod prefix;
 mod problem;
+mod rate_limit;
 mod redirect;
 mod refusal;
 mod request_id;
@@ -39,6 +41,7 @@ pub use self::{
     cors::Options as CorsOptions,
     options::{Options, build},
     problem::{Error, Problem},
+    rate_limit::{By, Options as RateLimitOptions, Per},
     redirect::Options as RedirectOptions,
     refusal::Refusal,
     request_id::Options as RequestIdOptions,

@@ -11,6 +11,7 @@ use super::{
     headers::{Headers, Side},
     host::RewriteHost,
     prefix::Prefix,
+    rate_limit::{self, RateLimit},
     redirect::{self, Redirect},
     request_id::{self, RequestId},
     secret::Key,
@@ -48,6 +49,8 @@ pub enum Options {
     BasicAuth(basic_auth::Options),
     /// Asks for a token.
     Bearer(bearer::Options),
+    /// Limits how often.
+    RateLimit(rate_limit::Options),
     /// Limits the body of the request, in bytes.
     BodyLimit(u64),
     /// Gives each request an id.
@@ -72,6 +75,7 @@ impl Options {
             Self::Redirect(_) => "redirect",
             Self::BasicAuth(_) => "basic_auth",
             Self::Bearer(_) => "bearer",
+            Self::RateLimit(_) => "rate_limit",
             Self::BodyLimit(_) => "body_limit",
             Self::RequestId(_) => "request_id",
             Self::Cors(_) => "cors",
@@ -92,6 +96,7 @@ impl Options {
             Self::Redirect(options) => Arc::new(Redirect::new(options)?),
             Self::BasicAuth(options) => Arc::new(BasicAuth::new(options, key)?),
             Self::Bearer(options) => Arc::new(Bearer::new(options, key)?),
+            Self::RateLimit(options) => Arc::new(RateLimit::new(options, key)?),
             Self::BodyLimit(bytes) => Arc::new(BodyLimit::new(*bytes)),
             Self::RequestId(options) => Arc::new(RequestId::new(options)?),
             Self::Cors(options) => Arc::new(Cors::new(options)?),
@@ -143,3 +148,6 @@ pub fn build(options: &[Options], key: [u8; 32]) -> Result<Chain, Error> {
     }
     Ok(Chain::new(plugins))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! What may be wrong with the options of a plugin.
 
-use super::{bearer::TOKEN_LEN_MIN, credentials::CREDENTIALS_BYTES_MAX};
+use super::{
+    bearer::TOKEN_LEN_MIN,
+    credentials::CREDENTIALS_BYTES_MAX,
+    rate_limit::{BURST_MAX, RATE_MAX},
+};
 
 /// A plugin that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +80,12 @@ pub enum Problem {
     /// A token that no request can carry.
     #[error("a token is printable ASCII without spaces")]
     Token,
+    /// Not a rate.
+    #[error("expected a rate from 1 to {RATE_MAX}, found {0}")]
+    Rate(u32),
+    /// Not a burst.
+    #[error("expected a burst from 1 to {BURST_MAX}, found {0}")]
+    Burst(u32),
     /// Not an origin.
     #[error("expected `*` or an origin as browsers write it, such as `https://example.com`, found {0:?}")]
     Origin(String),

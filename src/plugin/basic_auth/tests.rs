@@ -152,7 +152,7 @@ fn a_chain_goes_on_with_the_proof_alone() {
 }
 
 #[test]
-fn the_first_of_many_at_once_works_it_out_for_all() {
+fn one_of_many_at_once_works_it_out_for_those_behind_it() {
     let mut plugin = plugin(false);
     let first = check_of(decide(&plugin, &mut asked("ann:secret")));
     // Without users only what is remembered lets anybody in.
