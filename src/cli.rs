@@ -54,6 +54,9 @@ pub enum Command {
     /// Parse and check a configuration file; an error names its file, line and key.
     #[command(after_help = CHECK_EXAMPLE)]
     Check(CheckArgs),
+    /// Say which rule of a server's file a request falls under, and why.
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Ask a running node whether it is ready; exits with 0 if it is, with 1 if not.
     #[command(after_help = HEALTH_EXAMPLE)]
     Health(HealthArgs),
@@ -235,6 +238,38 @@ pub struct CheckArgs {
     /// What the file is for [default: what its keys say]
     #[arg(long, value_name = "ROLE", value_parser = words::<Role>(Role::WORDS))]
     pub role: Option<Role>,
+}
+
+/// What can be asked of rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Say which rule wins for a request, and why the others do not
+    #[command(after_help = EXPLAIN_EXAMPLE)]
+    Explain(ExplainArgs),
+}
+
+const EXPLAIN_EXAMPLE: &str = "\
+Examples:
+  adit rules explain -c server.yaml --url http://api.example.com/v1/x
+  adit rules explain -c server.yaml --method POST --url http://shop.example.com/shop.Cart/Add -H 'content-type: application/grpc'
+
+Exit codes: 0 a rule wins, 1 none does, 2 wrong usage or configuration.";
+
+/// Flags of `adit rules explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The server's configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The request's method
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+    /// The request's URL, with its host
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// A header of the request, as `NAME: VALUE`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
 }
 
 /// Flags of `adit demo`.

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 mod cli;
+mod explain;
 mod health;
 mod log;
 
@@ -88,6 +89,10 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
         cli::Command::Check(args) => {
             check(&args)?;
             Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
+        }
+        cli::Command::Rules(cli::RulesCommand::Explain(args)) => {
+            let code = explain::explain(&args, &lookup)?;
+            Ok(Box::new(move || Ok(code)))
         }
         cli::Command::Demo(args) => {
             // The demo speaks for itself; the log of its parts is there for who asks.

@@ -22,7 +22,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::{
     RunningServer,
-    http::{exchange, full, http_config, http_upstream, named_upstream, status},
+    http::{exchange, full, http_config, http_upstream, mirror, named_upstream, status},
     nowhere, run, until,
 };
 use tokio::{
@@ -59,27 +59,6 @@ where
         .unwrap();
     tokio::task::spawn_local(connection);
     sender
-}
-
-/// Says what it got, as text.
-async fn mirror(request: Request<hyper::body::Incoming>) -> Response<support::http::Body> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let mut headers: Vec<_> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-        .collect();
-    headers.sort();
-    let said = format!(
-        "{} {} {:?}\n{}\n\n{}",
-        parts.method,
-        parts.uri,
-        parts.version,
-        headers.join("\n"),
-        String::from_utf8_lossy(&body)
-    );
-    Response::new(full(said))
 }
 
 #[test]

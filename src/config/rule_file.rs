@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     file::TimeoutKeys,
-    value::{OneOrMany, Size, Span, UpstreamProtocol},
+    value::{OneOrMany, Per, Size, Span, UpstreamProtocol},
 };
 
 macro_rules! keys {
@@ -71,6 +71,8 @@ keys! {
         basic_auth: BasicAuthKeys,
         /// Asks for a token.
         bearer: BearerKeys,
+        /// Limits how often requests may come.
+        rate_limit: RateLimitKeys,
         /// Limits the body of the request.
         body_limit: Size,
         /// Gives each request an id.
@@ -111,6 +113,18 @@ keys! {
         tokens: OneOrMany,
         /// Whether the upstream sees the token.
         forward: bool,
+    }
+
+    /// `rate_limit`.
+    RateLimitKeys {
+        /// How many, in the long run.
+        rate: u32,
+        /// In which time.
+        per: Per,
+        /// How many at once.
+        burst: u32,
+        /// Whose requests are counted together.
+        by: String,
     }
 
     /// `request_id`.

@@ -6,13 +6,13 @@ use super::{
     rule_file::{PluginKeys, RuleKeys},
     server::group_name,
     tree::KeyPath,
-    value::{Age, OneOrMany, Span, UpstreamProtocol},
+    value::{Age, OneOrMany, Per, Span, UpstreamProtocol},
 };
 use crate::{
     entry::http::upstream::Speech,
     plugin::{
-        self, BasicAuthOptions, BearerOptions, CorsOptions, Options as Plugin, RedirectOptions,
-        RequestIdOptions, Secret,
+        self, BasicAuthOptions, BearerOptions, By, CorsOptions, Options as Plugin, RateLimitOptions,
+        RedirectOptions, RequestIdOptions, Secret,
     },
     rules::{ConditionError, Conditions, PathCondition, parse_header_name, parse_method},
 };
@@ -137,6 +137,22 @@ fn one_plugin(keys: PluginKeys, at: &KeyPath, source: &Source) -> Result<Plugin,
                     .map(Secret::new)
                     .collect(),
                 forward: keys.forward.unwrap_or_default(),
+            })
+        }),
+        keys.rate_limit.map(|keys| {
+            Plugin::RateLimit(RateLimitOptions {
+                rate: keys.rate.unwrap_or_default(),
+                per: match keys.per.unwrap_or_default() {
+                    Per::Second => plugin::Per::Second,
+                    Per::Minute => plugin::Per::Minute,
+                    Per::Hour => plugin::Per::Hour,
+                },
+                burst: keys.burst,
+                by: match keys.by.as_deref() {
+                    None | Some("rule") => By::Rule,
+                    Some("address") => By::Address,
+                    Some(header) => By::Header(header.to_owned()),
+                },
             })
         }),
         keys.body_limit.map(|size| Plugin::BodyLimit(size.0 as u64)),

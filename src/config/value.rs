@@ -384,6 +384,19 @@ choice! {
 }
 
 choice! {
+    /// The time of a rate.
+    Per {
+        /// A second.
+        #[default]
+        Second = "second",
+        /// A minute.
+        Minute = "minute",
+        /// An hour.
+        Hour = "hour",
+    } later []
+}
+
+choice! {
     /// What an entry speaks.
     Kind {
         /// Any bytes.

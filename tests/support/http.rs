@@ -95,3 +95,24 @@ pub fn status(answer: &str) -> Option<u16> {
         .parse()
         .ok()
 }
+
+/// Says what it got, as text.
+pub async fn mirror(request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let mut headers: Vec<_> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    headers.sort();
+    let said = format!(
+        "{} {} {:?}\n{}\n\n{}",
+        parts.method,
+        parts.uri,
+        parts.version,
+        headers.join("\n"),
+        String::from_utf8_lossy(&body)
+    );
+    Response::new(full(said))
+}

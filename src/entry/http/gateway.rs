@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, request};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -222,7 +222,7 @@ impl Gateway {
         };
         let client = origin.client(&parts.headers);
         to_upstream_form(&mut parts)?;
-        headers::strip_hop_by_hop(&mut parts.headers);
+        headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
         let visit = Visit {
             now: time::now(),
             peer: client,
@@ -232,7 +232,8 @@ impl Gateway {
         if let Some(response) = self.pass_plugins(route, &mut parts, &visit, memo).await? {
             return Ok(response);
         }
-        headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
+        // How long it is, its body says; how it is framed is each connection's own business.
+        parts.headers.remove(CONTENT_LENGTH);
         let service = self.services.get(&route.group).ok_or(Failure::NoRule)?;
         let body_max = route.plugins.body_limit();
         let errand = Errand {

@@ -8,8 +8,8 @@ use std::{fmt::Write as _, net::IpAddr};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+        CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRANSFER_ENCODING, UPGRADE, VIA,
     },
 };
 
@@ -163,7 +163,6 @@ pub fn forward(
 ) -> Result<(), BadRequest> {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
-    headers.remove(CONTENT_LENGTH);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }

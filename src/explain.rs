@@ -1,0 +1,75 @@
+//! `adit rules explain`: which rule a request falls under, and why the others do not.
+
+use std::process::ExitCode;
+
+use adit::{
+    config::{self, Checked, RuleConfig, ServerConfig, Source},
+    entry::http::headers,
+    rules::{Matcher, Query, Verdict, parse_header_name, parse_method},
+};
+use anyhow::Context as _;
+use http::{HeaderMap, Uri};
+
+use crate::cli::ExplainArgs;
+
+/// Prints a line for each rule; the code says whether one wins.
+pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result<ExitCode> {
+    let source = Source::open(Some(&args.config))?;
+    let Checked { config, .. } = config::build_server(&source, &Default::default(), lookup)?;
+    let uri: Uri = args
+        .url
+        .parse()
+        .with_context(|| format!("--url {:?} is no URL", args.url))?;
+    let mut fields = HeaderMap::new();
+    for header in &args.headers {
+        let (name, value) = header
+            .split_once(':')
+            .with_context(|| format!("--header {header:?} has no colon: expected `NAME: VALUE`"))?;
+        fields.append(parse_header_name(name.trim())?, value.trim().parse()?);
+    }
+    let host = headers::host(&uri, &fields).context("--url names no host")?;
+    let method = parse_method(&args.method)?;
+    let query = match Query::new(&host, uri.path(), &method, &fields) {
+        Ok(query) => query,
+        Err(refused) => {
+            println!("the request is answered with 400: {refused}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let rules = config.rules.iter().map(|rule| (rule.conditions.clone(), ()));
+    let matcher = Matcher::new(rules.collect());
+    let verdicts = matcher.explain(&query);
+    for (index, (rule, verdict)) in config.rules.iter().zip(&verdicts).enumerate() {
+        println!("rules[{index}] {}: {verdict}", shown(rule));
+    }
+    let wins = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wins));
+    if !wins {
+        println!("no rule is for it: {}", otherwise(&config));
+    }
+    Ok(if wins {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn shown(rule: &RuleConfig) -> String {
+    format!("(group {})", rule.group)
+}
+
+/// Where a request goes that no rule is for.
+fn otherwise(config: &ServerConfig) -> String {
+    let ends = config.entries.iter().filter_map(|entry| match &entry.kind {
+        adit::entry::Kind::Tcp => None,
+        adit::entry::Kind::Http(options) if options.falls_back => Some(format!(
+            "`{}` sends it to the group `{}`",
+            entry.name, entry.group
+        )),
+        adit::entry::Kind::Http(_) => Some(format!("`{}` answers it with 404", entry.name)),
+    });
+    let ends: Vec<_> = ends.collect();
+    match ends.is_empty() {
+        true => "there is no entry of `kind: http`".to_owned(),
+        false => ends.join(", "),
+    }
+}
