@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use adit::{
-    config::{self, Checked, RuleConfig, ServerConfig, Source},
+    config::{self, Checked, RuleConfig, ServerConfig, ServerFlags, Source},
     entry::http::headers,
     rules::{Matcher, Query, Verdict, parse_header_name, parse_method},
 };
@@ -15,7 +15,12 @@ use crate::cli::ExplainArgs;
 /// Prints a line for each rule; the code says whether one wins.
 pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result<ExitCode> {
     let source = Source::open(Some(&args.config))?;
-    let Checked { config, .. } = config::build_server(&source, &Default::default(), lookup)?;
+    // Nothing is opened here, so secrets do not matter.
+    let flags = ServerFlags {
+        insecure: true,
+        ..ServerFlags::default()
+    };
+    let Checked { config, .. } = config::build_server(&source, &flags, lookup)?;
     let uri: Uri = args
         .url
         .parse()

@@ -114,6 +114,7 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
         &metrics.stream_resets,
         &metrics.http_answers,
         &metrics.http_failures,
+        &metrics.http_refusals,
     ] {
         family.inc("test");
     }

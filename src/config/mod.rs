@@ -21,6 +21,7 @@ use crate::{
 
 mod address;
 mod client;
+mod entries;
 mod error;
 mod expand;
 pub mod file;

@@ -8,25 +8,17 @@ use std::{
 
 use super::{
     Checked, ConfigError, DEFAULT_GROUP, Drain, GroupConfig, Limits, Logging, LoggingFlags, RuleConfig,
-    ServerConfig, address,
+    ServerConfig, address, entries,
     expand::Lookup,
-    file::{
-        DrainKeys, EntryKeys, GroupKeys, LimitKeys, LinkKeys, PublicKeys, ServerFile, SessionKeys,
-        TimeoutKeys,
-    },
+    file::{DrainKeys, GroupKeys, LimitKeys, LinkKeys, ServerFile, SessionKeys},
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
     rules, secret,
     tree::KeyPath,
-    value::{Age, Carry, Kind, Overflow, Replay, Span},
+    value::{Carry, Kind, Overflow, Replay},
 };
-use crate::{
-    entry,
-    id::{EntryName, GroupName},
-    link, registry, session,
-    time::Duration,
-};
+use crate::{entry, id::GroupName, link, registry, session, time::Duration};
 
 /// Where control connections come in, unless said otherwise.
 pub const CONTROL_PORT: u16 = 7000;
@@ -119,9 +111,9 @@ pub fn build_server(
                 let public = source.place(&KeyPath::new("public"));
                 warnings.push(format!("{public} has no effect beside `entries`"));
             }
-            entries(keys, &rules, &mut ports, &groups, session, source, &mut warnings)?
+            entries::entries(keys, &rules, &mut ports, &groups, session, source, &mut warnings)?
         }
-        None => vec![public(
+        None => vec![entries::public(
             file.public.unwrap_or_default(),
             flags,
             &mut ports,
@@ -169,17 +161,17 @@ pub fn build_server(
 }
 
 /// The configured groups, and what they say about entries.
-struct Groups {
+pub(super) struct Groups {
     built: BTreeMap<GroupName, GroupConfig>,
     ways: BTreeMap<GroupName, Ways>,
 }
 
 /// What a group or an entry says of its sessions.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ways {
-    carry: Option<Carry>,
-    overflow: Option<Overflow>,
-    replay: Option<Replay>,
+pub(super) struct Ways {
+    pub(super) carry: Option<Carry>,
+    pub(super) overflow: Option<Overflow>,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Groups {
@@ -216,7 +208,7 @@ impl Groups {
 
     /// How the sessions of an entry that leads to `group` behave: as the entry says, else as the group says, else as
     /// entries of its kind do.
-    fn session(
+    pub(super) fn session(
         &self,
         entry: Ways,
         kind: Kind,
@@ -261,150 +253,6 @@ impl Groups {
             }
         }
     }
-}
-
-fn entries(
-    keys: Vec<EntryKeys>,
-    rules: &[RuleConfig],
-    ports: &mut Ports<'_>,
-    groups: &Groups,
-    session: session::Options,
-    source: &Source,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<entry::Options>, ConfigError> {
-    let mut built: Vec<entry::Options> = Vec::new();
-    for (index, keys) in keys.into_iter().enumerate() {
-        let at = KeyPath::new("entries").index(index);
-        let missing = |key: &str| source.key_error(&at.key(key), "missing: every entry needs one");
-        let name = keys.name.ok_or_else(|| missing("name"))?;
-        let name =
-            EntryName::new(&name).map_err(|error| source.key_error(&at.key("name"), error.to_string()))?;
-        if built.iter().any(|earlier| earlier.name == name) {
-            return Err(source.key_error(&at.key("name"), format!("there is an entry `{name}` already")));
-        }
-        let listen = keys.listen.ok_or_else(|| missing("listen"))?;
-        let listen = ports.entry(&listen, &at.key("listen"), &name)?;
-        let group = group_name(keys.group.as_deref(), &at.key("group"), source)?;
-        // Where rules say who goes where, whoever fits none of them goes nowhere, unless somebody said where.
-        let falls_back = keys.group.is_some() || rules.is_empty();
-        let ways = Ways {
-            carry: keys.carry,
-            overflow: keys.overflow,
-            replay: keys.replay,
-        };
-        let kind = keys.kind.unwrap_or_default();
-        let of_kind = session;
-        let session = groups.session(ways, kind, &group, of_kind);
-        if ways.overflow.is_some() && session.carry == session::Carriage::Mux {
-            let place = source.place(&at.key("overflow"));
-            warnings.push(format!("{place} has no effect with `carry: mux`"));
-        }
-        let kind = match kind {
-            Kind::Tcp => tcp(keys.trusted_proxies, keys.timeouts, &at, source)?,
-            Kind::Http => {
-                let mut options = http(keys.trusted_proxies, keys.timeouts, &at, source)?;
-                let led_to = rules.iter().map(|rule| &rule.group);
-                options.groups = led_to
-                    .chain(falls_back.then_some(&group))
-                    .map(|group| (group.clone(), groups.session(ways, kind, group, of_kind)))
-                    .collect();
-                options.falls_back = falls_back;
-                entry::Kind::Http(options)
-            }
-        };
-        built.push(entry::Options {
-            name,
-            listen,
-            group,
-            session,
-            kind,
-        });
-    }
-    Ok(built)
-}
-
-fn public(
-    keys: PublicKeys,
-    flags: &ServerFlags,
-    ports: &mut Ports<'_>,
-    groups: &Groups,
-    session: session::Options,
-    source: &Source,
-) -> Result<entry::Options, ConfigError> {
-    let listen = ports.open(
-        flags.public_port,
-        "--public-port",
-        keys.port,
-        "public",
-        PUBLIC_PORT,
-    )?;
-    let group = group_name(
-        keys.group.as_deref(),
-        &KeyPath::new("public").key("group"),
-        source,
-    )?;
-    let session = groups.session(Ways::default(), Kind::Tcp, &group, session);
-    let name = EntryName::new("public").expect("the name of the public entry is legal");
-    Ok(entry::Options {
-        name,
-        listen,
-        group,
-        session,
-        kind: entry::Kind::Tcp,
-    })
-}
-
-/// An entry of any bytes, which has no use for keys of HTTP.
-fn tcp(
-    trusted: Option<Vec<String>>,
-    timeouts: Option<TimeoutKeys>,
-    at: &KeyPath,
-    source: &Source,
-) -> Result<entry::Kind, ConfigError> {
-    let given = [
-        ("trusted_proxies", trusted.is_some()),
-        ("timeouts", timeouts.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((key, _)) => Err(source.key_error(&at.key(key), "is for entries of `kind: http`")),
-        None => Ok(entry::Kind::Tcp),
-    }
-}
-
-fn http(
-    trusted: Option<Vec<String>>,
-    timeouts: Option<TimeoutKeys>,
-    at: &KeyPath,
-    source: &Source,
-) -> Result<entry::http::Options, ConfigError> {
-    let defaults = entry::http::Timeouts::default();
-    let mut networks = Vec::new();
-    for (index, text) in trusted.unwrap_or_default().into_iter().enumerate() {
-        let bad = |error: entry::http::network::BadNetwork| {
-            let at = at.key("trusted_proxies").index(index);
-            source.key_error(&at, format!("{error}, found {text:?}"))
-        };
-        networks.push(text.parse().map_err(bad)?);
-    }
-    let keys = timeouts.unwrap_or_default();
-    let at = at.key("timeouts");
-    let idle = keys.idle.map_or(defaults.idle, |Age(idle)| idle);
-    Ok(entry::http::Options {
-        trusted: networks,
-        timeouts: entry::http::Timeouts {
-            first_byte: source.duration(
-                &at.key("first_byte"),
-                keys.first_byte,
-                TIMEOUT_MIN,
-                defaults.first_byte,
-            )?,
-            idle: match idle {
-                None => None,
-                Some(idle) => Some(source.duration(&at.key("idle"), Some(Span(idle)), TIMEOUT_MIN, idle)?),
-            },
-        },
-        ..entry::http::Options::default()
-    })
 }
 
 /// A group as named in the file, or the default group.

@@ -150,7 +150,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     assert_eq!(public.name.as_str(), "public");
     defaults.set("public.port", public.listen.port());
     defaults.set("public.group", &public.group);
-    for key in ["auth.clients", "entries", "groups"] {
+    for key in ["auth.clients", "entries", "groups", "rules"] {
         defaults.say(key, "none");
     }
     for key in ["auth.clients[].id", "entries[].name", "entries[].listen"] {
@@ -163,6 +163,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.say("entries[].carry", "the group's");
     defaults.say("entries[].overflow", "the group's");
     defaults.say("entries[].replay", "the group's");
+    rules(&mut defaults);
     defaults.say("entries[].trusted_proxies", "none");
     let timeouts = adit::entry::http::Timeouts::default();
     defaults.duration("entries[].timeouts.first_byte", timeouts.first_byte);
@@ -272,4 +273,53 @@ fn rotation_has_its_default() {
         panic!("the files take turns");
     };
     assert_eq!((rolling.keep, rolling.hourly), (KEPT_FILES, false));
+}
+
+/// The keys of rules and their plugins.
+fn rules(defaults: &mut Defaults) {
+    use adit::plugin::{BasicAuthOptions, CorsOptions, RedirectOptions, RequestIdOptions};
+    let rule = |key: &str| format!("rules[].{key}");
+    let plugin = |key: &str| format!("rules[].plugins[].{key}");
+    for key in ["host", "path", "method"] {
+        defaults.say(&rule(key), "any");
+    }
+    for key in ["headers", "grpc", "plugins"] {
+        defaults.say(&rule(key), "none");
+    }
+    defaults.set(&rule("priority"), adit::rules::Conditions::default().priority);
+    defaults.set(&rule("group"), config::DEFAULT_GROUP);
+    defaults.set(
+        &rule("upstream_protocol"),
+        config::value::UpstreamProtocol::default().word(),
+    );
+    for key in ["timeouts.first_byte", "timeouts.idle"] {
+        defaults.say(&rule(key), "the entry's");
+    }
+    let none = "set_header add_header remove_header set_response_header add_response_header remove_response_header \
+                strip_prefix rewrite_host body_limit cors.headers cors.expose";
+    none.split_whitespace()
+        .for_each(|key| defaults.say(&plugin(key), "none"));
+    let required = "replace_prefix.from replace_prefix.to redirect.to basic_auth.users bearer.tokens rate_limit.rate \
+                    cors.origins";
+    required
+        .split_whitespace()
+        .for_each(|key| defaults.say(&plugin(key), "*required*"));
+    defaults.set(&plugin("redirect.status"), RedirectOptions::default().status);
+    let basic = BasicAuthOptions::default();
+    defaults.set(&plugin("basic_auth.realm"), basic.realm);
+    defaults.set(&plugin("basic_auth.forward"), basic.forward);
+    defaults.set(
+        &plugin("bearer.forward"),
+        adit::plugin::BearerOptions::default().forward,
+    );
+    defaults.set(&plugin("rate_limit.per"), config::value::Per::default().word());
+    defaults.say(&plugin("rate_limit.burst"), "the rate");
+    defaults.set(&plugin("rate_limit.by"), "rule");
+    let id = RequestIdOptions::default();
+    defaults.set(&plugin("request_id.header"), id.header);
+    defaults.set(&plugin("request_id.trust"), id.trust);
+    let cors = CorsOptions::default();
+    defaults.set(&plugin("cors.methods"), cors.methods.join(", "));
+    defaults.set(&plugin("cors.credentials"), cors.credentials);
+    defaults.say(&plugin("cors.max_age"), "the browser's");
 }

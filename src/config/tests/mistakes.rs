@@ -67,7 +67,7 @@ fn a_wrong_type_names_what_is_expected() {
     says(
         yaml_server("- a\n"),
         "f.yaml:1: expected a mapping with the keys bind, control, proxy, public, auth, entries, groups, \
-         limits, link, session, admin, metrics, drain, logging, tls, rules, upstreams, found a list",
+         limits, link, session, admin, metrics, drain, logging, rules, tls, upstreams, found a list",
     );
 }
 
@@ -141,9 +141,47 @@ fn keys_of_http_are_for_http_and_networks_are_networks() {
 }
 
 #[test]
+fn a_rule_that_cannot_be_says_what_is_wrong_with_it() {
+    let rule = |rest: &str| yaml_server(&format!("rules:\n  - {{ {rest} }}\n"));
+    assert!(
+        rule("host: a, path: \"/v1/{id}\", method: GET, headers: { x-beta: present }, group: api").is_ok()
+    );
+    assert!(
+        rule("grpc: shop.Cart/Add, priority: 7, upstream_protocol: h2c, timeouts: { idle: never }").is_ok()
+    );
+    let says = |text: &str, expected: &str| says(rule(text), &format!("f.yaml:2: {expected}"));
+    says(
+        "path: v1",
+        "key `rules[0].path`: expected a path like `/v1`, `/v1/users/{id}`, `/static/{*rest}` or `=/healthz`, found \
+         \"v1\"",
+    );
+    says(
+        "method: [GET, get]",
+        "key `rules[0].method`: expected a method in capitals, like `GET`, found \"get\"",
+    );
+    says(
+        "path: /a, grpc: a.B",
+        "key `rules[0].grpc`: expected `path` or `grpc`, found both",
+    );
+    says("hosts: a", "unknown key `rules[0].hosts`, did you mean `host`?");
+    says(
+        "plugins: [ {} ]",
+        "key `rules[0].plugins[0]`: expected one plugin, like `set_header`, found none",
+    );
+    says(
+        "plugins: [ { strip_prefix: /a, body_limit: 1KB } ]",
+        "key `rules[0].plugins[0]`: expected one plugin, found several: each is an element of its own",
+    );
+    says(
+        "plugins: [ { strip_prefix: /a }, { bearer: { tokens: short } } ]",
+        "key `rules[0].plugins[1].bearer`: a token has 5 bytes, at least 16 are needed",
+    );
+}
+
+#[test]
 fn what_comes_later_is_not_a_typo() {
     let later = "is not supported in this version yet";
-    for text in ["tls: { key: a }", "rules: []", "upstreams: []"] {
+    for text in ["tls: { key: a }", "upstreams: []"] {
         let key = text.split(':').next().unwrap();
         says(yaml_server(text), &format!("f.yaml:1: `{key}` {later}"));
     }

@@ -130,12 +130,12 @@ impl Alone {
     }
 
     /// Ends it as is proper, in a task of its own.
-    fn close(self: Box<Self>, env: &Env) {
+    fn close(self, env: &Env) {
         let Self {
             sender,
             driver,
             ended,
-        } = *self;
+        } = self;
         drop(sender);
         if !ended {
             env.spawn(driver).detach();
