@@ -65,6 +65,10 @@ bench:
 bench-mux *PART:
     cargo bench --bench mux -- {{PART}}
 
+# What finding a rule costs among 10, 1,000 and 100,000
+bench-rules:
+    cargo bench --bench rules
+
 # Connections and bulk of the forwarder beside haproxy and nginx
 bench-forward:
     cargo bench --bench forward

@@ -127,7 +127,7 @@ fn compare(written: &[Written], matcher: &Matcher<usize>, asked: &Asked) -> Resu
             prop_assert_eq!(refused, expected);
             return Ok(());
         }
-        (expected, found) => panic!("expected {expected:?}, found {found:?}"),
+        (expected, found) => panic!("expected {expected:?}, found {:?}", found.err()),
     };
     let verdicts = matcher.explain(&query);
     prop_assert_eq!(verdicts.len(), written.len());

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv6Addr, str::FromStr};
 
-use super::conditions::ConditionError;
+use super::error::ConditionError;
 
 /// The longest name that there is. Source: RFC 1035, 2.3.4, without the dot at the end.
 const HOST_LEN_MAX: usize = 253;

@@ -6,88 +6,65 @@
 //! place in the order in which rules win. Every way through the tree that fits is walked, with the best place so far
 //! in hand; what holds nothing better is left alone.
 
-use std::collections::BTreeMap;
-
 use super::{
     edges::Edges,
     host::HostPattern,
-    path::{PathPattern, Segment, split},
+    nodes::Nodes,
+    path::{PathPattern, split},
+    tree::{NONE, Tree},
 };
 
-/// Where steps by a whole host name begin.
-const EXACT: u32 = 0;
-/// Where steps by what stands behind a wildcard begin.
-const BELOW: u32 = 1;
-/// Where the paths of rules about any host begin.
-const ANY: u32 = 2;
+/// The most steps by text from one node that are looked at one after the other. With more, much is read to find one;
+/// with fewer, more is looked up in the table, which is far from everything else.
+const CHILDREN_MAX: usize = 8;
 
-/// No node, or no place.
-const NONE: u32 = u32::MAX;
-
-/// Names below which there may be rules have at most so many labels, as [`HostPattern`] sees to.
-const LABELS_MAX: u32 = 127;
-
-/// One step's end.
-#[derive(Debug)]
-struct Node {
-    /// The best place here and behind.
-    best: u32,
-    /// Where any segment leads, or [`NONE`].
-    any: u32,
-    /// The rules that end here, the best first.
-    ends: Vec<End>,
-}
-
-/// A rule that ends at a node.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    place: u32,
-    extent: Extent,
-}
-
-/// How much of a path may be left where a pattern ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extent {
-    Nothing,
-    Something,
-    Anything,
-}
-
-impl Extent {
-    /// Whether it is all right that `left` is left; `None` is nothing, not even a border.
-    fn allows(self, left: Option<&str>) -> bool {
-        match self {
-            Self::Nothing => left.is_none(),
-            Self::Something => left.is_some_and(|left| !left.is_empty()),
-            Self::Anything => true,
-        }
-    }
-}
-
-/// The tree.
+/// The tree as it is searched.
 #[derive(Debug)]
 pub(super) struct Index {
-    nodes: Vec<Node>,
+    nodes: Nodes,
     edges: Edges,
+    /// Where steps by a whole host begin.
+    exact: u32,
+    /// Where steps by what stands behind a wildcard begin.
+    below: u32,
+    /// Where the paths of rules about any host begin.
+    any: u32,
     /// A bit for each number of labels that some name behind a wildcard has: others are not looked up.
     labels_below: u128,
 }
 
 impl Index {
-    /// Of what rules ask of host and path, in the order in which they win.
+    /// Of rules in the order in which they win.
     ///
     /// # Panics
-    /// If there are 2^32 rules, or segments of them.
+    /// If there are 2^30 rules, or 4 GiB of their hosts and paths.
     pub(super) fn new<'a>(rules: impl Iterator<Item = (&'a HostPattern, Option<&'a PathPattern>)>) -> Self {
-        let mut builder = Builder::default();
-        for (place, (host, path)) in rules.enumerate() {
-            let place = u32::try_from(place).ok().filter(|place| *place != NONE);
-            builder.insert(place.expect("fewer than 2^32 rules"), host, path);
+        let [mut exact, mut below, mut any] = [(); 3].map(|()| Tree::default());
+        let mut labels_below = 0;
+        for (place, (host, path)) in (0..).zip(rules) {
+            let root = match host {
+                HostPattern::Exact(name) => exact.step(name.as_str()),
+                HostPattern::Below(name) => {
+                    labels_below |= bit(name.labels());
+                    below.step(name.as_str())
+                }
+                HostPattern::Any => &mut any,
+            };
+            root.insert(path, place);
         }
+        let mut layout = Layout::default();
+        let [exact, below, any] = [&exact, &below, &any].map(|tree| layout.root(tree));
+        let steps = layout
+            .steps
+            .iter()
+            .map(|(from, text, to)| (*from, text.as_bytes(), *to));
         Self {
-            nodes: builder.nodes,
-            edges: Edges::new(builder.steps),
-            labels_below: builder.labels_below,
+            edges: Edges::new(steps),
+            nodes: layout.nodes,
+            exact,
+            below,
+            any,
+            labels_below,
         }
     }
 
@@ -100,7 +77,7 @@ impl Index {
         };
         // From the most specific host to the least, because a rule that is found early ends the search early.
         let left = path.strip_prefix('/');
-        if let Some(root) = self.edges.get(EXACT, host) {
+        if let Some(root) = self.step(self.exact, host) {
             search.walk(root, left);
         }
         if self.labels_below != 0 {
@@ -108,23 +85,86 @@ impl Index {
             for (at, _) in host.match_indices('.') {
                 // What stands in front of the dot is a label if it is not empty.
                 if at > 0
-                    && self.has_names_below(labels)
-                    && let Some(root) = self.edges.get(BELOW, &host[at + 1..])
+                    && self.labels_below & bit(labels) != 0
+                    && let Some(root) = self.step(self.below, &host[at + 1..])
                 {
                     search.walk(root, left);
                 }
                 labels -= 1;
             }
         }
-        search.walk(ANY, left);
+        search.walk(self.any, left);
         (search.best != NONE).then_some(search.best)
     }
 
-    fn has_names_below(&self, labels: usize) -> bool {
-        let bit = u32::try_from(labels)
-            .ok()
-            .and_then(|labels| 1u128.checked_shl(labels));
-        self.labels_below & bit.unwrap_or(0) != 0
+    /// Where the step by this text leads.
+    fn step(&self, from: u32, text: &str) -> Option<u32> {
+        let node = self.nodes.get(from);
+        if node.children == NONE {
+            let is_it = |to: u32| self.nodes.get(to).is_by(text);
+            return self.edges.get(from, text.as_bytes(), is_it);
+        }
+        let mut at = node.children;
+        for _ in 0..node.children_len {
+            let child = self.nodes.get(at);
+            if child.is_by(text) {
+                return Some(at);
+            }
+            at += child.len();
+        }
+        None
+    }
+}
+
+/// The bit of a number of labels. A name of a pattern has at most 127, and of a host none that has more is one.
+fn bit(labels: usize) -> u128 {
+    let labels = u32::try_from(labels).ok();
+    labels.and_then(|labels| 1u128.checked_shl(labels)).unwrap_or(0)
+}
+
+/// Lays trees out: what is behind a node follows it.
+#[derive(Default)]
+struct Layout<'a> {
+    nodes: Nodes,
+    /// What belongs in the table.
+    steps: Vec<(u32, &'a str, u32)>,
+}
+
+impl<'a> Layout<'a> {
+    fn root(&mut self, tree: &'a Tree) -> u32 {
+        let at = self.push("", tree);
+        self.lay_out(at, tree);
+        at
+    }
+
+    fn push(&mut self, text: &str, tree: &Tree) -> u32 {
+        self.nodes.push(text, tree.best, &tree.ends)
+    }
+
+    /// Adds what is behind a node.
+    fn lay_out(&mut self, at: u32, tree: &'a Tree) {
+        if let Some(behind) = &tree.any {
+            let to = self.push("", behind);
+            self.nodes.set_any(at, to);
+            self.lay_out(to, behind);
+        }
+        if tree.children.len() > CHILDREN_MAX {
+            for (text, behind) in &tree.children {
+                let to = self.push(text, behind);
+                self.steps.push((at, text, to));
+                self.lay_out(to, behind);
+            }
+            return;
+        }
+        let first = self.nodes.end();
+        let children = tree.children.iter();
+        let children: Vec<_> = children
+            .map(|(text, behind)| (self.push(text, behind), behind))
+            .collect();
+        self.nodes.set_children(at, first, children.len() as u32);
+        for (to, behind) in children {
+            self.lay_out(to, behind);
+        }
     }
 }
 
@@ -139,13 +179,12 @@ struct Search<'a, P> {
 impl<P: Fn(u32) -> bool> Search<'_, P> {
     /// Looks for something better at a node and behind it. `left` is the path behind the border that follows the node,
     /// or nothing where the path ends there.
-    fn walk(&mut self, node: u32, left: Option<&str>) {
-        let index = self.index;
-        let Node { best, any, ends } = &index.nodes[node as usize];
-        if *best >= self.best {
+    fn walk(&mut self, at: u32, left: Option<&str>) {
+        let node = self.index.nodes.get(at);
+        if node.best >= self.best {
             return;
         }
-        for end in ends {
+        for end in node.ends() {
             if end.place >= self.best {
                 break;
             }
@@ -156,99 +195,12 @@ impl<P: Fn(u32) -> bool> Search<'_, P> {
         let Some((first, behind)) = left.map(split) else {
             return;
         };
-        if let Some(node) = index.edges.get(node, first) {
-            self.walk(node, behind);
+        if let Some(to) = self.index.step(at, first) {
+            self.walk(to, behind);
         }
-        if *any != NONE && !first.is_empty() {
-            self.walk(*any, behind);
+        if node.any != NONE && !first.is_empty() {
+            self.walk(node.any, behind);
         }
-    }
-}
-
-/// A tree that grows.
-struct Builder {
-    nodes: Vec<Node>,
-    steps: BTreeMap<(u32, Box<str>), u32>,
-    labels_below: u128,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        let mut builder = Self {
-            nodes: Vec::new(),
-            steps: BTreeMap::new(),
-            labels_below: 0,
-        };
-        for root in [EXACT, BELOW, ANY] {
-            let node = builder.grow();
-            debug_assert_eq!(node, root, "the roots come first");
-        }
-        builder
-    }
-}
-
-impl Builder {
-    /// Rules are inserted in order of their places, so that what is at a node already is better.
-    fn insert(&mut self, place: u32, host: &HostPattern, path: Option<&PathPattern>) {
-        let mut at = match host {
-            HostPattern::Exact(name) => self.step(EXACT, name.as_str()),
-            HostPattern::Below(name) => {
-                let labels = u32::try_from(name.labels())
-                    .ok()
-                    .filter(|labels| *labels <= LABELS_MAX);
-                self.labels_below |= 1 << labels.expect("a name has at most 127 labels");
-                self.step(BELOW, name.as_str())
-            }
-            HostPattern::Any => ANY,
-        };
-        self.note(at, place);
-        let mut extent = match path {
-            None | Some(PathPattern::Prefix(_)) => Extent::Anything,
-            Some(PathPattern::Exact(_) | PathPattern::Params(_)) => Extent::Nothing,
-        };
-        for segment in path.map_or(&[][..], PathPattern::segments) {
-            at = match segment {
-                Segment::Literal(text) => self.step(at, text),
-                Segment::Param(_) => self.step_by_any(at),
-                Segment::Rest(_) => {
-                    extent = Extent::Something;
-                    break;
-                }
-            };
-            self.note(at, place);
-        }
-        self.nodes[at as usize].ends.push(End { place, extent });
-    }
-
-    fn note(&mut self, node: u32, place: u32) {
-        let best = &mut self.nodes[node as usize].best;
-        *best = place.min(*best);
-    }
-
-    fn step(&mut self, from: u32, text: &str) -> u32 {
-        if let Some(to) = self.steps.get(&(from, text.into())) {
-            return *to;
-        }
-        let to = self.grow();
-        self.steps.insert((from, text.into()), to);
-        to
-    }
-
-    fn step_by_any(&mut self, from: u32) -> u32 {
-        if self.nodes[from as usize].any == NONE {
-            self.nodes[from as usize].any = self.grow();
-        }
-        self.nodes[from as usize].any
-    }
-
-    fn grow(&mut self) -> u32 {
-        let node = u32::try_from(self.nodes.len()).ok().filter(|node| *node != NONE);
-        self.nodes.push(Node {
-            best: NONE,
-            any: NONE,
-            ends: Vec::new(),
-        });
-        node.expect("fewer than 2^32 segments")
     }
 }
 

@@ -1,11 +1,14 @@
 //! All rules together.
 
+use std::collections::BTreeMap;
+
 use super::{
     conditions::{Conditions, HeaderFault, PathCondition, is_grpc},
     index::Index,
     path::PathPattern,
     query::Query,
     rank::Rank,
+    tree::NONE,
     verdict::Verdict,
 };
 
@@ -17,6 +20,9 @@ use super::{
 pub struct Matcher<T> {
     /// In the order in which they win, so that a place in it says which of two does.
     rules: Vec<Rule<T>>,
+    /// What each of them asks. Apart from them, because a request needs little of it that is not in the index, and that
+    /// little from the first of all rules that are alike in it: many rules have it in one place.
+    conditions: Vec<Conditions>,
     index: Index,
 }
 
@@ -24,7 +30,10 @@ pub struct Matcher<T> {
 struct Rule<T> {
     /// Its place in the list, from 0.
     number: usize,
-    conditions: Conditions,
+    /// The first rule that asks the same of method and headers; [`NONE`] if it asks nothing of them.
+    same_message: u32,
+    /// The first rule that has the same parameters at the same places of its path; [`NONE`] without parameters.
+    same_params: u32,
     value: T,
 }
 
@@ -46,55 +55,69 @@ impl<T> Matcher<T> {
     /// Rules that never win are no mistake here.
     ///
     /// # Panics
-    /// If there are 2^32 rules, or segments of them.
+    /// If there are 2^30 rules, or 4 GiB of their hosts and paths.
     pub fn new(rules: Vec<(Conditions, T)>) -> Self {
-        let rule = |(number, (conditions, value))| Rule {
+        let mut ranked: Vec<_> = rules.into_iter().enumerate().collect();
+        // Stable: of two that are equal the earlier one stays before the other.
+        ranked.sort_by_cached_key(|(_, (conditions, _))| Rank::of(conditions));
+        let (numbers, (conditions, values)): (Vec<_>, (Vec<_>, Vec<_>)) = ranked.into_iter().unzip();
+        let same_message = first_alike(conditions.iter().map(Conditions::message));
+        let same_params = first_alike(conditions.iter().map(|asked| asked.path.pattern()?.names()));
+        let index = Index::new(conditions.iter().map(|asked| (&asked.host, asked.path.pattern())));
+        let rules = numbers
+            .into_iter()
+            .zip(values)
+            .zip(same_message.into_iter().zip(same_params));
+        let rule = |((number, value), (same_message, same_params))| Rule {
             number,
-            conditions,
+            same_message,
+            same_params,
             value,
         };
-        let mut rules: Vec<_> = rules.into_iter().enumerate().map(rule).collect();
-        // Stable: of two that are equal the earlier one stays before the other.
-        rules.sort_by_cached_key(|rule| Rank::of(&rule.conditions));
-        let conditions = rules.iter().map(|rule| &rule.conditions);
-        let index = Index::new(conditions.map(|asked| (&asked.host, asked.path.pattern())));
-        Self { rules, index }
+        Self {
+            rules: rules.map(rule).collect(),
+            conditions,
+            index,
+        }
     }
 
     /// The rule that `query` falls under, if any.
     pub fn find<'a>(&'a self, query: &'a Query<'_>) -> Option<Match<'a, T>> {
-        let passes = |place: u32| fault_of_message(&self.rules[place as usize].conditions, query).is_none();
+        // Nothing stands at [`NONE`].
+        let asked_at = |place: u32| self.conditions.get(place as usize);
+        let passes = |place: u32| {
+            let asked = asked_at(self.rules[place as usize].same_message);
+            asked.is_none_or(|asked| fault_of_message(asked, query).is_none())
+        };
         let place = self.index.first(query.host, &query.path, passes)?;
         let rule = &self.rules[place as usize];
-        let pattern = rule.conditions.path.pattern();
-        let params = match pattern {
-            Some(pattern @ PathPattern::Params(_)) => pattern.params(&query.path).unwrap_or_default(),
-            _ => Vec::new(),
-        };
+        let pattern = asked_at(rule.same_params).and_then(|asked| asked.path.pattern());
+        let params = pattern.map(|pattern| pattern.params(&query.path));
         Some(Match {
             rule: rule.number,
             value: &rule.value,
-            params,
+            params: params.unwrap_or_default(),
         })
     }
 
     /// What each rule says to `query`, in the order of the list. Asks every one of them: for people, not for requests.
     pub fn explain<'a>(&'a self, query: &Query<'_>) -> Vec<Verdict<'a>> {
-        let mut winner: Option<&Rule<T>> = None;
-        let verdict = |rule: &'a Rule<T>| {
-            let verdict = fault(&rule.conditions, query).unwrap_or_else(|| match winner {
+        let mut winner: Option<usize> = None;
+        let verdict = |place: usize| {
+            let conditions = &self.conditions[place];
+            let verdict = fault(conditions, query).unwrap_or_else(|| match winner {
                 None => {
-                    winner = Some(rule);
+                    winner = Some(place);
                     Verdict::Wins
                 }
                 Some(winner) => Verdict::Outranked {
-                    winner: winner.number,
-                    by: Rank::of(&winner.conditions).advantage(&Rank::of(&rule.conditions)),
+                    winner: self.rules[winner].number,
+                    by: Rank::of(&self.conditions[winner]).advantage(&Rank::of(conditions)),
                 },
             });
-            (rule.number, verdict)
+            (self.rules[place].number, verdict)
         };
-        let mut verdicts: Vec<_> = self.rules.iter().map(verdict).collect();
+        let mut verdicts: Vec<_> = (0..self.rules.len()).map(verdict).collect();
         verdicts.sort_by_key(|(number, _)| *number);
         verdicts.into_iter().map(|(_, verdict)| verdict).collect()
     }
@@ -110,12 +133,19 @@ impl<T> Matcher<T> {
     }
 }
 
+/// For each key the place of the first that is equal to it; [`NONE`] for none.
+fn first_alike<K: Ord>(keys: impl Iterator<Item = Option<K>>) -> Vec<u32> {
+    let mut firsts = BTreeMap::new();
+    let first = |(key, place): (Option<K>, u32)| key.map_or(NONE, |key| *firsts.entry(key).or_insert(place));
+    keys.zip(0..).map(first).collect()
+}
+
 /// The first reason why a rule does not fit.
 fn fault<'a>(conditions: &'a Conditions, query: &Query<'_>) -> Option<Verdict<'a>> {
     if !conditions.host.fits(query.host) {
         return Some(Verdict::Host);
     }
-    let fits = |pattern: &PathPattern| pattern.params(&query.path).is_some();
+    let fits = |pattern: &PathPattern| pattern.fits(&query.path);
     if !conditions.path.pattern().is_none_or(fits) {
         return Some(Verdict::Path);
     }

@@ -17,18 +17,20 @@
 
 mod conditions;
 mod edges;
+mod error;
 mod host;
 mod index;
 mod matcher;
+mod nodes;
 mod normal;
 mod path;
 mod query;
 mod rank;
+mod tree;
 mod verdict;
 
-pub use conditions::{
-    ConditionError, Conditions, GrpcPattern, HeaderTest, PathCondition, parse_header_name, parse_method,
-};
+pub use conditions::{Conditions, GrpcPattern, HeaderTest, PathCondition, parse_header_name, parse_method};
+pub use error::ConditionError;
 pub use host::{HostName, HostPattern};
 pub use matcher::{Match, Matcher};
 pub use normal::Refused;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{
-    conditions::ConditionError,
+    error::ConditionError,
     normal::{Refused, normal},
 };
 
@@ -34,7 +34,7 @@ pub enum PathPattern {
 pub struct Segments(Vec<Segment>);
 
 /// One segment of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Segment {
     /// This text.
     Literal(Box<str>),
@@ -61,26 +61,49 @@ impl PathPattern {
         Self::Prefix(Segments(vec![literal(service)]))
     }
 
-    /// The parameters of `path`, which is in its normal form; nothing if the path does not fit.
-    pub(super) fn params<'a>(&'a self, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
-        let mut params = Vec::new();
+    /// Whether it fits `path`, which is in its normal form.
+    pub(super) fn fits(&self, path: &str) -> bool {
         let mut left = path.strip_prefix('/');
         for segment in self.segments() {
-            let text = left?;
+            let Some(text) = left else {
+                return false;
+            };
             let (first, behind) = split(text);
             match segment {
                 Segment::Literal(literal) if **literal == *first => {}
-                Segment::Param(name) if !first.is_empty() => params.push((&**name, first)),
-                Segment::Rest(name) if !text.is_empty() => {
-                    params.push((name, text));
-                    return Some(params);
-                }
-                _ => return None,
+                Segment::Param(_) if !first.is_empty() => {}
+                Segment::Rest(_) => return !text.is_empty(),
+                _ => return false,
             }
             left = behind;
         }
-        let fits = left.is_none() || matches!(self, Self::Prefix(_));
-        fits.then_some(params)
+        left.is_none() || matches!(self, Self::Prefix(_))
+    }
+
+    /// The parameters of `path`, which a pattern with the same [`names`](Self::names) fits.
+    pub(super) fn params<'a>(&'a self, path: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut params = Vec::new();
+        let mut left = path.strip_prefix('/').unwrap_or(path);
+        for segment in self.segments() {
+            let (first, behind) = split(left);
+            match segment {
+                Segment::Literal(_) => {}
+                Segment::Param(name) => params.push((&**name, first)),
+                Segment::Rest(name) => params.push((name, left)),
+            }
+            left = behind.unwrap_or_default();
+        }
+        params
+    }
+
+    /// What stands at the places of its parameters, and nothing at the others; nothing at all without parameters.
+    pub(super) fn names(&self) -> Option<Vec<Option<&Segment>>> {
+        let name = |segment| match segment {
+            &Segment::Literal(_) => None,
+            name => Some(name),
+        };
+        let names = self.segments().iter().map(name).collect();
+        matches!(self, Self::Params(_)).then_some(names)
     }
 }
 
@@ -188,10 +211,10 @@ mod tests {
         let check = |pattern: &str, fit: &[&str], not: &[&str]| {
             let pattern: PathPattern = pattern.parse().unwrap();
             for path in fit {
-                assert!(pattern.params(path).is_some(), "{pattern:?} {path}");
+                assert!(pattern.fits(path), "{pattern:?} {path}");
             }
             for path in not {
-                assert!(pattern.params(path).is_none(), "{pattern:?} {path}");
+                assert!(!pattern.fits(path), "{pattern:?} {path}");
             }
         };
         for pattern in ["/v1", "/v1/"] {
@@ -233,7 +256,8 @@ mod tests {
     fn parameters_have_their_names() {
         let check = |pattern: &str, path: &str, expected: &[(&str, &str)]| {
             let pattern: PathPattern = pattern.parse().unwrap();
-            assert_eq!(pattern.params(path).unwrap(), expected);
+            assert!(pattern.fits(path));
+            assert_eq!(pattern.params(path), expected);
         };
         check("/v1", "/v1/x", &[]);
         check("/u/{id}/{x-y_1}", "/u/7/%20", &[("id", "7"), ("x-y_1", "%20")]);

@@ -6,8 +6,8 @@ use http::{HeaderMap, Method};
 
 use super::normal::{Refused, normal};
 
-/// What rules are asked about: a request, borrowed.
-#[derive(Clone, Debug)]
+/// What rules are asked about: a request, borrowed. It is not for printing, because there are secrets in headers.
+#[derive(Clone)]
 pub struct Query<'a> {
     pub(super) host: &'a str,
     /// In its normal form.
