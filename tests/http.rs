@@ -22,8 +22,8 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::{
     RunningServer,
-    http::{exchange, full, http_config, http_upstream, mirror, named_upstream, status},
-    nowhere, run, until,
+    http::{exchange, full, http_upstream, mirror, named_upstream, run_http_by_each, status},
+    nowhere, until,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -54,17 +54,26 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = TcpStream::connect(server.public()).await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+    let (sender, mut connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();
+    // The server has to say that it knows extended CONNECT before it may be asked.
+    std::future::poll_fn(|cx| {
+        let ended = std::pin::Pin::new(&mut connection).poll(cx).is_ready();
+        match ended || connection.is_extended_connect_protocol_enabled() {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
     tokio::task::spawn_local(connection);
     sender
 }
 
 #[test]
 fn a_request_arrives_as_it_was_and_says_where_it_came_from() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", http_upstream(mirror).await);
         server.wait_for_clients(1).await;
         let asked = "POST /a/b?c=d HTTP/1.1\r\nHost: Example.COM:80\r\nX-Forwarded-For: 6.6.6.6\r\nFoo: bar\r\n\
@@ -83,8 +92,8 @@ fn a_request_arrives_as_it_was_and_says_where_it_came_from() {
 
 #[test]
 fn one_upstream_connection_serves_many_requests_of_many_visitors() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", named_upstream("a").await);
         server.wait_for_clients(1).await;
         for _ in 0..20 {
@@ -99,8 +108,8 @@ fn one_upstream_connection_serves_many_requests_of_many_visitors() {
 
 #[test]
 fn bodies_are_passed_on_as_they_come() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let upstream = http_upstream(|request| async move {
             // Each piece comes back before the next is sent.
             let incoming = request
@@ -133,8 +142,8 @@ fn bodies_are_passed_on_as_they_come() {
 
 #[test]
 fn http2_carries_trailers_and_each_request_finds_its_own_way() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let grpc = |name: &'static str| {
             http_upstream(move |request| async move {
                 assert_eq!(request.version(), Version::HTTP_2, "gRPC is spoken over HTTP/2");
@@ -176,8 +185,8 @@ fn http2_carries_trailers_and_each_request_finds_its_own_way() {
 
 #[test]
 fn nobody_there_is_an_answer_with_a_reason() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let answer = get(&server, Method::GET, "/").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()["x-adit-reason"], "no_target");
@@ -198,8 +207,8 @@ fn nobody_there_is_an_answer_with_a_reason() {
 
 #[test]
 fn who_cannot_be_reached_is_passed_over() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _clients = [
             server.client("dead", nowhere().await),
             server.client("alive", named_upstream("alive").await),
@@ -216,8 +225,8 @@ fn who_cannot_be_reached_is_passed_over() {
 
 #[test]
 fn what_may_have_arrived_is_said_again_only_where_that_does_no_harm() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         // Reads a request, and goes away.
@@ -245,8 +254,8 @@ fn what_may_have_arrived_is_said_again_only_where_that_does_no_harm() {
 
 #[test]
 fn an_answer_that_breaks_off_does_not_look_finished() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let heard = Arc::new(tokio::sync::Notify::new());
         let told = Arc::clone(&heard);
         let broken = support::upstream(move |mut stream| {
@@ -279,8 +288,8 @@ fn an_answer_that_breaks_off_does_not_look_finished() {
 
 #[test]
 fn an_upgrade_passes_bytes_once_the_upstream_has_agreed() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let upstream = support::upstream(|mut stream| async move {
             let mut head = vec![0; 4096];
             let read = stream.read(&mut head).await.unwrap();
@@ -320,9 +329,51 @@ fn an_upgrade_passes_bytes_once_the_upstream_has_agreed() {
 }
 
 #[test]
+fn a_websocket_over_http2_becomes_an_upgrade() {
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
+        let upstream = support::upstream(|mut stream| async move {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
+            for header in [
+                "upgrade: websocket\r\n",
+                "sec-websocket-key: ",
+                "sec-websocket-version: 13\r\n",
+            ] {
+                assert!(head.contains(header), "{head}");
+            }
+            let yes = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Accept: x\r\n\r\n";
+            stream.write_all(yes.as_bytes()).await.unwrap();
+            let (mut read, mut write) = stream.split();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let mut sender = http2_client::<Empty<Bytes>>(&server).await;
+        let request = Request::connect("http://a/chat")
+            .extension(hyper::ext::Protocol::from_static("websocket"))
+            .header("sec-websocket-version", "13");
+        let answer = sender
+            .send_request(request.body(Empty::new()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(!answer.headers().contains_key("sec-websocket-accept"));
+        let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+        stream.write_all(b"hello").await.unwrap();
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+    });
+}
+
+#[test]
 fn an_upgrade_that_is_refused_is_an_answer_like_others() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let _client = server.client("a", named_upstream("no").await);
         server.wait_for_clients(1).await;
         let asked = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n";
@@ -334,8 +385,8 @@ fn an_upgrade_that_is_refused_is_an_answer_like_others() {
 
 #[test]
 fn a_server_that_drains_answers_what_it_has_begun() {
-    run(|| async {
-        let server = RunningServer::start(http_config()).await;
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
         let (tell, told) = mpsc::channel::<()>(1);
         let told = Arc::new(tokio::sync::Mutex::new(told));
         let upstream = http_upstream(move |_| {

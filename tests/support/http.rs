@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr};
 use adit::{
     config::ServerConfig,
     entry::{self, http::Options},
-    session::{Carriage, Replay},
+    session::{Carriage, Overflow, Replay},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -42,6 +42,22 @@ pub fn http_config() -> ServerConfig {
     config
 }
 
+/// Runs a test once for each kind of connection that may carry requests.
+pub fn run_http_by_each<F: Future<Output = ()>>(test: impl Fn(ServerConfig) -> F) {
+    for carry in [Carriage::Mux, Carriage::Dedicated] {
+        let mut config = http_config();
+        let public = &mut config.entries[0];
+        public.session.carry = carry;
+        public.session.overflow = Overflow::Wait;
+        let session = public.session;
+        if let entry::Kind::Http(options) = &mut public.kind {
+            options.groups.values_mut().for_each(|each| *each = session);
+        }
+        eprintln!("carried: {carry:?}");
+        super::run(|| test(config));
+    }
+}
+
 /// An upstream of HTTP/1 and HTTP/2 that answers each request with `answer`.
 pub async fn http_upstream<F, Fut>(answer: F) -> SocketAddr
 where
@@ -51,6 +67,8 @@ where
     super::upstream(move |stream| {
         let answer = answer.clone();
         async move {
+            // Head and body are written apart.
+            let _ = stream.set_nodelay(true);
             let answer = service_fn(move |request| {
                 let answer = answer(request);
                 async move { Ok::<_, Infallible>(answer.await) }

@@ -274,3 +274,142 @@ pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
         .then(|| headers.get(UPGRADE).cloned())
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn shown(headers: &HeaderMap) -> Vec<String> {
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+        headers.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_host_is_one_name_or_address() {
+        let check = |uri: &str, hosts: &[&str], expected: Result<&str, BadRequest>| {
+            let lines: Vec<_> = hosts.iter().map(|value| ("host", *value)).collect();
+            let found = host(&uri.parse().unwrap(), &headers(&lines));
+            assert_eq!(found, expected.map(str::to_owned), "{uri} {hosts:?}");
+        };
+        check("/", &["Example.COM"], Ok("example.com"));
+        check("/", &["example.com:8080"], Ok("example.com"));
+        check("http://example.com/", &[], Ok("example.com"));
+        check("http://example.com:80/", &["EXAMPLE.com"], Ok("example.com"));
+        check("/", &["[2001:db8::1]:80"], Ok("[2001:db8::1]"));
+        check("/", &["127.0.0.1"], Ok("127.0.0.1"));
+        check("/", &[], Err(BadRequest::Host));
+        check("/", &["a", "a"], Err(BadRequest::Host));
+        check("http://a/", &["b"], Err(BadRequest::HostsDiffer));
+        for bad in [
+            "", " ", "a b", "a,b", "a/b", "u@a", "a?b", "a#b", "[::1", "[a]", "a%41",
+        ] {
+            check("/", &[bad], Err(BadRequest::Host));
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_stays_there() {
+        let mut found = headers(&[
+            ("connection", "close, X-Private"),
+            ("connection", "keep-alive"),
+            ("keep-alive", "5"),
+            ("x-private", "1"),
+            ("x-public", "2"),
+            ("proxy-authorization", "secret"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ]);
+        strip_hop_by_hop(&mut found);
+        assert_eq!(shown(&found), ["x-public: 2"]);
+    }
+
+    #[test]
+    fn only_the_trusted_say_whom_they_speak_for() {
+        let check = |trusted, expected: (&str, &[&str])| {
+            let mut found = headers(&[
+                ("x-forwarded-for", "6.6.6.6, 7.7.7.7"),
+                ("x-forwarded-proto", "https"),
+                ("forwarded", "for=6.6.6.6"),
+                ("cookie", "a=1"),
+                ("cookie", "b=2"),
+                ("te", "trailers, deflate"),
+            ]);
+            let origin = Origin {
+                peer: "10.0.0.1".parse().unwrap(),
+                trusted,
+                secure: false,
+            };
+            assert_eq!(origin.client(&found).to_string(), expected.0);
+            forward(&mut found, Version::HTTP_2, "a", origin).unwrap();
+            let mut lines = shown(&found);
+            lines.sort();
+            assert_eq!(lines, expected.1);
+        };
+        let untrusted = [
+            "cookie: a=1; b=2",
+            "forwarded: for=10.0.0.1;proto=http;host=\"a\"",
+            "te: trailers",
+            "via: 2 adit",
+            "x-forwarded-for: 10.0.0.1",
+            "x-forwarded-host: a",
+            "x-forwarded-proto: http",
+        ];
+        check(false, ("10.0.0.1", &untrusted));
+        let trusted = [
+            "cookie: a=1; b=2",
+            "forwarded: for=6.6.6.6, for=10.0.0.1;proto=http;host=\"a\"",
+            "te: trailers",
+            "via: 2 adit",
+            "x-forwarded-for: 6.6.6.6, 7.7.7.7, 10.0.0.1",
+            "x-forwarded-host: a",
+            "x-forwarded-proto: https",
+        ];
+        check(true, ("7.7.7.7", &trusted));
+    }
+
+    #[test]
+    fn a_request_goes_by_here_eight_times_at_most() {
+        let mut found = headers(&[("via", "1.1 other")]);
+        let origin = Origin {
+            peer: "::1".parse().unwrap(),
+            trusted: false,
+            secure: false,
+        };
+        for _ in 0..HOPS_MAX {
+            forward(&mut found, Version::HTTP_11, "a", origin).unwrap();
+        }
+        assert_eq!(
+            forward(&mut found, Version::HTTP_11, "a", origin),
+            Err(BadRequest::Loop)
+        );
+    }
+
+    #[test]
+    fn grpc_and_upgrades_are_known_by_their_headers() {
+        let check = |kind: &str, expected| {
+            assert_eq!(is_grpc(&headers(&[("content-type", kind)])), expected, "{kind}")
+        };
+        check("application/grpc", true);
+        check("application/grpc+proto", true);
+        check("application/grpc;x=y", true);
+        check("application/grpc-web", false);
+        check("text/plain", false);
+        let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(upgrade(Version::HTTP_11, &asks).unwrap(), "websocket");
+        assert_eq!(upgrade(Version::HTTP_10, &asks), None);
+        assert_eq!(
+            upgrade(Version::HTTP_11, &headers(&[("upgrade", "websocket")])),
+            None
+        );
+    }
+}
