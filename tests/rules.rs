@@ -4,9 +4,8 @@
 
 mod naive;
 
-use adit::rules::{Conditions, Matcher, Query, Verdict};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use naive::{Asked, Written};
+use adit::rules::{Conditions, Matcher};
+use naive::{Asked, Written, compare};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 fn word(words: &[&'static str]) -> impl Strategy<Value = String> + use<> {
@@ -71,8 +70,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         "a", "a", "a", "a", "b", "b", "", "%61", "a.B", "C", "%2F", "a%2fb", "..", "..%2fa", "%2E", "%", "ab",
     ];
     let header = prop_oneof![
-        (word(&["x", "y"]), word(&["1", "2", "present", ""])),
-        word(&["application/grpc", "application/grpc+proto", "text/plain"])
+        (word(&["x", "X", "y"]), word(&["1", "2", "present", ""])),
+        word(&["application/grpc", "Application/gRPC+proto", "text/plain"])
             .prop_map(|value| ("content-type".to_owned(), value)),
     ];
     let methods = word(&["GET", "PUT", "PURGE", "HEAD"]);
@@ -90,66 +89,6 @@ fn asked() -> impl Strategy<Value = Asked> {
         })
 }
 
-fn header_map(lines: &[(String, String)]) -> HeaderMap {
-    let line = |(name, value): &(String, String)| {
-        (
-            name.parse::<HeaderName>().unwrap(),
-            value.parse::<HeaderValue>().unwrap(),
-        )
-    };
-    let mut map = HeaderMap::new();
-    for (name, value) in lines.iter().map(line) {
-        map.append(name, value);
-    }
-    map
-}
-
-/// Asks both, and holds one against the other.
-fn compare(written: &[Written], matcher: &Matcher<usize>, asked: &Asked) -> Result<(), TestCaseError> {
-    let headers = header_map(&asked.headers);
-    let method: Method = asked.method.parse().unwrap();
-    let query = match (
-        naive::find(written, asked),
-        Query::new(&asked.host, &asked.path, &method, &headers),
-    ) {
-        (Ok(expected), Ok(query)) => {
-            let found = matcher.find(&query);
-            prop_assert_eq!(
-                found.as_ref().map(|found| *found.value),
-                found.as_ref().map(|found| found.rule)
-            );
-            let own = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-            let found = found.map(|found| (found.rule, found.params.iter().map(own).collect()));
-            prop_assert_eq!(&found, &expected);
-            query
-        }
-        (Err(expected), Err(refused)) => {
-            prop_assert_eq!(refused, expected);
-            return Ok(());
-        }
-        (expected, found) => panic!("expected {expected:?}, found {:?}", found.err()),
-    };
-    let verdicts = matcher.explain(&query);
-    prop_assert_eq!(verdicts.len(), written.len());
-    let wins: Vec<_> = (0..written.len())
-        .filter(|n| verdicts[*n] == Verdict::Wins)
-        .collect();
-    let found: Vec<_> = matcher.find(&query).iter().map(|found| found.rule).collect();
-    prop_assert_eq!(&wins, &found);
-    for (rule, verdict) in written.iter().zip(verdicts) {
-        let expected = match verdict {
-            Verdict::Wins => true,
-            Verdict::Outranked { winner, .. } => {
-                prop_assert_eq!(&found, &[winner]);
-                true
-            }
-            _ => false,
-        };
-        prop_assert_eq!(naive::fits(rule, asked), expected, "{:?} {:?}", rule, verdict);
-    }
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
@@ -158,7 +97,7 @@ proptest! {
         let conditions: Vec<Conditions> = written.iter().map(|rule| rule.conditions().unwrap()).collect();
         let matcher = Matcher::new(conditions.into_iter().zip(0..).collect());
         for asked in &asked {
-            compare(&written, &matcher, asked)?;
+            compare(&written, &matcher, asked);
         }
     }
     /// Nothing but the path tells these apart, and nearly all of them fit.
@@ -174,6 +113,6 @@ proptest! {
         let conditions = written.iter().map(|rule| rule.conditions().unwrap());
         let matcher = Matcher::new(conditions.zip(0..).collect());
         let (path, method) = ("/a".repeat(depth), "GET".to_owned());
-        compare(&written, &matcher, &Asked { path, method, ..Asked::default() })?;
+        compare(&written, &matcher, &Asked { path, method, ..Asked::default() });
     }
 }

@@ -9,19 +9,22 @@ mod expected;
 mod handshake;
 mod input;
 mod mux;
+mod rules;
 
 pub use codec::codec;
 pub use config::config;
 pub use handshake::handshake;
 pub use mux::mux;
+pub use rules::rules;
 
 /// A fuzz target: its name, which is also that of its door and of its corpus, and what it does with a file.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("codec", codec),
     ("config", config),
     ("handshake", handshake),
     ("mux", mux),
+    ("rules", rules),
 ];

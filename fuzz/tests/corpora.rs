@@ -80,3 +80,8 @@ fn every_target_has_a_door_and_a_corpus() {
 fn mux() {
     corpus_and_more("mux");
 }
+
+#[test]
+fn rules() {
+    corpus_and_more("rules");
+}

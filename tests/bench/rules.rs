@@ -2,7 +2,7 @@
 //!
 //! The matchers take turns in one run. In each turn one of them gets requests that nobody has seen before, as many for
 //! each kind of rule; what is timed is from what came in the request to the rule. Prints medians over the rounds with
-//! their range, and the ratio to the fewest rules. [docs/benchmarks.md](../../docs/benchmarks.md) says what was seen.
+//! their middle half, and the ratio to the fewest rules. [docs/benchmarks.md](../../docs/benchmarks.md) says what was seen.
 
 use std::hint::black_box;
 

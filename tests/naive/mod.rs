@@ -1,9 +1,16 @@
 //! The rules engine as one would write it in an afternoon: every rule is asked, and all that fit are compared with
 //! each other. It reads what people write, and shares nothing with `src/rules` but what its results are compared in.
 //!
-//! The property test `tests/rules.rs` and the fuzz target `rules` hold the engine against it.
+//! The property tests in `tests/rules.rs` and the fuzz target `rules` hold the engine against it.
 
-use adit::rules::{ConditionError, Conditions, PathCondition, Refused, parse_header_name, parse_method};
+mod path;
+
+use adit::rules::{
+    ConditionError, Conditions, Matcher, PathCondition, Query, Refused, Verdict, parse_header_name,
+    parse_method,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use path::{Params, Segment, fits_path, pattern_segments, segments};
 
 /// A rule as it is written; what is empty is not asked.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +23,7 @@ pub struct Written {
     pub priority: i32,
 }
 
-/// A request.
+/// A request. The host is in lower case; methods and headers are legal.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     pub host: String,
@@ -64,14 +71,21 @@ impl Written {
     /// The parameters, if the rule fits.
     fn fits(&self, asked: &Asked, segments: &[Segment]) -> Option<Params> {
         let has = |name: &str, test: &str| {
-            let mut values = asked.headers.iter().filter(|(other, _)| other == name);
+            let mut values = asked
+                .headers
+                .iter()
+                .filter(|(other, _)| other.eq_ignore_ascii_case(name));
             match test {
                 "present" => values.next().is_some(),
                 value => values.any(|(_, other)| other == value.strip_prefix('=').unwrap_or(value)),
             }
         };
-        let content_type = asked.headers.iter().find(|(name, _)| name == "content-type");
-        let is_grpc = content_type.is_some_and(|(_, value)| value.starts_with("application/grpc"));
+        let mut headers = asked.headers.iter();
+        let content_type = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let is_grpc = content_type.is_some_and(|(_, value)| {
+            let value = value.to_ascii_lowercase();
+            value.starts_with("application/grpc")
+        });
         let fits = fits_host(&self.host, &asked.host)
             && (self.methods.is_empty() || self.methods.contains(&asked.method))
             && self.headers.iter().all(|(name, test)| has(name, test))
@@ -126,9 +140,6 @@ impl Written {
     }
 }
 
-/// Name and text.
-pub type Params = Vec<(String, String)>;
-
 /// The rule that has the request, and its parameters.
 pub fn find(rules: &[Written], asked: &Asked) -> Result<Option<(usize, Params)>, Refused> {
     let path = segments(&asked.path)?;
@@ -147,128 +158,69 @@ pub fn find(rules: &[Written], asked: &Asked) -> Result<Option<(usize, Params)>,
     Ok(best)
 }
 
-/// Whether a rule fits at all.
-pub fn fits(rule: &Written, asked: &Asked) -> bool {
-    segments(&asked.path).is_ok_and(|path| rule.fits(asked, &path).is_some())
+/// Asks the engine, and panics if anything it says is not so.
+pub fn compare(rules: &[Written], matcher: &Matcher<usize>, asked: &Asked) {
+    let method: Method = asked.method.parse().expect("a method");
+    let headers = header_map(&asked.headers);
+    let query = Query::new(&asked.host, &asked.path, &method, &headers);
+    let expected = find(rules, asked);
+    let (expected, query) = match (expected, query) {
+        (Ok(expected), Ok(query)) => (expected, query),
+        (expected, query) => {
+            assert_eq!(query.err(), expected.err(), "{asked:?}");
+            return;
+        }
+    };
+    let found = matcher.find(&query);
+    let own = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    let shown = found.as_ref().map(|found| {
+        assert_eq!(found.rule, *found.value, "every rule has its own value");
+        (found.rule, found.params.iter().map(own).collect())
+    });
+    assert_eq!(shown, expected, "{asked:?}");
+
+    let path = segments(&asked.path).expect("a path that is not refused");
+    let verdicts = matcher.explain(&query);
+    assert_eq!(verdicts.len(), rules.len());
+    for (number, (rule, verdict)) in rules.iter().zip(verdicts).enumerate() {
+        let winner = found.as_ref().map(|found| found.rule);
+        let fits = rule.fits(asked, &path).is_some();
+        match verdict {
+            Verdict::Wins => assert_eq!(winner, Some(number)),
+            Verdict::Outranked { winner: other, .. } => {
+                assert!(
+                    fits && winner == Some(other) && number != other,
+                    "{rule:?} {verdict}"
+                );
+            }
+            _ => assert!(!fits, "{rule:?} {verdict}"),
+        }
+    }
+}
+
+fn header_map(lines: &[(String, String)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        let name: HeaderName = name.parse().expect("a name");
+        map.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+    }
+    map
 }
 
 fn without_dot(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_lowercase()
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inside.and_then(|inside| inside.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(address) => format!("[{address}]"),
+        None => host,
+    }
 }
 
 fn fits_host(pattern: &str, host: &str) -> bool {
-    let (pattern, host) = (without_dot(pattern), without_dot(host));
+    let pattern = without_dot(pattern);
+    let host = host.strip_suffix('.').unwrap_or(host);
     match pattern.strip_prefix('*') {
-        Some(end) => host.len() > end.len() && host.ends_with(end) || end.is_empty(),
+        Some(end) => end.is_empty() || host.len() > end.len() && host.ends_with(end),
         None => pattern.is_empty() || pattern == host,
     }
-}
-
-/// One octet of a path: as a character, or encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Octet {
-    Plain(u8),
-    Encoded(u8),
-}
-
-type Segment = Vec<Octet>;
-
-const UNRESERVED: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-const RESERVED: &str = "/:@!$&'()*+,;=";
-
-fn octets(text: &str) -> Result<Vec<Octet>, Refused> {
-    let mut found = Vec::new();
-    let mut left = text.as_bytes();
-    while let [first, behind @ ..] = left {
-        left = behind;
-        let has = |set: &str, byte: u8| set.as_bytes().contains(&byte);
-        found.push(match first {
-            b'%' => {
-                let digits = behind
-                    .get(..2)
-                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-                let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-                let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                let byte = byte.ok_or(Refused::PercentEncoding)?;
-                left = &behind[2..];
-                if has(UNRESERVED, byte) {
-                    Octet::Plain(byte)
-                } else {
-                    Octet::Encoded(byte)
-                }
-            }
-            byte if has(UNRESERVED, *byte) || has(RESERVED, *byte) => Octet::Plain(*byte),
-            byte => Octet::Encoded(*byte),
-        });
-    }
-    Ok(found)
-}
-
-fn split(octets: &[Octet], at: &[Octet]) -> Vec<Segment> {
-    octets
-        .split(|octet| at.contains(octet))
-        .map(<[_]>::to_vec)
-        .collect()
-}
-
-fn segments(path: &str) -> Result<Vec<Segment>, Refused> {
-    let Some(path) = path.strip_prefix('/') else {
-        return Err(Refused::Relative);
-    };
-    let octets = octets(path)?;
-    let borders = [Octet::Plain(b'/'), Octet::Encoded(b'/'), Octet::Encoded(b'\\')];
-    for piece in split(&octets, &borders) {
-        let name = split(&piece, &[Octet::Plain(b';')]).remove(0);
-        let dot = Octet::Plain(b'.');
-        if name == [dot] || name == [dot, dot] {
-            return Err(Refused::DotSegments);
-        }
-    }
-    Ok(split(&octets, &[Octet::Plain(b'/')]))
-}
-
-fn text(segments: &[Segment]) -> String {
-    let octet = |octet: &Octet| match octet {
-        Octet::Plain(byte) => char::from(*byte).to_string(),
-        Octet::Encoded(byte) => format!("%{byte:02X}"),
-    };
-    let segment = |segment: &Segment| segment.iter().map(octet).collect::<String>();
-    segments.iter().map(segment).collect::<Vec<_>>().join("/")
-}
-
-/// The segments of a pattern as they are written. A prefix has none behind its last `/`.
-fn pattern_segments(pattern: &str) -> Vec<&str> {
-    let path = pattern.trim_start_matches('=');
-    let mut segments: Vec<_> = path.split('/').skip(1).collect();
-    if is_prefix(pattern) && segments.last() == Some(&"") {
-        segments.pop();
-    }
-    segments
-}
-
-fn is_prefix(pattern: &str) -> bool {
-    !pattern.starts_with('=') && !pattern.contains('{')
-}
-
-fn fits_path(pattern: &str, path: &[Segment]) -> Option<Params> {
-    let asked = pattern_segments(pattern);
-    let mut params = Params::new();
-    for (at, segment) in asked.iter().enumerate() {
-        let name = segment.trim_matches(['{', '}']);
-        if let Some(name) = name.strip_prefix('*').filter(|_| segment.starts_with('{')) {
-            let rest = text(path.get(at..)?);
-            params.push((name.to_owned(), rest.clone()));
-            return (!rest.is_empty()).then_some(params);
-        }
-        let there = path.get(at)?;
-        if segment.starts_with('{') {
-            if there.is_empty() {
-                return None;
-            }
-            params.push((name.to_owned(), text(std::slice::from_ref(there))));
-        } else if octets(segment).as_ref() != Ok(there) {
-            return None;
-        }
-    }
-    (is_prefix(pattern) || path.len() == asked.len()).then_some(params)
 }
