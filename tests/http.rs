@@ -54,6 +54,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let stream = TcpStream::connect(server.public()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let (sender, mut connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();
