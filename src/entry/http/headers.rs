@@ -262,7 +262,8 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What an HTTP/1 request wants to become, if it wants that.
+/// What an HTTP/1 request wants to become, if it wants that. HTTP/2 is no such thing: requests within it would pass by
+/// every rule.
 pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     let values = headers
         .get_all(CONNECTION)
@@ -270,9 +271,14 @@ pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok());
     let mut words = values.flat_map(|value| value.split(','));
     let asked = words.any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
-    (version == Version::HTTP_11 && asked)
-        .then(|| headers.get(UPGRADE).cloned())
-        .flatten()
+    let protocol = headers
+        .get(UPGRADE)
+        .filter(|_| version == Version::HTTP_11 && asked)?;
+    let http2 = protocol.to_str().ok()?.split(',').any(|word| {
+        let word = word.trim();
+        word.eq_ignore_ascii_case("h2c") || word.eq_ignore_ascii_case("h2")
+    });
+    (!http2).then(|| protocol.clone())
 }
 
 #[cfg(test)]
@@ -407,6 +413,10 @@ mod tests {
         let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(upgrade(Version::HTTP_11, &asks).unwrap(), "websocket");
         assert_eq!(upgrade(Version::HTTP_10, &asks), None);
+        for http2 in ["h2c", "websocket, H2C"] {
+            let asks = headers(&[("connection", "upgrade"), ("upgrade", http2)]);
+            assert_eq!(upgrade(Version::HTTP_11, &asks), None, "{http2}");
+        }
         assert_eq!(
             upgrade(Version::HTTP_11, &headers(&[("upgrade", "websocket")])),
             None

@@ -111,33 +111,29 @@ struct Free {
 /// A connection of HTTP/1, and what moves its bytes.
 struct Alone {
     sender: http1::SendRequest<TryBody>,
-    driver: BoxFuture<'static, ()>,
-    /// It has come to its end.
-    ended: bool,
+    /// `None` where a task moves them, or where there are none to come.
+    driver: Option<BoxFuture<'static, ()>>,
 }
 
 impl Alone {
     /// Moves what can be moved.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended {
-            self.ended = self.driver.as_mut().poll(cx).is_ready();
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            self.driver = None;
         }
     }
 
     /// Whether it can carry another request.
     fn is_open(&self) -> bool {
-        !self.ended && !self.sender.is_closed()
+        !self.sender.is_closed()
     }
 
     /// Ends it as is proper, in a task of its own.
     fn close(self, env: &Env) {
-        let Self {
-            sender,
-            driver,
-            ended,
-        } = self;
-        drop(sender);
-        if !ended {
+        drop(self.sender);
+        if let Some(driver) = self.driver {
             env.spawn(driver).detach();
         }
     }
@@ -224,22 +220,30 @@ impl Connections {
                     .await
                     .map_err(TryError::Open)?;
                 let progress = stream.progress();
+                let left_alone = stream.may_be_left_alone();
                 let (sender, connection) = http1::handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| TryError::Broken(progress.stage()))?;
-                let alone = Box::new(Alone {
+                // Whoever waits for an answer hears of what went wrong.
+                let driver = Box::pin(async { drop(connection.with_upgrades().await) });
+                let mut alone = Alone {
                     sender,
-                    // Whoever waits for an answer hears of what went wrong.
-                    driver: Box::pin(async { drop(connection.with_upgrades().await) }),
-                    ended: false,
-                });
+                    driver: Some(driver),
+                };
+                if !left_alone && let Some(driver) = alone.driver.take() {
+                    // While a visitor takes nothing, nobody else would answer for a connection of its own.
+                    opener.env.spawn(driver).detach();
+                }
+                let alone = Box::new(alone);
                 Ok(self.lend(Connection::Alone(alone), progress, false))
             }
             Speech::Http2 => {
                 if let Some(lease) = self.share().filter(|_| !fresh) {
                     return Ok(lease);
                 }
-                let _turn = self.opening.lock().await;
+                let left = deadline.saturating_duration_since(time::now());
+                let turn = time::within(left, self.opening.lock()).await;
+                let _turn = turn.ok_or(TryError::Open(OpenError::NoWay))?;
                 if let Some(lease) = self.share().filter(|_| !fresh) {
                     return Ok(lease);
                 }
@@ -421,7 +425,7 @@ impl Kept {
         if let Connection::Alone(alone) = &mut self.0.connection {
             poll_fn(|cx| {
                 alone.drive(cx);
-                if alone.ended {
+                if alone.driver.is_none() {
                     Poll::Ready(())
                 } else {
                     Poll::Pending
