@@ -62,6 +62,25 @@ fn written() -> impl Strategy<Value = Written> {
     )
 }
 
+/// So many rules of other names that steps to those of the drawn ones are looked up instead of tried.
+fn crowd() -> Vec<Written> {
+    let rule = |n| {
+        let [host, below] = ["h", "*.h"].map(|begin| format!("{begin}{n}"));
+        [
+            (host, "/"),
+            (below, "/"),
+            (String::new(), "/"),
+            (String::new(), "/a/"),
+        ]
+        .map(|(host, path)| Written {
+            host,
+            path: format!("{path}c{n}"),
+            ..Written::default()
+        })
+    };
+    (0..12).flat_map(rule).collect()
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     let hosts = [
         "", "a", "b", "a.b", "a.b.", "c.b", "c.a.b", "d.c.a.b", ".b", "ab", "x",
@@ -93,13 +112,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn finds_what_a_naive_matcher_finds(written in vec(written(), 0..24), asked in vec(asked(), 1..8)) {
+    fn finds_what_a_naive_matcher_finds(
+        mut written in vec(written(), 0..24),
+        is_crowded: bool,
+        asked in vec(asked(), 1..8),
+    ) {
+        if is_crowded {
+            written.extend(crowd());
+        }
         let conditions: Vec<Conditions> = written.iter().map(|rule| rule.conditions().unwrap()).collect();
         let matcher = Matcher::new(conditions.into_iter().zip(0..).collect());
         for asked in &asked {
             compare(&written, &matcher, asked);
         }
     }
+
     /// Nothing but the path tells these apart, and nearly all of them fit.
     #[test]
     fn the_most_specific_path_is_that_of_a_naive_matcher(

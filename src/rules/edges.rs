@@ -73,6 +73,8 @@ fn hash(from: u32, text: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -92,6 +94,21 @@ mod tests {
             assert_eq!(found(0, b""), None);
             assert_eq!(found(0, b"y"), None);
         }
+    }
+
+    #[test]
+    fn steps_whose_hashes_meet_are_kept_apart() {
+        // Numbers in a row would not meet for long: that is what the factor is good at.
+        let froms = (0..).map(|n: u32| n.wrapping_mul(n ^ 0x5bd1_e995));
+        let mut seen = BTreeMap::new();
+        let met = |from: u32| {
+            let other = seen.insert(hash(from, b"a"), from)?;
+            (other != from).then_some((other, from))
+        };
+        let (one, other) = froms.take(1 << 20).find_map(met).unwrap();
+        let edges = Edges::new([(one, b"a".as_slice(), 1), (other, b"a", 2)].into_iter());
+        assert_eq!(edges.get(one, b"a", |_| true), Some(1));
+        assert_eq!(edges.get(other, b"a", |_| true), Some(2));
     }
 
     #[test]

@@ -292,6 +292,7 @@ mod tests {
         check(&rules, "GET a.b.c/z", Some("path:/"));
         check(&rules, "GET a.b.c./x", Some("host:a.b.c path:/x"));
         check(&rules, "GET b.c/y", Some("path:/"));
+        check(&["path:/a/{x}"], "GET h/a/", None);
         check(&["path:/a"], "GET h/b%2Fa", None);
         check(&["path:/a"], "GET h/a%2Fb", None);
     }
