@@ -24,7 +24,7 @@ use super::{
     visitor_side::{Cause, Outcome, VisitorSide},
 };
 use crate::{
-    link::{buffer::CHUNK_LEN, carrier::Carrier, framed::Input},
+    link::{buffer::CHUNK_LEN, framed::Input},
     metrics::Meter,
     pool::conn::Conn,
     time::{self, Instant},
@@ -132,12 +132,6 @@ impl TunnelStream {
     /// Where others may read how far it has come.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
-    }
-
-    /// Whether what carries it answers its peer also while nobody polls this stream: a data link has a task of its own.
-    pub fn may_be_left_alone(&self) -> bool {
-        let carrier = self.inner.as_ref().map(|rest| &rest.conn.carrier);
-        matches!(carrier, Some(Carrier::Mux(_)))
     }
 
     fn rest(&mut self) -> &mut Rest {

@@ -209,9 +209,6 @@ pub struct AnswerBody<H: Held> {
 
 /// What an answer holds until its end.
 pub trait Held: Send + Unpin + 'static {
-    /// Moves what brings the answer.
-    fn drive(&mut self, cx: &mut Context<'_>);
-
     /// It has been read to its end, or not.
     fn let_go(self, whole: bool);
 }
@@ -248,13 +245,7 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(held) = &mut this.held
-        {
-            held.drive(cx);
-            polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        }
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
         match (&polled, &mut this.idle) {
             (Poll::Ready(None), _) => {
                 if let Some(held) = this.held.take() {

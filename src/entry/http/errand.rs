@@ -1,9 +1,6 @@
 //! A request on its way: whom to try, what may be tried again, and how the answer goes back.
 
-use std::{
-    sync::Arc,
-    task::{Context, Waker},
-};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
 use http_body_util::BodyExt;
@@ -17,7 +14,6 @@ use super::{
     upstream::{Kept, Lease, Speech, TryError},
 };
 use crate::{
-    env::Env,
     selector::strategy::bound_to,
     session::{
         Options as SessionOptions, Replay,
@@ -47,22 +43,15 @@ pub(super) struct Errand<'a> {
 
 /// What an answer holds until its end.
 struct Serving {
-    env: Env,
     kept: Kept,
     _in_flight: InFlight,
     _open: Open,
 }
 
 impl Held for Serving {
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        self.kept.drive(cx);
-    }
-
-    fn let_go(mut self, whole: bool) {
+    fn let_go(self, whole: bool) {
         if whole {
-            // What ends the answer may have been read, and the connection not be through with it.
-            self.kept.drive(&mut Context::from_waker(Waker::noop()));
-            self.kept.give_back(&self.env);
+            self.kept.give_back();
         }
     }
 }
@@ -95,7 +84,6 @@ impl Errand<'_> {
         open: Open,
     ) -> Response<Body> {
         let serving = Serving {
-            env: self.gateway.env.clone(),
             kept,
             _in_flight: in_flight,
             _open: open,

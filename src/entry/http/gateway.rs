@@ -139,9 +139,7 @@ impl Service {
         Self {
             group,
             strategy,
-            retiring: opener
-                .env
-                .spawn(Arc::clone(&upstreams).retire_for_ever(opener.env.clone())),
+            retiring: opener.env.spawn(Arc::clone(&upstreams).retire_for_ever()),
             upstreams,
             budget: RetryBudget::default(),
             waiting_max,
@@ -223,14 +221,16 @@ impl Gateway {
         let client = origin.client(&parts.headers);
         to_upstream_form(&mut parts)?;
         headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
-        let visit = Visit {
-            now: time::now(),
-            peer: client,
-            secure: origin.secure,
-            fresh: u128::from_le_bytes(self.env.entropy.bytes()),
-        };
-        if let Some(response) = self.pass_plugins(route, &mut parts, &visit, memo).await? {
-            return Ok(response);
+        if !route.plugins.is_empty() {
+            let visit = Visit {
+                now: time::now(),
+                peer: client,
+                secure: origin.secure,
+                fresh: u128::from_le_bytes(self.env.entropy.bytes()),
+            };
+            if let Some(response) = self.pass_plugins(route, &mut parts, &visit, memo).await? {
+                return Ok(response);
+            }
         }
         // How long it is, its body says; how it is framed is each connection's own business.
         parts.headers.remove(CONTENT_LENGTH);

@@ -19,7 +19,7 @@ use super::{
     errand::Errand,
     gateway::Open,
     headers,
-    upstream::{Kept, Speech},
+    upstream::Speech,
 };
 use crate::{metrics::Counted, target::InFlight};
 
@@ -81,7 +81,9 @@ impl Errand<'_> {
         let upstream = hyper::upgrade::on(&mut response);
         let shown = Counted::new(&self.gateway.env.metrics.http_upgrades);
         let slot = std::sync::Arc::clone(&self.visitor.slot);
-        let join = join(wanted.visitor, upstream, kept, (shown, slot, open, in_flight));
+        // The task of the connection goes on without whoever asked.
+        drop(kept);
+        let join = join(wanted.visitor, upstream, (shown, slot, open, in_flight));
         self.gateway.env.spawn(join).detach();
         let (mut parts, _) = response.into_parts();
         if wanted.extended {
@@ -102,11 +104,8 @@ type HeldOpen = (
 );
 
 /// Passes bytes both ways, until both directions have ended or either side breaks: then both are reset.
-async fn join(visitor: OnUpgrade, upstream: OnUpgrade, kept: Kept, _held: HeldOpen) {
-    let both = async {
-        kept.drive_to_end().await;
-        Ok::<(Upgraded, Upgraded), hyper::Error>((visitor.await?, upstream.await?))
-    };
+async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
+    let both = async { Ok::<(Upgraded, Upgraded), hyper::Error>((visitor.await?, upstream.await?)) };
     // A visitor that went away before it was told gets nothing more.
     let Ok((visitor, upstream)) = both.await else {
         return;

@@ -1,19 +1,17 @@
 //! The connections to upstreams, through the tunnel: opened when needed, kept for the requests that follow.
 //!
-//! HTTP/1 carries one request at a time, so those that are free wait in a stack, and whoever uses one moves its bytes in
-//! its own task. HTTP/2 is shared by many, and has a task. A client that leaves is not held up: what carries nothing for
-//! some seconds is closed.
+//! HTTP/1 carries one request at a time, so those that are free wait in a stack; HTTP/2 is shared by many. Each has a task
+//! that moves its bytes. A client that leaves is not held up: what carries nothing for some seconds is closed.
 
 use std::{
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::Future,
     net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
 };
 
 use arc_swap::ArcSwap;
@@ -34,7 +32,6 @@ use crate::{
     },
     target::{Reach, Target, Tunnel},
     time::{self, Duration, Instant},
-    transport::BoxFuture,
 };
 
 #[allow(
@@ -103,40 +100,9 @@ pub struct Connections {
 }
 
 struct Free {
-    alone: Box<Alone>,
+    sender: http1::SendRequest<TryBody>,
     progress: Progress,
     since: Instant,
-}
-
-/// A connection of HTTP/1, and what moves its bytes.
-struct Alone {
-    sender: http1::SendRequest<TryBody>,
-    /// `None` where a task moves them, or where there are none to come.
-    driver: Option<BoxFuture<'static, ()>>,
-}
-
-impl Alone {
-    /// Moves what can be moved.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && driver.as_mut().poll(cx).is_ready()
-        {
-            self.driver = None;
-        }
-    }
-
-    /// Whether it can carry another request.
-    fn is_open(&self) -> bool {
-        !self.sender.is_closed()
-    }
-
-    /// Ends it as is proper, in a task of its own.
-    fn close(self, env: &Env) {
-        drop(self.sender);
-        if let Some(driver) = self.driver {
-            env.spawn(driver).detach();
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -165,7 +131,7 @@ pub struct Lease {
 }
 
 enum Connection {
-    Alone(Box<Alone>),
+    Alone(http1::SendRequest<TryBody>),
     Shared(
         http2::SendRequest<TryBody>,
         #[allow(dead_code, reason = "counts while it lives")] Sharer,
@@ -212,30 +178,21 @@ impl Connections {
     ) -> Result<Lease, TryError> {
         match speech {
             Speech::Http1 => {
-                if let Some(free) = if fresh { None } else { self.take_free(&opener.env) } {
-                    return Ok(self.lend(Connection::Alone(free.alone), free.progress, true));
+                if let Some(free) = self.take_free().filter(|_| !fresh) {
+                    return Ok(self.lend(Connection::Alone(free.sender), free.progress, true));
                 }
                 let stream = opener
                     .open(target, visitor, deadline)
                     .await
                     .map_err(TryError::Open)?;
                 let progress = stream.progress();
-                let left_alone = stream.may_be_left_alone();
                 let (sender, connection) = http1::handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| TryError::Broken(progress.stage()))?;
                 // Whoever waits for an answer hears of what went wrong.
-                let driver = Box::pin(async { drop(connection.with_upgrades().await) });
-                let mut alone = Alone {
-                    sender,
-                    driver: Some(driver),
-                };
-                if !left_alone && let Some(driver) = alone.driver.take() {
-                    // While a visitor takes nothing, nobody else would answer for a connection of its own.
-                    opener.env.spawn(driver).detach();
-                }
-                let alone = Box::new(alone);
-                Ok(self.lend(Connection::Alone(alone), progress, false))
+                let run = async move { drop(connection.with_upgrades().await) };
+                opener.env.spawn(run).detach();
+                Ok(self.lend(Connection::Alone(sender), progress, false))
             }
             Speech::Http2 => {
                 if let Some(lease) = self.share().filter(|_| !fresh) {
@@ -290,18 +247,13 @@ impl Connections {
         self.lend(connection, shared.progress.clone(), reused)
     }
 
-    /// The one that was used last, if it is still open.
-    fn take_free(&self, env: &Env) -> Option<Free> {
+    /// The one that was used last; those that wait for too long are closed.
+    fn take_free(&self) -> Option<Free> {
         let now = time::now();
-        loop {
-            let mut free = with(&self.free, Vec::pop)?;
-            // Whether its other side has closed it is seen when it is read.
-            free.alone.drive(&mut Context::from_waker(Waker::noop()));
-            if free.alone.is_open() && now - free.since < IDLE_MAX {
-                return Some(free);
-            }
-            free.alone.close(env);
-        }
+        with(&self.free, |free| {
+            free.retain(|one| now - one.since < IDLE_MAX && !one.sender.is_closed());
+            free.pop()
+        })
     }
 
     fn share(self: &Arc<Self>) -> Option<Lease> {
@@ -315,15 +267,9 @@ impl Connections {
     }
 
     /// Closes what has carried nothing for too long.
-    fn retire(&self, env: &Env) {
+    fn retire(&self) {
         let now = time::now();
-        // The last is the one that was used last.
-        let young = |free: &mut Vec<Free>| free.iter().position(|one| now - one.since < IDLE_MAX);
-        let old: Vec<_> = with(&self.free, |free| {
-            let count = young(free).unwrap_or(free.len());
-            free.drain(..count).collect()
-        });
-        old.into_iter().for_each(|one| one.alone.close(env));
+        with(&self.free, |free| free.retain(|one| now - one.since < IDLE_MAX));
         with(&self.shared, |all| {
             all.retain(|one| {
                 let usage = &one.usage;
@@ -336,11 +282,11 @@ impl Connections {
 
 impl Upstreams {
     /// Closes what has carried nothing for too long, again and again.
-    pub async fn retire_for_ever(self: Arc<Self>, env: Env) {
+    pub async fn retire_for_ever(self: Arc<Self>) {
         loop {
             time::sleep(IDLE_MAX / LOOKS as u32).await;
             for connections in self.targets.load().values() {
-                connections.retire(&env);
+                connections.retire();
             }
         }
     }
@@ -375,37 +321,17 @@ impl Connection {
     /// # Errors
     /// Whether the request was not written at all.
     async fn send(&mut self, request: Request<TryBody>) -> Result<Response<Incoming>, bool> {
-        let mut request = Some(request);
-        match self {
-            Self::Alone(alone) => {
-                let mut waiting = None;
-                poll_fn(|cx| {
-                    alone.drive(cx);
-                    if waiting.is_none() {
-                        match alone.sender.poll_ready(cx) {
-                            Poll::Ready(Ok(())) => {}
-                            Poll::Ready(Err(_)) => return Poll::Ready(Err(true)),
-                            Poll::Pending => return Poll::Pending,
-                        }
-                    }
-                    let request = &mut request;
-                    let waiting = waiting.get_or_insert_with(|| {
-                        let request = request.take().expect("a request is sent once");
-                        Box::pin(alone.sender.try_send_request(request))
-                    });
-                    alone.drive(cx);
-                    let sent = waiting.as_mut().poll(cx);
-                    sent.map_err(|mut error| error.take_message().is_some())
-                })
-                .await
+        let sent = match self {
+            Self::Alone(sender) => {
+                sender.ready().await.map_err(|_| true)?;
+                sender.try_send_request(request).await
             }
             Self::Shared(sender, _) => {
                 sender.ready().await.map_err(|_| true)?;
-                let request = request.take().expect("a request is sent once");
-                let sent = sender.try_send_request(request).await;
-                sent.map_err(|mut error| error.take_message().is_some())
+                sender.try_send_request(request).await
             }
-        }
+        };
+        sent.map_err(|mut error| error.take_message().is_some())
     }
 }
 
@@ -413,58 +339,30 @@ impl Connection {
 pub struct Kept(Lease);
 
 impl Kept {
-    /// Moves what can be moved, where the connection has no task of its own.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Connection::Alone(alone) = &mut self.0.connection {
-            alone.drive(cx);
-        }
-    }
-
-    /// Moves everything to the end of the connection's time as one of HTTP: it was upgraded.
-    pub async fn drive_to_end(mut self) {
-        if let Connection::Alone(alone) = &mut self.0.connection {
-            poll_fn(|cx| {
-                alone.drive(cx);
-                if alone.driver.is_none() {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-        }
-    }
-
     /// The answer has been read to its end: others may use the connection.
-    pub fn give_back(self, env: &Env) {
+    pub fn give_back(self) {
         let Lease {
             connection,
             progress,
             home,
             ..
         } = self.0;
-        let Connection::Alone(alone) = connection else {
+        let Connection::Alone(sender) = connection else {
             return;
         };
-        if !alone.is_open() {
+        if sender.is_closed() {
             return;
         }
         let since = time::now();
-        let one = Free {
-            alone,
-            progress,
-            since,
-        };
-        let surplus = with(&home.free, |free| {
+        with(&home.free, |free| {
             if free.len() < FREE_MAX {
-                free.push(one);
-                return None;
+                free.push(Free {
+                    sender,
+                    progress,
+                    since,
+                });
             }
-            Some(one)
         });
-        if let Some(surplus) = surplus {
-            surplus.alone.close(env);
-        }
     }
 }
 
