@@ -73,6 +73,11 @@ bench-rules:
 bench-forward:
     cargo bench --bench forward
 
+# Requests through an HTTP entry beside nginx, SECONDS a round
+bench-http SECONDS="3" ROUNDS="5":
+    cargo build --release --bin adit
+    python3 tests/bench/http.py {{SECONDS}} {{ROUNDS}}
+
 # First reply of a new connection over a long way, MS each way; needs root
 bench-rtt MS="10":
     tests/bench/rtt.sh {{MS}}
