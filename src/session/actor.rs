@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::debug;
 
 use super::{
-    Options,
+    EMPTY_GROUP_TIMEOUT, Options, TAKE_TIMEOUT_MIN,
     attempts::{Attempts, Choice},
     carry::{Carried, Carry, Load, Witness},
     first_bytes::{FirstBytes, ReplayBudget},
@@ -25,15 +25,9 @@ use crate::{
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
     target::{InFlight, Reach, Target, Tunnel},
-    time::{self, Duration, Instant},
+    time::{self, Instant},
     wire::message::{PROTOCOL_TCP, Start},
 };
-
-/// How long a visitor waits for a group that has no target.
-const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The least time a client gets to bring a connection when none is parked: three round trips, and a margin.
-const TAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// What all sessions of one entry share.
 pub struct Desk {

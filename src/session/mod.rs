@@ -25,6 +25,12 @@ pub mod way;
 
 use crate::time::Duration;
 
+/// How long whoever comes to a group that has no target waits for one.
+pub const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The least time a client gets to bring a connection when none is parked: three round trips, and a margin.
+const TAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
 /// What happens to a visitor whose bytes may have reached an upstream that then broke before `Started`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replay {

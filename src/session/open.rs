@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::debug;
 
 use super::{
-    Options,
+    Options, TAKE_TIMEOUT_MIN,
     carry::{Witness, judge, tidy},
     core::Core,
     first_bytes::{FirstBytes, ReplayBudget},
@@ -34,9 +34,6 @@ use crate::{
     transport::BoxFuture,
     wire::message::{PROTOCOL_HTTP, ResetCode, Start},
 };
-
-/// The least time a client gets to bring a connection when none is parked: three round trips, and a margin.
-const TAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// How long a stream that was ended may take to be ended by its upstream too. Longer holds what carries it.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(5);

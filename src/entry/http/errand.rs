@@ -16,19 +16,16 @@ use super::{
 use crate::{
     selector::strategy::bound_to,
     session::{
-        Options as SessionOptions, Replay,
+        EMPTY_GROUP_TIMEOUT, Options as SessionOptions, Replay,
         attempts::{Attempts, Choice},
         open::OpenError,
         tunnel_stream::Stage,
         visitor_side::{Cause, Outcome},
     },
     target::{InFlight, Target, Tunnel},
-    time::{self, Duration},
+    time,
     wire::message::RefuseCode,
 };
-
-/// How long a request waits for a group that has no target.
-const EMPTY_GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request that is on its way.
 pub(super) struct Errand<'a> {

@@ -178,7 +178,7 @@ impl Connections {
     ) -> Result<Lease, TryError> {
         match speech {
             Speech::Http1 => {
-                if let Some(free) = self.take_free().filter(|_| !fresh) {
+                if !fresh && let Some(free) = self.take_free() {
                     return Ok(self.lend(Connection::Alone(free.sender), free.progress, true));
                 }
                 let stream = opener
@@ -195,13 +195,13 @@ impl Connections {
                 Ok(self.lend(Connection::Alone(sender), progress, false))
             }
             Speech::Http2 => {
-                if let Some(lease) = self.share().filter(|_| !fresh) {
+                if !fresh && let Some(lease) = self.share() {
                     return Ok(lease);
                 }
                 let left = deadline.saturating_duration_since(time::now());
                 let turn = time::within(left, self.opening.lock()).await;
                 let _turn = turn.ok_or(TryError::Open(OpenError::NoWay))?;
-                if let Some(lease) = self.share().filter(|_| !fresh) {
+                if !fresh && let Some(lease) = self.share() {
                     return Ok(lease);
                 }
                 let stream = opener
