@@ -28,7 +28,8 @@ impl Model {
         })
     }
 
-    /// Whether a client's process died at any time from then on.
+    /// Whether a client's process died at any time from then on, or so shortly before that what it had sent was still
+    /// under way.
     pub fn was_killed(&self, client: usize, from: Duration) -> bool {
         let at = Duration::from_millis;
         self.plan.faults.iter().any(|fault| {
@@ -36,7 +37,7 @@ impl Model {
             // A forwarder's streams end at it.
             let his = trouble.clients.contains(&client) || (trouble.server && self.plan.forward.is_some());
             let died = fault.act.kills() && his;
-            let over = fault.to_ms.is_some_and(|to| at(to) < from);
+            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
             died && at(fault.from_ms) <= self.now && !over
         })
     }
