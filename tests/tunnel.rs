@@ -142,3 +142,43 @@ fn an_upstream_may_speak_first() {
         assert_eq!(greeting, b"220 ready");
     });
 }
+
+/// How many connections to `port` wait for an answer of its kernel, as Linux tells it.
+#[cfg(target_os = "linux")]
+fn knocking(port: u16) -> usize {
+    const SYN_SENT: &str = "02";
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let peer = format!(":{port:04X}");
+    let columns = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    columns
+        .filter(|column| column[2].ends_with(&peer) && column[3] == SYN_SENT)
+        .count()
+}
+
+/// A kernel whose queue is full drops a SYN, and it is sent again after a second.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_visitor_is_served_by_an_upstream_whose_queue_was_full() {
+    /// As many as a queue of one takes, and one that knocks.
+    const QUEUE_FULL: usize = 3;
+    run_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(support::any_port()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let target = listener.local_addr().unwrap();
+        let _client = server.client("a", target);
+        server.wait_for_clients(1).await;
+        let others: Vec<_> = (0..QUEUE_FULL)
+            .map(|_| tokio::task::spawn_local(TcpStream::connect(target)))
+            .collect();
+        support::until(|| knocking(target.port()) == 1).await;
+        let visitor = tokio::task::spawn_local(visit(server.public(), b"late"));
+        support::until(|| knocking(target.port()) == 2).await;
+        support::serve_each(listener, support::send_back);
+        assert_eq!(visitor.await.unwrap().unwrap(), b"late");
+        drop(others);
+    });
+}

@@ -216,7 +216,7 @@ pub struct UpstreamConfig {
     pub group: GroupName,
     /// Its addresses.
     pub targets: Vec<Candidate>,
-    /// How long connecting may take, over all addresses. Default 1 s.
+    /// How long connecting may take, over all addresses. Default 2 s.
     pub connect_timeout: Duration,
     /// How one of its addresses is chosen, and which may be. Default as [`GroupConfig`], but nothing is kept ready:
     /// idle connections take places that a database counts.

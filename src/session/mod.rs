@@ -72,7 +72,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// The least time a client gets to answer a `Start`; the bound is max(this, 4 x RTT). Default 300 ms.
     pub answer_timeout: Duration,
-    /// How long a client may take to connect its upstream. Default 1 s.
+    /// How long a client may take to connect its upstream. Default 2 s: a SYN that a full queue of the upstream's kernel
+    /// drops is sent again after one (RFC 6298, section 2), and three tries fit into `start_timeout`.
     pub connect_timeout: Duration,
     /// From accept to `Started`, over all tries. Default 8 s.
     pub start_timeout: Duration,
@@ -87,7 +88,7 @@ impl Default for Options {
             carry: Carriage::default(),
             overflow: Overflow::default(),
             answer_timeout: Duration::from_millis(300),
-            connect_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(2),
             start_timeout: Duration::from_secs(8),
             half_closed_timeout: Duration::from_secs(300),
         }

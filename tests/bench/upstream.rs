@@ -8,7 +8,7 @@ use std::{
 use adit::time::{self, Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 /// Bytes of a request and of its reply.
@@ -38,9 +38,13 @@ pub const ECHO: u8 = b'e';
 /// First byte of a request for one short reply, after which the upstream waits for the end.
 pub const HOLD: u8 = b'h';
 
+/// How many connections wait for the upstream's turn at most: more than any burst, else its kernel drops some, and what
+/// is measured is when they are sent again.
+const BACKLOG: u32 = 4096;
+
 /// Starts an upstream that does what the first byte of a connection says; returns where it listens.
 pub async fn start(listen: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind(listen).await.expect("the address can be bound");
+    let listener = bind(listen).expect("the address can be bound");
     let address = listener.local_addr().expect("a bound listener");
     spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -48,6 +52,16 @@ pub async fn start(listen: SocketAddr) -> SocketAddr {
         }
     });
     address
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn serve(mut stream: TcpStream) {

@@ -245,22 +245,33 @@ where
 {
     let listener = TcpListener::bind(any_port()).await.unwrap();
     let address = listener.local_addr().unwrap();
+    serve_each(listener, serve);
+    address
+}
+
+/// Serves each connection of `listener` with `serve`.
+pub fn serve_each<F, Fut>(listener: TcpListener, serve: F)
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     tokio::task::spawn_local(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::task::spawn_local(serve(stream));
         }
     });
-    address
 }
 
 /// An upstream that sends back what it gets, until the end.
 pub async fn echo() -> SocketAddr {
-    upstream(|mut stream| async move {
-        let (mut read, mut write) = stream.split();
-        let _ = tokio::io::copy(&mut read, &mut write).await;
-        let _ = write.shutdown().await;
-    })
-    .await
+    upstream(send_back).await
+}
+
+/// Sends back what `stream` brings, until the end.
+pub async fn send_back(mut stream: TcpStream) {
+    let (mut read, mut write) = stream.split();
+    let _ = tokio::io::copy(&mut read, &mut write).await;
+    let _ = write.shutdown().await;
 }
 
 /// An upstream that says its name once and closes.

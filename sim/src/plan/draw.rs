@@ -144,6 +144,13 @@ const CALM_LATENCY_MS: Millis = 10;
 /// Faults begin when everybody is here.
 const FIRST_FAULT: Millis = 4_000;
 
+/// How long a run is, and from when on nobody comes any more.
+const DURATION_MS: Millis = 120_000;
+const LAST_VISIT_MS: Millis = 102_000;
+
+/// How long a visit may take for its bytes, apart from the pauses that it makes.
+const VISIT_MS: Millis = 14_000;
+
 fn chaos(seed: u64) -> Plan {
     let mut rng = Purpose::Knobs.rng(seed);
     let clients: usize = rng.random_range(2..=5);
@@ -156,10 +163,10 @@ fn chaos(seed: u64) -> Plan {
     let mut plan = Plan {
         scenario: "chaos".to_owned(),
         seed,
-        duration_ms: 120_000,
+        duration_ms: DURATION_MS,
         heal_ms: 56_000,
         quiet_ms: (0, 0),
-        last_visit_ms: 102_000,
+        last_visit_ms: LAST_VISIT_MS,
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
         forward: None,
@@ -173,8 +180,14 @@ fn chaos(seed: u64) -> Plan {
     // What takes a hundred round trips takes the whole run.
     let mut most = 8 * plan.knobs.kernel_buffer as u64;
     if plan.knobs.has_links() {
-        // One slow packet in twenty makes a round trip of several, and those behind it wait.
-        let trips = if plan.knobs.tail_one_in > 0 { 30 } else { 100 };
+        // One slow packet in twenty makes a round trip of several, and those behind it wait. A window is one round
+        // trip, and a request and its reply have to end before the run does.
+        let (slowed, at_most) = if plan.knobs.tail_one_in > 0 {
+            (3, 30)
+        } else {
+            (1, 100)
+        };
+        let trips = (VISIT_MS / (4 * slowed * plan.knobs.latency_ms.1.max(1))).min(at_most);
         most = most.min(trips * u64::from(plan.knobs.window));
     }
     if plan.knobs.chop_one_in == 1 && plan.knobs.chop_to == 1 {

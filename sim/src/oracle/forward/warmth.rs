@@ -14,7 +14,7 @@ const PROBED: Duration = Duration::from_secs(40);
 /// 38: everybody who is listed is looked at now and then.
 #[derive(Default)]
 pub struct Watched {
-    /// When each was connected to last.
+    /// When each was connected to last, or took a connection that came too late for who asked.
     last: BTreeMap<usize, Duration>,
 }
 
@@ -30,6 +30,10 @@ impl Invariant for Watched {
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
         if let Event::Connects {
             upstream: Who::Upstream(n),
+        }
+        | Event::Accepts {
+            upstream: Who::Upstream(n),
+            ..
         } = event
         {
             self.last.insert(*n, model.now);
