@@ -134,6 +134,8 @@ pub enum Oddity {
         /// Its offset in the body.
         at: u64,
     },
+    /// A head of HTTP that is not what it has to be.
+    WrongHead(String),
     /// More than was sent.
     TooMuch {
         /// So much.

@@ -31,6 +31,7 @@ pub mod node;
 pub mod stranger;
 pub mod upstream;
 pub mod visitor;
+pub mod web;
 
 // What must hold, and what happened.
 pub mod event;

@@ -5,16 +5,18 @@ use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::A
 use adit::{
     backoff,
     candidates::Candidate,
-    config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
-    entry,
+    config::{ClientConfig, Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig, UpstreamConfig},
+    entry::{self, http::upstream::Speech},
     env::{Entropy, Env, Stop, Stopper},
     files::Memory,
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
-    pool, prober,
+    plugin, pool, prober,
     registry::{self, auth::Auth},
-    role, selector, session,
+    role,
+    rules::{Conditions, HostPattern},
+    selector, session,
     transport::Transport,
     wire::proof::Token,
 };
@@ -32,8 +34,10 @@ use crate::{
     plan::{
         Purpose,
         knobs::{Carry, Knobs, Overflow},
+        web::{Version, Web},
         who::Who,
     },
+    web,
 };
 
 /// Where visitors of the first group connect; each further group has the next port.
@@ -178,10 +182,11 @@ impl Node {
     }
 
     /// Lives of the server, until it has stopped as it was told to.
-    pub async fn serve(self, groups: usize) {
+    pub async fn serve(self, groups: usize, web: Option<Web>) {
         loop {
             let env = self.begin();
-            let config = server_config(&self.knobs, groups).expect("the configuration is sound");
+            let config =
+                server_config(&self.knobs, groups, web.as_ref()).expect("the configuration is sound");
             match role::server::run(config, env).await {
                 Ok(()) => return self.finish(),
                 // Its supervisor tries again.
@@ -269,7 +274,7 @@ fn probing_options(knobs: &Knobs) -> prober::Options {
     }
 }
 
-fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
+fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Result<ServerConfig> {
     let session = session::Options {
         replay: if knobs.replay_unacknowledged {
             session::Replay::Unacknowledged
@@ -312,12 +317,31 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
             kind: entry::Kind::Tcp,
         });
     }
+    let mut rules = Vec::new();
+    if let Some(web) = web {
+        let all = entries.iter().map(|entry| (entry.group.clone(), entry.session));
+        let all: BTreeMap<_, _> = all.collect();
+        rules = all
+            .keys()
+            .map(|group| rule(group, web))
+            .collect::<Result<_, _>>()?;
+        // One entry for all: the rules tell them apart.
+        entries.truncate(1);
+        entries[0].kind = entry::Kind::Http(entry::http::Options {
+            timeouts: entry::http::Timeouts {
+                first_byte: millis(web.first_byte_ms),
+                idle: None,
+            },
+            groups: all,
+            ..entry::http::Options::default()
+        });
+    }
     Ok(ServerConfig {
         control: any(CONTROL_PORT),
         proxy: any(PROXY_PORT),
         proxy_advertise: None,
         entries,
-        rules: Vec::new(),
+        rules,
         auth: Auth::single(token(TOKEN)?),
         groups: configured,
         registry: registry::Options::default(),
@@ -336,6 +360,29 @@ fn server_config(knobs: &Knobs, groups: usize) -> anyhow::Result<ServerConfig> {
             ..Drain::default()
         },
         logging: Logging::default(),
+    })
+}
+
+/// Requests for a group's own host go to it, and what stands before their path is taken off.
+fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
+    let host = format!("{group}.test");
+    let way = [("x-way".to_owned(), group.to_string())].into();
+    Ok(RuleConfig {
+        conditions: Conditions {
+            host: host.parse::<HostPattern>()?,
+            ..Conditions::default()
+        },
+        group: group.clone(),
+        speech: web.upstream.map(|version| match version {
+            Version::H1 => Speech::Http1,
+            Version::H2 => Speech::Http2,
+        }),
+        first_byte: None,
+        idle: None,
+        plugins: vec![
+            plugin::Options::SetHeader(way),
+            plugin::Options::StripPrefix(web::PREFIX.to_owned()),
+        ],
     })
 }
 

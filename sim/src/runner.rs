@@ -384,6 +384,8 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     let warm = if plan.forward.is_some() { parked } else { 0 };
     let baseline = [
         ("sessions", metrics.sessions.get(), 0),
+        ("requests", metrics.http_open_requests.get(), 0),
+        ("upgraded connections", metrics.http_upgrades.get(), 0),
         ("replay bytes", metrics.replay_bytes.get(), 0),
         ("unproven connections", metrics.connections_unproven.get(), 0),
         (
@@ -426,7 +428,10 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
         replays_ambiguous: boots
             .iter()
-            .map(|boot| boot.metrics.replays_ambiguous.get())
+            .map(|boot| match plan.web {
+                Some(_) => boot.metrics.http_retries.get(),
+                None => boot.metrics.replays_ambiguous.get(),
+            })
             .sum(),
         violations: all_boots(world, plan)
             .iter()
@@ -434,7 +439,13 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             .sum(),
         active: (active, plan.core().len() as i64),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
-        visitors: boots.iter().map(|boot| boot.metrics.visitors.get()).sum(),
+        visitors: boots
+            .iter()
+            .map(|boot| match plan.web {
+                Some(_) => sum(&boot.metrics, "http_answers"),
+                None => boot.metrics.visitors.get(),
+            })
+            .sum(),
     }
 }
 

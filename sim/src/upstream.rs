@@ -1,12 +1,14 @@
 //! An upstream: greets everyone, takes a request, checks each byte, replies as asked. When it is not itself
 //! it refuses, closes, hangs or answers by halves.
 
+mod site;
+
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use adit::transport::{Listener, Stream, Transport};
+use adit::transport::{Listener, Transport};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::watch,
 };
 
@@ -16,6 +18,8 @@ use crate::{
     payload::{Body, Direction, Greeting, REQUEST_LEN, Reply, Request, When},
     plan::{Millis, who::Who},
 };
+
+pub use self::site::Site;
 
 /// Where every upstream listens: its front door.
 pub const PORT: u16 = 3000;
@@ -55,6 +59,8 @@ pub struct Ways {
     pub speaks_first: bool,
     /// It closes connections that say nothing for so long; `None` is not even when it is told to.
     pub idle: Option<Duration>,
+    /// It speaks HTTP.
+    pub site: Option<Site>,
 }
 
 impl Default for Ways {
@@ -62,6 +68,7 @@ impl Default for Ways {
         Self {
             speaks_first: true,
             idle: None,
+            site: None,
         }
     }
 }
@@ -215,6 +222,14 @@ impl Upstream {
         };
         loop {
             let (stream, _) = listener.accept().await?;
+            if let Some(site) = self.ways.site {
+                let (open, upstream, mood) = (Open::count(&self.open), self.clone(), *self.mood.borrow());
+                tokio::task::spawn_local(async move {
+                    upstream.talk(site, stream, mood).await;
+                    drop(open);
+                });
+                continue;
+            }
             self.serial.set(self.serial.get() + 1);
             let (serial, mood) = (self.serial.get(), *self.mood.borrow());
             let upstream = self.clone();
@@ -227,23 +242,26 @@ impl Upstream {
                 let mut progress = Progress::default();
                 let result = upstream.serve(stream, serial, mood, &mut progress).await;
                 let note = result.map_or_else(|error| error.kind().to_string(), str::to_owned);
-                let Progress { got, clean, ended } = progress;
-                upstream.oracle.tell(Event::Served {
-                    upstream: upstream.who(),
-                    serial,
-                    got,
-                    clean,
-                    ended,
-                    note,
-                });
+                upstream.tell_served(serial, progress, note);
                 drop(open);
             });
         }
     }
 
+    fn tell_served(&self, serial: u64, Progress { got, clean, ended }: Progress, note: String) {
+        self.oracle.tell(Event::Served {
+            upstream: self.who(),
+            serial,
+            got,
+            clean,
+            ended,
+            note,
+        });
+    }
+
     async fn serve(
         &self,
-        stream: Box<dyn Stream>,
+        stream: impl AsyncRead + AsyncWrite,
         serial: u64,
         mood: Mood,
         progress: &mut Progress,
@@ -370,7 +388,7 @@ impl Upstream {
     /// Reads and checks the body up to the visitor's end.
     async fn take(
         &self,
-        mut read: ReadHalf<Box<dyn Stream>>,
+        mut read: impl AsyncRead + Unpin,
         request: &Request,
         stage: watch::Sender<Stage>,
         progress: &mut Progress,
@@ -426,7 +444,7 @@ enum Replied {
 }
 
 async fn reply(
-    mut write: WriteHalf<Box<dyn Stream>>,
+    mut write: impl AsyncWrite + Unpin,
     request: &Request,
     serial: u64,
     half: bool,

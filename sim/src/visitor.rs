@@ -1,10 +1,12 @@
 //! A visitor: opens one session after another and checks each byte of every reply.
 
+mod browser;
+
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use adit::transport::Transport;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::watch,
 };
 
@@ -16,6 +18,8 @@ use crate::{
     payload::{Body, Direction, GREETING_LEN, Greeting, REPLY_LEN, Reply, Request},
     plan::{Manner, Millis, Visit, who::Who},
 };
+
+pub use self::browser::Browser;
 
 /// Bytes read at once.
 const CHUNK_LEN: usize = 16 * 1024;
@@ -43,6 +47,8 @@ pub struct Visitor {
     pub sockets: Arc<dyn Transport>,
     /// The judge.
     pub oracle: Oracle,
+    /// What it has if it speaks HTTP.
+    pub browser: Rc<Browser>,
 }
 
 /// How a session ended, when it did not end whole.
@@ -53,6 +59,8 @@ enum Short {
     Broken(String),
     /// As planned.
     Left,
+    /// The oracle knows.
+    Told,
 }
 
 impl From<io::Error> for Short {
@@ -64,6 +72,11 @@ impl From<io::Error> for Short {
 impl Visitor {
     /// Does its visits, as many as there is time for.
     pub async fn run(self) {
+        self.visit_all().await;
+        self.browser.line.take();
+    }
+
+    async fn visit_all(&self) {
         for visit in self.visits.iter() {
             adit::time::sleep(Duration::from_millis(visit.pause_ms)).await;
             let (from, to) = self.quiet;
@@ -73,7 +86,7 @@ impl Visitor {
             if self.oracle.now() >= self.last_visit {
                 return;
             }
-            let session = self.next.replace(self.next.get() + 1);
+            let session = self.next_session();
             self.oracle.tell(Event::Opens {
                 session,
                 visitor: self.who,
@@ -84,35 +97,55 @@ impl Visitor {
                 _ => PATIENCE,
             };
             let quits = matches!(visit.manner, Manner::Quit { .. });
-            let how = match adit::time::within(patience, self.visit(session, visit)).await {
-                Some(Ok(())) => End::Complete,
-                Some(Err(Short::Left)) => End::Left,
-                Some(Err(Short::Cut(why))) => End::Cut(why),
-                Some(Err(Short::Broken(why))) => End::Broken(why),
-                None if quits => End::Left,
-                None => End::Broken("out of patience".to_owned()),
+            let over = match adit::time::within(patience, self.visit(session, visit)).await {
+                Some(over) => over,
+                None if quits => Err(Short::Left),
+                None => Err(Short::Broken("out of patience".to_owned())),
             };
-            self.oracle.tell(Event::Ends { session, how });
+            if !matches!(over, Err(Short::Told)) {
+                self.oracle.tell(ends(session, &over));
+            }
         }
     }
 
+    fn next_session(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    /// Where visitors of a group come in.
+    fn public(&self, group: usize) -> SocketAddr {
+        SocketAddr::new(self.server, PUBLIC_PORT + u16::try_from(group).unwrap_or(0))
+    }
+
     async fn visit(&self, session: u64, visit: &Visit) -> Result<(), Short> {
-        let port = PUBLIC_PORT + u16::try_from(visit.group).unwrap_or(0);
-        let stream = self.sockets.connect(SocketAddr::new(self.server, port)).await?;
-        let hand = Hand::new(stream);
+        if let Some(call) = visit.call {
+            return self.ask(session, visit, call).await;
+        }
+        let hand = Hand::new(self.sockets.connect(self.public(visit.group)).await?);
+        let halves = (hand.clone(), hand.clone());
+        self.converse(session, visit, halves, &hand).await
+    }
+
+    /// A whole session, on the two halves of a stream that `hand` can reset.
+    async fn converse(
+        &self,
+        session: u64,
+        visit: &Visit,
+        (read, write): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+        hand: &Hand,
+    ) -> Result<(), Short> {
         let (greeted, on_greeting) = watch::channel(false);
         // A stall that would outlast the run is left out.
         let holds = self.oracle.now() + Duration::from_millis(visit.hold_ms) < self.last_visit;
         let hold_ms = if holds { visit.hold_ms } else { 0 };
-        let mut sending = std::pin::pin!(send(hand.clone(), (session, hold_ms), visit, on_greeting));
-        let mut getting = std::pin::pin!(self.get(hand.clone(), session, visit, greeted));
-        let (mut sent, mut got) = (false, false);
-        while !sent || !got {
+        let mut sending = std::pin::pin!(send(write, (session, hold_ms), visit, on_greeting));
+        let mut getting = std::pin::pin!(self.get(read, session, visit, greeted));
+        let (mut sent, mut got) = (None, false);
+        while sent.is_none() || !got {
             tokio::select! {
                 biased;
-                done = &mut sending, if !sent => {
-                    done?;
-                    sent = true;
+                done = &mut sending, if sent.is_none() => {
+                    sent = Some(done?);
                     match visit.manner {
                         Manner::Leave => return Err(Short::Left),
                         Manner::Reset => {
@@ -128,8 +161,10 @@ impl Visitor {
                 }
             }
         }
-        if visit.manner != Manner::HalfClose {
-            hand.clone().shutdown().await?;
+        if let Some(mut write) = sent
+            && visit.manner != Manner::HalfClose
+        {
+            write.shutdown().await?;
         }
         Ok(())
     }
@@ -137,7 +172,7 @@ impl Visitor {
     /// Reads and checks everything up to the upstream's end.
     async fn get(
         &self,
-        mut read: Hand,
+        mut read: impl AsyncRead + Unpin,
         session: u64,
         visit: &Visit,
         greeted: watch::Sender<bool>,
@@ -185,12 +220,7 @@ impl Visitor {
             if let Some(at) = body.mismatch(got, &buffer[..n]) {
                 return odd(Oddity::WrongByte { at });
             }
-            let stalls = got < visit.reply_len / 2 && got + n as u64 >= visit.reply_len / 2;
-            let stall = Duration::from_millis(visit.stall_ms);
-            // One that would outlast the run is left out.
-            if stalls && self.oracle.now() + stall < self.last_visit {
-                adit::time::sleep(stall).await;
-            }
+            let before = got;
             got += n as u64;
             if got > visit.reply_len {
                 return odd(Oddity::TooMuch {
@@ -198,14 +228,36 @@ impl Visitor {
                     of: visit.reply_len,
                 });
             }
-            if visit.read_pause_ms > 0 {
-                adit::time::sleep(Duration::from_millis(visit.read_pause_ms)).await;
-            }
+            self.dawdle(visit, before, got).await;
+        }
+    }
+
+    /// Takes its time when it has read from there to there.
+    async fn dawdle(&self, visit: &Visit, before: u64, got: u64) {
+        let stalls = before < visit.reply_len / 2 && got >= visit.reply_len / 2;
+        let stall = Duration::from_millis(visit.stall_ms);
+        // One that would outlast the run is left out.
+        if stalls && self.oracle.now() + stall < self.last_visit {
+            adit::time::sleep(stall).await;
+        }
+        if visit.read_pause_ms > 0 {
+            adit::time::sleep(Duration::from_millis(visit.read_pause_ms)).await;
         }
     }
 }
 
-async fn exactly(read: &mut Hand, bytes: &mut [u8], place: &str) -> Result<(), Short> {
+/// How a session ended, for the oracle.
+fn ends(session: u64, over: &Result<(), Short>) -> Event {
+    let how = match over {
+        Ok(()) => End::Complete,
+        Err(Short::Left | Short::Told) => End::Left,
+        Err(Short::Cut(why)) => End::Cut(why.clone()),
+        Err(Short::Broken(why)) => End::Broken(why.clone()),
+    };
+    Event::Ends { session, how }
+}
+
+async fn exactly(read: &mut (impl AsyncRead + Unpin), bytes: &mut [u8], place: &str) -> Result<(), Short> {
     match read.read_exact(bytes).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Short::Cut(format!("cut {place}"))),
@@ -213,13 +265,13 @@ async fn exactly(read: &mut Hand, bytes: &mut [u8], place: &str) -> Result<(), S
     }
 }
 
-/// Sends the request in the visit's manner and pace; as long as it says.
-async fn send(
-    mut write: Hand,
+/// Sends the request in the visit's manner and pace; as long as it says. Gives back what it was sent on.
+async fn send<W: AsyncWrite + Unpin>(
+    mut write: W,
     (session, hold_ms): (u64, Millis),
     visit: &Visit,
     mut greeted: watch::Receiver<bool>,
-) -> Result<(), Short> {
+) -> Result<W, Short> {
     if visit.manner == Manner::ReadFirst && greeted.wait_for(|greeted| *greeted).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -252,5 +304,5 @@ async fn send(
     if visit.manner == Manner::HalfClose {
         write.shutdown().await?;
     }
-    Ok(())
+    Ok(write)
 }

@@ -2,7 +2,13 @@
 
 mod look;
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     engine::{
@@ -19,8 +25,8 @@ use crate::{
     oracle::Oracle,
     plan::{Plan, who::Who},
     stranger::Stranger,
-    upstream::{self, Mood, Upstream, Ways},
-    visitor::Visitor,
+    upstream::{self, Mood, Site, Upstream, Ways},
+    visitor::{Browser, Visitor},
 };
 
 /// Which engine carries a world.
@@ -153,7 +159,10 @@ impl World {
         let server = node(self, Who::Server, &addresses);
         self.nodes.insert(Who::Server, server.clone());
         let software: Software = match &plan.forward {
-            None => Rc::new(move || Box::pin(server.clone().serve(groups))),
+            None => {
+                let web = plan.web.clone();
+                Rc::new(move || Box::pin(server.clone().serve(groups, web.clone())))
+            }
             Some(forward) => {
                 let forwarder = Forwarder::new(server, forward.clone());
                 self.forwarder = Some(forwarder.clone());
@@ -190,6 +199,10 @@ impl World {
                 server: addresses[&Who::Server.to_string()],
                 sockets: self.engine.transport(self.hosts[&Who::Visitor(n)]),
                 oracle: self.oracle.clone(),
+                browser: Rc::new(Browser {
+                    address: addresses[&Who::Visitor(n).to_string()],
+                    line: RefCell::default(),
+                }),
             };
             let done = Rc::clone(&self.done);
             self.install(
@@ -441,7 +454,17 @@ fn ways(plan: &Plan, upstream: usize) -> Ways {
         .forward
         .as_ref()
         .and_then(|forward| forward.candidates.get(upstream));
+    if let Some(web) = &plan.web {
+        return Ways {
+            site: Some(Site {
+                group: plan.clients[upstream],
+                idle_ms: web.idle_ms,
+            }),
+            ..Ways::default()
+        };
+    }
     candidate.map_or_else(Ways::default, |candidate| Ways {
+        site: None,
         speaks_first: candidate.speaks_first,
         idle: Some(match candidate.idle_ms {
             0 => NEVER,

@@ -1,29 +1,29 @@
 //! A stream in several hands of one host.
 
 use std::{
-    cell::RefCell,
     io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
 };
 
 use adit::transport::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::lock::Shared;
+
 /// A hand on a stream: some read, some write, any may reset it. It closes when the last one lets go.
 #[derive(Clone)]
-pub struct Hand(Rc<RefCell<Option<Box<dyn Stream>>>>);
+pub struct Hand(Shared<Option<Box<dyn Stream>>>);
 
 impl Hand {
     /// The first hand on `stream`.
     pub fn new(stream: Box<dyn Stream>) -> Self {
-        Self(Rc::new(RefCell::new(Some(stream))))
+        Self(Shared::new(Some(stream)))
     }
 
     /// Resets the stream; the other hands see it fail.
     pub fn reset(&self) {
-        if let Some(stream) = self.0.borrow_mut().take() {
+        if let Some(stream) = self.0.with(Option::take) {
             stream.reset();
         }
     }
@@ -32,10 +32,10 @@ impl Hand {
         &self,
         act: impl FnOnce(Pin<&mut Box<dyn Stream>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        match self.0.borrow_mut().as_mut() {
+        self.0.with(|stream| match stream {
             Some(stream) => act(Pin::new(stream)),
             None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-        }
+        })
     }
 }
 

@@ -20,7 +20,7 @@ impl Invariant for Order {
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
         match event {
             Event::Odd {
-                what: Oddity::TooMuch { .. } | Oddity::ForeignReply { .. },
+                what: Oddity::TooMuch { .. } | Oddity::ForeignReply { .. } | Oddity::WrongHead(_),
                 ..
             } => None,
             Event::Odd { place, session, what } => Some(format!("{place}, session {session:?}: {what:?}")),

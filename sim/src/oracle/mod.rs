@@ -13,6 +13,7 @@ mod past;
 pub mod rest;
 pub mod service;
 pub mod strangers;
+pub mod web;
 pub mod wire;
 
 use std::{fmt, time::Duration};
@@ -111,7 +112,7 @@ pub trait Invariant: Send {
     }
 }
 
-/// Every invariant of the tunnel; those of a forwarder are in [`forward`].
+/// Every invariant of the tunnel; those of a forwarder are in [`forward`], those of an HTTP entry in [`web`].
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(bytes::Order),
@@ -191,10 +192,10 @@ impl Oracle {
     pub fn new(plan: Plan, can_reset: bool, recorder: Recorder) -> Self {
         let court = Court {
             recorder: recorder.clone(),
-            invariants: if plan.forward.is_some() {
-                forward::all()
-            } else {
-                all()
+            invariants: match (&plan.forward, &plan.web) {
+                (Some(_), _) => forward::all(),
+                (None, Some(_)) => web::all(),
+                (None, None) => all(),
             },
             model: Model::new(plan, can_reset),
             first: None,

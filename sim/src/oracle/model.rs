@@ -31,6 +31,8 @@ pub struct Exposure {
     pub server_died: bool,
     /// So did the process of a client of its group.
     pub client_died: bool,
+    /// Something else than a death befell a client.
+    pub worn: bool,
     /// When anything befell it last.
     pub last: Duration,
     /// Its visitor was.
@@ -257,6 +259,7 @@ impl Model {
                         server: false,
                         server_died: false,
                         client_died: false,
+                        worn: false,
                         last: now,
                         visitor: false,
                         clients: BTreeSet::new(),
@@ -435,6 +438,7 @@ impl Model {
             }
             exposure.server_died |= active.kills && active.trouble.server;
             exposure.client_died |= active.kills && hits_clients;
+            exposure.worn |= !active.kills && hits_clients;
         }
     }
 

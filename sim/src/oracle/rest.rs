@@ -21,9 +21,9 @@ pub struct Rest {
     pub baseline: Vec<(String, i64, i64)>,
     /// Visitors that the last server accepted, and sessions of its that have an outcome.
     pub books: (u64, u64),
-    /// Tries repeated although their bytes may have arrived, over all lives of the server.
+    /// Tries repeated although their bytes may have arrived, over all lives of the server; of requests, all repeated.
     pub replays_ambiguous: u64,
-    /// Visitors accepted, over all lives of the server.
+    /// Visitors accepted, over all lives of the server; of an HTTP entry, requests answered.
     pub visitors: u64,
     /// Peers that broke the protocol on a connection that was theirs to use, over all nodes.
     pub violations: u64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session};
+use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session, web};
 use crate::{
     event::{End, Event},
     payload::{GREETING_LEN, Greeting, REPLY_LEN, REQUEST_LEN},
@@ -134,7 +134,8 @@ impl Invariant for NoHang {
             } else {
                 Duration::ZERO
             };
-            let due = session.exposure.last.max(session.opened) + takes(model, session) + MARGIN + exposed;
+            let takes = takes(model, session) + web::takes_more(model);
+            let due = session.exposure.last.max(session.opened) + takes + MARGIN + exposed;
             (model.now > due).then_some((id, session))
         });
         let (id, session) = hung?;

@@ -8,6 +8,7 @@ use super::{
     forward::forward,
     knobs::{Carry, Knobs, Overflow},
     visits::{stall, visitors},
+    web::web,
     who::Who,
 };
 use crate::{
@@ -34,7 +35,7 @@ pub struct Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "any",
-        about: "one seed of five of forward, the others of chaos",
+        about: "one seed of five of forward, one of web, the others of chaos",
         draw: any,
     },
     Scenario {
@@ -46,6 +47,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "forward",
         about: "a forwarder, 1 to 8 candidates, 2 to 4 visitors, 120 s; candidates fail, move, come and go",
         draw: forward,
+    },
+    Scenario {
+        name: "web",
+        about: "chaos behind an HTTP entry: HTTP/1.1, HTTP/2, gRPC and WebSockets",
+        draw: web,
     },
     Scenario {
         name: "smoke",
@@ -65,10 +71,10 @@ pub fn scenario(name: &str) -> Option<&'static Scenario> {
 }
 
 fn any(seed: u64) -> Plan {
-    if Purpose::World.rng(seed).random_ratio(1, 5) {
-        forward(seed)
-    } else {
-        chaos(seed)
+    match Purpose::World.rng(seed).random_range(0..5) {
+        0 => forward(seed),
+        1 => web(seed),
+        _ => chaos(seed),
     }
 }
 
@@ -83,6 +89,7 @@ fn calm(seed: u64) -> Plan {
         knobs: Knobs::default(),
         clients: vec![0; 3],
         forward: None,
+        web: None,
         faults: Vec::new(),
         strangers: Vec::new(),
         visitors: visitors(seed, 3, 1, 400),
@@ -151,7 +158,7 @@ const LAST_VISIT_MS: Millis = 102_000;
 /// How long a visit may take for its bytes, apart from the pauses that it makes.
 const VISIT_MS: Millis = 14_000;
 
-fn chaos(seed: u64) -> Plan {
+pub(super) fn chaos(seed: u64) -> Plan {
     let mut rng = Purpose::Knobs.rng(seed);
     let clients: usize = rng.random_range(2..=5);
     let groups = if clients >= 3 && rng.random_bool(0.3) {
@@ -170,6 +177,7 @@ fn chaos(seed: u64) -> Plan {
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
         forward: None,
+        web: None,
         faults: Vec::new(),
         strangers: Vec::new(),
         visitors: visitors(seed, visitors_count, groups, 1_000),

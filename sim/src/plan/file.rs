@@ -42,6 +42,7 @@ pub fn text(plan: &Plan) -> String {
         knobs,
         clients,
         forward,
+        web,
         faults,
         strangers,
         visitors,
@@ -63,6 +64,7 @@ pub fn text(plan: &Plan) -> String {
         ("visitors", visitors),
     ];
     fields.extend(forward.as_ref().map(|forward| ("forward", json(forward))));
+    fields.extend(web.as_ref().map(|web| ("web", json(web))));
     fields.extend(planted.as_ref().map(|name| ("planted", json(name))));
     let fields: Vec<_> = fields
         .into_iter()

@@ -8,6 +8,7 @@ pub mod forward;
 pub mod hosts;
 pub mod knobs;
 pub mod visits;
+pub mod web;
 pub mod who;
 
 use std::time::Duration;
@@ -16,7 +17,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use self::{forward::Forward, knobs::Knobs, who::Who};
+use self::{
+    forward::Forward,
+    knobs::Knobs,
+    web::{Call, Web},
+    who::Who,
+};
 use crate::{fault::Fault, payload::When};
 
 /// Milliseconds: of simulated time since the run began, or between two moments of it.
@@ -42,6 +48,8 @@ pub enum Purpose {
     Turns,
     /// Which kind of world it is.
     World,
+    /// What is asked by HTTP.
+    Web,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -57,6 +65,7 @@ impl Purpose {
             Self::Strangers => 3,
             Self::Turns => 4,
             Self::World => 5,
+            Self::Web => 6,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,
@@ -94,6 +103,9 @@ pub struct Plan {
     /// In a world of the forwarder: it and its candidates. There are no clients then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// In a world of an HTTP entry: what is behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<Web>,
     /// What is done to the world.
     pub faults: Vec<Fault>,
     /// What strangers do.
@@ -138,6 +150,9 @@ pub struct Visit {
     pub hold_ms: Millis,
     /// How it behaves.
     pub manner: Manner,
+    /// What it asks, in a world of an HTTP entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
 /// How a visitor behaves.

@@ -85,6 +85,7 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
         stall_ms,
         hold_ms: 0,
         manner,
+        call: None,
     }
 }
 

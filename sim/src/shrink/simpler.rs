@@ -3,7 +3,12 @@
 use super::turned;
 use crate::{
     payload::When,
-    plan::{Manner, Millis, Plan, Visit, knobs::Knobs, visits::PIECE},
+    plan::{
+        Manner, Millis, Plan, Visit,
+        knobs::Knobs,
+        visits::PIECE,
+        web::{Call, Kind},
+    },
 };
 
 /// Before that, not everybody is here.
@@ -126,6 +131,10 @@ fn plain(visit: &mut Visit) {
         stall_ms: 0,
         hold_ms: 0,
         manner: Manner::Plain,
+        call: visit.call.map(|call| Call {
+            kind: Kind::Get,
+            ..call
+        }),
     };
 }
 

@@ -1,0 +1,177 @@
+//! What must hold of an HTTP entry: number 18, and those of the tunnel that mean something else for a request.
+
+use std::time::Duration;
+
+use super::{
+    Class, Invariant, Model, bounds,
+    bytes::{self, TRIES_MAX},
+    choice, dials, drain,
+    model::Session,
+    rest::{self, Rest},
+    service, strangers, wire,
+};
+use crate::event::{End, Event, Oddity};
+
+/// What of a request's body is kept to be said again, as docs/http.md has it.
+const KEPT_MAX: u64 = 64 * 1024;
+
+/// Every invariant of a world of an HTTP entry.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(bytes::Order),
+        Box::new(bytes::Completeness),
+        Box::new(bytes::Privacy),
+        Box::new(Repeated),
+        Box::new(bytes::Group),
+        Box::new(strangers::Fencing),
+        Box::new(bounds::Ports),
+        Box::<bounds::Shelved>::default(),
+        Box::new(bounds::Balance),
+        Box::<choice::LeftOut>::default(),
+        Box::new(wire::Wires(10)),
+        Box::new(service::Beside),
+        Box::new(wire::Wires(12)),
+        Box::new(strangers::Admission),
+        Box::new(bounds::Limits),
+        Box::<dials::Backoff>::default(),
+        Box::new(Heads),
+        Box::<drain::Draining>::default(),
+        Box::new(Success),
+        Box::new(service::Reached),
+        Box::new(service::NoHang),
+        Box::<dials::Noticed>::default(),
+        Box::<dials::Storm>::default(),
+        Box::new(rest::Counters),
+        Box::new(rest::Baseline),
+        Box::new(rest::Registered),
+        Box::new(rest::Active),
+        Box::<rest::Pools>::default(),
+        Box::new(rest::DataLinks),
+        Box::<dials::FoundOut>::default(),
+        Box::new(rest::AllEnded),
+        Box::new(rest::Courtesy),
+        Box::new(rest::NoVainTries),
+    ]
+}
+
+/// Whether the request may be made twice.
+fn may_repeat(session: &Session) -> bool {
+    session.visit.call.is_some_and(|call| call.may_repeat())
+}
+
+/// 4: a request is made twice only if it may be, if something befell it, before its answer began; and it is counted.
+pub struct Repeated;
+
+impl Invariant for Repeated {
+    fn number(&self) -> u8 {
+        4
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Requested { request, .. } = event else {
+            return None;
+        };
+        let session = model.sessions.get(&request.connection)?;
+        if session.seen_by.len() < 2 {
+            return None;
+        }
+        let why = if !may_repeat(session) {
+            "it may not be"
+        } else if session.greeted.is_some() {
+            "it was being answered"
+        } else if !session.was_exposed() && !model.plan.knobs.is_slow() {
+            "nothing was troubled"
+        } else {
+            return None;
+        };
+        Some(format!("a request was made twice although {why}: {session:?}"))
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let sessions = model.sessions.values();
+        let repeated: usize = sessions.map(|one| one.seen_by.len().saturating_sub(1)).sum();
+        let owned = rest.replays_ambiguous;
+        (repeated as u64 > owned)
+            .then(|| format!("requests were repeated {repeated} times, the servers own up to {owned}"))
+    }
+}
+
+/// 18: a request comes to the host that it names, as the rule has it, and shows nothing that belongs to another
+/// connection; its answer is its own.
+pub struct Heads;
+
+impl Invariant for Heads {
+    fn number(&self) -> u8 {
+        18
+    }
+
+    fn handle(&mut self, _: &Model, event: &Event) -> Option<String> {
+        let Event::Odd {
+            place,
+            session,
+            what: Oddity::WrongHead(what),
+        } = event
+        else {
+            return None;
+        };
+        Some(format!("{place}, session {session:?}: {what}"))
+    }
+}
+
+/// 27: a request fails only if something befell it that excuses it; the death of a client excuses none that may be
+/// made again.
+pub struct Success;
+
+impl Invariant for Success {
+    fn number(&self) -> u8 {
+        27
+    }
+
+    fn class(&self) -> Class {
+        Class::Liveness
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Ends {
+            session: id,
+            how: End::Broken(why) | End::Cut(why),
+        } = event
+        else {
+            return None;
+        };
+        let session = model.sessions.get(id)?;
+        let missing = accuse(model, session)?;
+        Some(format!(
+            "session {id} broke ({why}) although {missing}: {session:?}"
+        ))
+    }
+}
+
+/// Why a broken request has no excuse.
+fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+    let exposure = &session.exposure;
+    if exposure.server || exposure.visitor || !model.takes_part(session) || exposure.sound_min == 0 {
+        return None;
+    }
+    // A start may be too slow for an untroubled client, again and again.
+    if model.plan.knobs.is_slow() && session.greeted.is_none() {
+        return None;
+    }
+    if exposure.clients.is_empty() {
+        // It may have been said to a client that is lost for good.
+        let excused = !model.outside.clients.is_empty() && !may_repeat(session);
+        return (!excused).then_some("nothing was troubled and a client was registered");
+    }
+    // Each of them may have been tried; or none is left that could be.
+    if exposure.clients.len() >= TRIES_MAX || exposure.upstreams || exposure.worn {
+        return None;
+    }
+    let again = may_repeat(session) && session.greeted.is_none() && session.visit.len <= KEPT_MAX;
+    again.then_some("it could be made again, and its clients had died and nothing else")
+}
+
+/// How much longer than a session a request may take: what its upstream has for the head of the answer.
+pub fn takes_more(model: &Model) -> Duration {
+    let web = model.plan.web.as_ref();
+    web.map_or(Duration::ZERO, |web| Duration::from_millis(web.first_byte_ms))
+}

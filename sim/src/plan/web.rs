@@ -1,0 +1,150 @@
+//! A world of an HTTP entry: what its upstreams are like, what visitors ask, and what is drawn of a seed for both.
+
+use rand::{RngExt, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Manner, Millis, Plan, Purpose, Visit, draw, knobs::Knobs};
+use crate::payload::When;
+
+/// An HTTP entry, and the upstreams behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    /// What its rules say that upstreams speak; without it gRPC goes over HTTP/2 and all else over HTTP/1.
+    pub upstream: Option<Version>,
+    /// How long an upstream keeps a connection on which nothing is asked; 0 is for ever.
+    pub idle_ms: Millis,
+    /// How long an upstream may take to begin its answer.
+    pub first_byte_ms: Millis,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Version {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2 without TLS.
+    H2,
+}
+
+/// A visit as a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Call {
+    /// What is asked.
+    pub kind: Kind,
+    /// What the visitor speaks.
+    pub version: Version,
+    /// It goes over the connection of the visitor's request before, if there still is one.
+    pub keeps: bool,
+    /// The request does not say how long its body is.
+    pub chunked: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// GET, without a body.
+    #[default]
+    Get,
+    /// GET, and another behind it on the same connection before the first is answered.
+    Pipelined,
+    /// PUT: it may be made twice.
+    Put,
+    /// POST: it may not.
+    Post,
+    /// A call of gRPC, with trailers.
+    Grpc,
+    /// A WebSocket; what passes then is what passes on a connection of TCP.
+    WebSocket,
+}
+
+impl Call {
+    /// Whether the request may be made twice.
+    pub fn may_repeat(self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Get | Kind::Pipelined | Kind::Put | Kind::WebSocket
+        )
+    }
+}
+
+/// A world of an HTTP entry: that of chaos, whose visitors ask by HTTP.
+pub(super) fn web(seed: u64) -> Plan {
+    let mut rng = Purpose::Web.rng(seed);
+    let mut plan = draw::chaos(seed);
+    "web".clone_into(&mut plan.scenario);
+    plan.web = Some(Web {
+        upstream: *[None, None, Some(Version::H1), Some(Version::H2)]
+            .choose(&mut rng)
+            .expect("some"),
+        idle_ms: *[0, 1_500, 6_000].choose(&mut rng).expect("some"),
+        first_byte_ms: *[30_000, 60_000].choose(&mut rng).expect("some"),
+    });
+    roomy(&mut plan.knobs);
+    // An upstream connection is kept for a while after its last request.
+    plan.last_visit_ms -= 8_000;
+    let speech = plan.web.as_ref().and_then(|web| web.upstream);
+    for visits in &mut plan.visitors {
+        let version = *[Version::H1, Version::H2].choose(&mut rng).expect("some");
+        for visit in visits {
+            ask(visit, version, speech, &mut rng);
+        }
+    }
+    plan
+}
+
+/// An HTTP entry needs more room than a session: heads are longer than a session's first words, a visitor's connection
+/// counts besides those to upstreams, and these are kept.
+fn roomy(knobs: &mut Knobs) {
+    let calm = Knobs::default();
+    knobs.kernel_buffer = knobs.kernel_buffer.max(4_096);
+    knobs.window = knobs.window.max(4_096);
+    knobs.max_streams = knobs.max_streams.max(64);
+    knobs.pool_max = knobs.pool_max.max(64);
+    knobs.sessions_max = calm.sessions_max;
+    knobs.waiting_max = calm.waiting_max;
+    knobs.replay_unacknowledged = calm.replay_unacknowledged;
+    knobs.replay_bytes = calm.replay_bytes;
+    if knobs.chop_one_in == 1 {
+        knobs.chop_to = knobs.chop_to.max(20);
+    }
+}
+
+/// Makes a request of a visit.
+fn ask(visit: &mut Visit, version: Version, speech: Option<Version>, rng: &mut ChaCha8Rng) {
+    // Upgrades are HTTP/1's, and gRPC is HTTP/2's.
+    let kinds: &[Kind] = match (version, speech) {
+        (Version::H1, _) => &[Kind::Get, Kind::Pipelined, Kind::Put, Kind::Post, Kind::WebSocket],
+        (Version::H2, Some(Version::H1)) => &[Kind::Get, Kind::Put, Kind::Post],
+        (Version::H2, _) => &[Kind::Get, Kind::Put, Kind::Post, Kind::Grpc, Kind::Grpc],
+    };
+    let call = Call {
+        kind: *kinds.choose(rng).expect("some"),
+        version,
+        keeps: rng.random_bool(0.7),
+        chunked: rng.random_bool(0.5),
+    };
+    visit.call = Some(call);
+    if call.kind == Kind::WebSocket {
+        return;
+    }
+    if matches!(call.kind, Kind::Get | Kind::Pipelined) {
+        visit.len = 0;
+    }
+    if call.kind == Kind::Pipelined {
+        visit.manner = Manner::Plain;
+        visit.stall_ms = 0;
+    }
+    // A request ends by itself.
+    if matches!(visit.manner, Manner::HalfClose | Manner::ReadFirst) {
+        visit.manner = Manner::Plain;
+    }
+    if visit.when == When::AfterEof {
+        visit.when = When::AfterRequest;
+    }
+}

@@ -1,0 +1,286 @@
+//! An upstream that speaks HTTP: each request is checked and answered as the header `x-ask` says.
+
+use std::{cell::Cell, io, rc::Rc, time::Duration};
+
+use adit::transport::Stream;
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::sync::watch;
+
+use super::{Mood, Progress, Stage, Upstream};
+use crate::{
+    event::{Event, Oddity},
+    payload::{Body, Direction, Greeting, Request, When},
+    plan::Millis,
+    web::{
+        ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, SESSION, Spoken, Stop, WAY, hex, host_of, unhex,
+    },
+};
+
+/// How an upstream of HTTP always is.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// The group that it serves.
+    pub group: usize,
+    /// How long a connection may wait for a request; 0 is for ever.
+    pub idle_ms: Millis,
+}
+
+/// Bytes of an answer's body said at once.
+const PIECE: usize = 16 * 1024;
+
+impl Upstream {
+    /// Answers what is asked on one connection.
+    pub(super) async fn talk(self, site: Site, stream: Box<dyn Stream>, mood: Mood) {
+        if mood == Mood::ClosesAtOnce {
+            return;
+        }
+        let begun = Rc::new(Cell::new((0_u64, 0_u64)));
+        let counts = Rc::clone(&begun);
+        let service = service_fn(move |request| {
+            let (upstream, counts) = (self.clone(), Rc::clone(&counts));
+            async move {
+                let (all, open) = counts.get();
+                counts.set((all + 1, open + 1));
+                let answer = upstream.answer(site, request).await;
+                let (all, open) = counts.get();
+                counts.set((all, open - 1));
+                answer
+            }
+        });
+        let mut server = auto::Builder::new(HostTasks);
+        server.http1().timer(TokioTimer::new()).auto_date_header(false);
+        server.http2().timer(TokioTimer::new()).auto_date_header(false);
+        let mut talk = std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let idle = async {
+            if site.idle_ms == 0 {
+                return std::future::pending().await;
+            }
+            loop {
+                let (before, _) = begun.get();
+                adit::time::sleep(Duration::from_millis(site.idle_ms)).await;
+                if begun.get() == (before, 0) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            // Whoever asks may go as it likes.
+            _ = &mut talk => return,
+            () = idle => talk.as_mut().graceful_shutdown(),
+        }
+        let _ = talk.await;
+    }
+
+    async fn answer(&self, site: Site, request: HttpRequest<Incoming>) -> io::Result<Response<Spoken>> {
+        self.serial.set(self.serial.get() + 1);
+        let serial = self.serial.get();
+        let (upstream, mood) = (self.who(), *self.mood.borrow());
+        self.oracle.tell(Event::Accepts { upstream, serial });
+        if request.headers().contains_key(header::UPGRADE) {
+            self.check(site, request.headers(), None, &request);
+            return Ok(self.upgrade(request, serial, mood));
+        }
+        let Some(asked) = unhex(request.headers(), &ASK).and_then(|bytes| Request::decode(&bytes)) else {
+            let what = Oddity::NoRequest(format!("{:?}", request.headers()).into_bytes());
+            self.oracle.tell(Event::Odd {
+                place: upstream,
+                session: None,
+                what,
+            });
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let session = asked.connection;
+        self.oracle.tell(Event::Requested {
+            upstream,
+            serial,
+            request: asked,
+        });
+        self.check(site, request.headers(), Some(session), &request);
+        let (stage, mut reached) = watch::channel(Stage::Header);
+        let grpc = request.headers().contains_key(header::TE);
+        let h1 = request.version() == Version::HTTP_11;
+        let taker = self.clone();
+        let body = request.into_body();
+        tokio::task::spawn_local(async move {
+            let mut progress = Progress::default();
+            let note = taker.take_body(body, &asked, stage, &mut progress).await;
+            taker.tell_served(serial, progress, note.to_owned());
+        });
+        match mood {
+            Mood::ClosesAtOnce => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Mood::Hangs => {
+                let _ = self.hang().await;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            _ => {}
+        }
+        let wanted = match asked.when {
+            When::AfterHeader => Stage::Header,
+            _ => Stage::Request,
+        };
+        if reached.wait_for(|stage| *stage >= wanted).await.is_err() {
+            // The request has broken.
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        adit::time::sleep(Duration::from_millis(asked.delay_ms)).await;
+        let mut body = Spoken::new(Body::new(session, Direction::Down), asked.reply_len, PIECE);
+        if mood == Mood::AnswersHalf {
+            body = body.stopped(asked.reply_len / 2, Stop::Broken);
+        }
+        if grpc {
+            let ok = HeaderMap::from_iter([
+                (GRPC_STATUS, HeaderValue::from(0)),
+                (SESSION, HeaderValue::from(session)),
+            ]);
+            body = body.followed_by(ok);
+        }
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        self.sign(headers, serial);
+        headers.insert(SESSION, HeaderValue::from(session));
+        if h1 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("x-hop"));
+            headers.insert(HOP, HeaderValue::from_static("upstream"));
+        }
+        Ok(response)
+    }
+
+    fn sign(&self, headers: &mut HeaderMap, serial: u64) {
+        let upstream = u8::try_from(self.index).expect("upstreams are few");
+        headers.insert(GREETING, hex(&Greeting { upstream, serial }.encode()));
+    }
+
+    /// What comes after the answer is a connection of TCP, and as such it is served.
+    fn upgrade(&self, mut request: HttpRequest<Incoming>, serial: u64, mood: Mood) -> Response<Spoken> {
+        let upstream = self.clone();
+        let upgraded = hyper::upgrade::on(&mut request);
+        tokio::task::spawn_local(async move {
+            let mut progress = Progress::default();
+            let served = async {
+                let stream = upgraded.await.map_err(io::Error::other)?;
+                upstream
+                    .serve(TokioIo::new(stream), serial, mood, &mut progress)
+                    .await
+            };
+            let note = served
+                .await
+                .map_or_else(|error| error.kind().to_string(), str::to_owned);
+            upstream.tell_served(serial, progress, note);
+        });
+        let mut response = Response::new(Spoken::new(Body::new(0, Direction::Down), 0, PIECE));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response
+    }
+
+    /// Reads and checks a request's body up to its end.
+    async fn take_body(
+        &self,
+        mut incoming: Incoming,
+        request: &Request,
+        stage: watch::Sender<Stage>,
+        progress: &mut Progress,
+    ) -> &'static str {
+        let body = Body::new(request.connection, Direction::Up);
+        loop {
+            let frame = match incoming.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => return "broken",
+                None if progress.got < request.len => {
+                    progress.ended = true;
+                    return "cut short";
+                }
+                None => {
+                    (progress.ended, progress.clean) = (true, true);
+                    stage.send_replace(Stage::Request);
+                    return "complete";
+                }
+            };
+            let Ok(bytes) = frame.into_data() else {
+                continue;
+            };
+            let (got, n) = (progress.got, bytes.len() as u64);
+            if let Some(at) = body.mismatch(got, &bytes) {
+                self.odd(request.connection, Oddity::WrongByte { at });
+                return "wrong byte";
+            }
+            let holds = got < request.len / 2 && got + n >= request.len / 2;
+            if holds && request.hold_ms > 0 {
+                adit::time::sleep(Duration::from_millis(request.hold_ms)).await;
+            }
+            progress.got += n;
+            if progress.got > request.len {
+                let (got, of) = (progress.got, request.len);
+                self.odd(request.connection, Oddity::TooMuch { got, of });
+                return "too many bytes";
+            }
+        }
+    }
+
+    fn odd(&self, session: u64, what: Oddity) {
+        self.oracle.tell(Event::Odd {
+            place: self.who(),
+            session: Some(session),
+            what,
+        });
+    }
+
+    /// Whether a head is what it has to be behind the entry.
+    fn check(&self, site: Site, headers: &HeaderMap, session: Option<u64>, request: &HttpRequest<Incoming>) {
+        let text = |name: &http::HeaderName| {
+            let all: Vec<_> = headers.get_all(name).iter().collect();
+            match all[..] {
+                [one] => one.to_str().unwrap_or("not text").to_owned(),
+                [] => "nothing".to_owned(),
+                _ => "more than one".to_owned(),
+            }
+        };
+        let host = match request.uri().authority() {
+            Some(authority) => authority.to_string(),
+            None => text(&header::HOST),
+        };
+        let named = text(&SESSION);
+        let expected = [
+            ("the host", host, host_of(site.group)),
+            ("x-way", text(&WAY), crate::node::group_name(site.group)),
+            (
+                "the path",
+                request
+                    .uri()
+                    .path_and_query()
+                    .map_or_else(String::new, ToString::to_string),
+                format!("/{named}?n={named}"),
+            ),
+            (
+                "x-forwarded-for",
+                text(&http::HeaderName::from_static("x-forwarded-for")),
+                text(&FROM),
+            ),
+            ("x-hop", text(&HOP), "nothing".to_owned()),
+            (
+                "the session",
+                session.map_or_else(|| named.clone(), |session| session.to_string()),
+                named.clone(),
+            ),
+        ];
+        for (what, is, should) in expected {
+            if is != should {
+                let session = session.or_else(|| named.parse().ok());
+                self.oracle.tell(Event::Odd {
+                    place: self.who(),
+                    session,
+                    what: Oddity::WrongHead(format!("{what} is {is}, not {should}")),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What both ends of a request share in a world of an HTTP entry: the headers that say what is wanted and prove who
+//! answers, and bodies that prove where they belong.
+//!
+//! ```text
+//! GET /way/7?n=7                    the entry takes /way off
+//! host: group-1.test                its rule says that it is for group-1, and sets x-way to that
+//! x-ask: 41445251..                 payload::Request, in hexadecimal
+//! x-from: 192.168.0.7               what x-forwarded-for has to say in the end
+//! connection: x-hop (HTTP/1)        names a header that nobody else may see
+//!
+//! 200
+//! x-greeting: 41444752..            payload::Greeting
+//! x-session: 7
+//! ```
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::sync::watch;
+
+use crate::{node::group_name, payload::Body};
+
+/// What is asked.
+pub const ASK: HeaderName = HeaderName::from_static("x-ask");
+/// Who asks.
+pub const FROM: HeaderName = HeaderName::from_static("x-from");
+/// Who answers.
+pub const GREETING: HeaderName = HeaderName::from_static("x-greeting");
+/// Whose answer it is.
+pub const SESSION: HeaderName = HeaderName::from_static("x-session");
+/// Belongs to one connection; on HTTP/1 alone, for HTTP/2 has no such headers.
+pub const HOP: HeaderName = HeaderName::from_static("x-hop");
+/// Set by the entry's rule: the group.
+pub const WAY: HeaderName = HeaderName::from_static("x-way");
+/// Why the entry has answered itself.
+pub const REASON: HeaderName = HeaderName::from_static("x-adit-reason");
+/// How a call of gRPC ended.
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What the path of a request begins with, until the entry takes it off.
+pub const PREFIX: &str = "/way";
+
+/// The host that stands for a group.
+pub fn host_of(group: usize) -> String {
+    format!("{}.test", group_name(group))
+}
+
+/// Bytes as a header.
+pub fn hex(bytes: &[u8]) -> HeaderValue {
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::from_str(&text).expect("digits are text")
+}
+
+/// So many bytes of a header; `None` where it holds something else.
+pub fn unhex<const N: usize>(headers: &HeaderMap, name: &HeaderName) -> Option<[u8; N]> {
+    let text = headers.get(name)?.to_str().ok()?;
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Runs what hyper does beside its requests where the tasks of a host run.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTasks;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for HostTasks {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// Where a body stops before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It says no more.
+    Silent,
+    /// It breaks.
+    Broken,
+}
+
+/// A body as it is said: in pieces, with pauses, whole or not.
+pub struct Spoken {
+    body: Body,
+    at: u64,
+    len: u64,
+    piece: usize,
+    pause: Duration,
+    stop: Option<(u64, Stop)>,
+    says_length: bool,
+    trailers: Option<HeaderMap>,
+    /// Turns true when all that will be said has been.
+    said: watch::Sender<bool>,
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Spoken {
+    /// The whole of `body`, in pieces of `piece` bytes.
+    pub fn new(body: Body, len: u64, piece: usize) -> Self {
+        Self {
+            body,
+            at: 0,
+            len,
+            piece: piece.max(1),
+            pause: Duration::ZERO,
+            stop: None,
+            says_length: true,
+            trailers: None,
+            said: watch::channel(false).0,
+            waiting: None,
+        }
+    }
+
+    /// With a pause after each piece.
+    pub fn paced(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Up to `at`, and no further.
+    pub fn stopped(mut self, at: u64, stop: Stop) -> Self {
+        self.stop = Some((at, stop));
+        self
+    }
+
+    /// Without a word about its length.
+    pub fn chunked(mut self) -> Self {
+        self.says_length = false;
+        self
+    }
+
+    /// With trailers.
+    pub fn followed_by(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = Some(trailers);
+        self.says_length = false;
+        self
+    }
+
+    /// Turns true when all that will be said has been.
+    pub fn said(&self) -> watch::Receiver<bool> {
+        if self.at == self.stop.map_or(self.len, |(at, _)| at.min(self.len)) {
+            self.said.send_replace(true);
+        }
+        self.said.subscribe()
+    }
+}
+
+impl http_body::Body for Spoken {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(waiting) = &mut self.waiting {
+            std::task::ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        let end = self.stop.map_or(self.len, |(at, _)| at.min(self.len));
+        if self.at < end {
+            let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; left.min(self.piece)];
+            self.body.fill(self.at, &mut bytes);
+            self.at += bytes.len() as u64;
+            if self.at == end {
+                self.said.send_replace(true);
+            }
+            if !self.pause.is_zero() {
+                self.waiting = Some(Box::pin(adit::time::sleep(self.pause)));
+            }
+            return Poll::Ready(Some(Ok(Frame::data(bytes.into()))));
+        }
+        match self.stop {
+            Some((_, Stop::Silent)) => return Poll::Pending,
+            Some((_, Stop::Broken)) => return Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into()))),
+            None => {}
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == self.len && self.stop.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.says_length {
+            true => SizeHint::with_exact(self.len - self.at),
+            false => SizeHint::new(),
+        }
+    }
+}
