@@ -150,10 +150,18 @@ impl Spoken {
 
     /// Turns true when all that will be said has been.
     pub fn said(&self) -> watch::Receiver<bool> {
-        if self.at == self.stop.map_or(self.len, |(at, _)| at.min(self.len)) {
+        self.tell_said();
+        self.said.subscribe()
+    }
+
+    fn tell_said(&self) {
+        let over = match self.stop {
+            Some((at, _)) => self.at >= at.min(self.len),
+            None => self.at == self.len,
+        };
+        if over {
             self.said.send_replace(true);
         }
-        self.said.subscribe()
     }
 }
 
@@ -172,10 +180,8 @@ impl http_body::Body for Spoken {
             let mut bytes = vec![0; left.min(self.piece)];
             self.body.fill(self.at, &mut bytes);
             self.at += bytes.len() as u64;
-            if self.at == end {
-                self.said.send_replace(true);
-            }
-            if !self.pause.is_zero() {
+            self.tell_said();
+            if !self.pause.is_zero() && self.at < end {
                 self.waiting = Some(Box::pin(adit::time::sleep(self.pause)));
             }
             return Poll::Ready(Some(Ok(Frame::data(bytes.into()))));

@@ -28,6 +28,11 @@ impl Hand {
         }
     }
 
+    /// Closes the stream; the other hands see it fail.
+    pub fn close(&self) {
+        drop(self.0.with(Option::take));
+    }
+
     fn with<T>(
         &self,
         act: impl FnOnce(Pin<&mut Box<dyn Stream>>) -> Poll<io::Result<T>>,

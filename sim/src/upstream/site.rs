@@ -5,7 +5,10 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 use adit::transport::Stream;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -192,7 +195,10 @@ impl Upstream {
     ) -> &'static str {
         let body = Body::new(request.connection, Direction::Up);
         loop {
-            let frame = match incoming.frame().await {
+            // Where the length was said, the end may be known before it is told.
+            let ended = incoming.is_end_stream();
+            let frame = if ended { None } else { incoming.frame().await };
+            let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(_)) => return "broken",
                 None if progress.got < request.len => {

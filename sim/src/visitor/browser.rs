@@ -38,6 +38,17 @@ pub struct Browser {
 pub struct Line {
     hand: Hand,
     sender: Sender,
+    /// Nothing is under way on it.
+    free: bool,
+}
+
+impl Drop for Line {
+    /// Who leaves in the middle closes it; hyper would go on with what it has begun.
+    fn drop(&mut self) {
+        if !self.free {
+            self.hand.close();
+        }
+    }
 }
 
 enum Sender {
@@ -103,6 +114,7 @@ impl Visitor {
             Some(line) => line,
             None => self.connect_line(call.version).await?,
         };
+        line.free = false;
         let request = self.request(session, visit, call);
         let (said, mut whole_said) = (request.body().said(), request.body().said());
         let asked = async {
@@ -145,6 +157,7 @@ impl Visitor {
             }
             None => return Err(Short::Left),
         }
+        line.free = true;
         *browser.line.borrow_mut() = Some(line);
         Ok(())
     }
@@ -168,7 +181,11 @@ impl Visitor {
                 Sender::H2(sender)
             }
         };
-        Ok(Line { hand, sender })
+        Ok(Line {
+            hand,
+            sender,
+            free: false,
+        })
     }
 
     fn request(&self, session: u64, visit: &Visit, call: Call) -> HttpRequest<Spoken> {
