@@ -10,10 +10,16 @@ use super::{
     rest::{self, Rest},
     service, strangers, wire,
 };
-use crate::event::{End, Event, Oddity};
+use crate::{
+    event::{End, Event, Oddity},
+    plan::Millis,
+};
 
 /// What of a request's body is kept to be said again, as docs/http.md has it.
 const KEPT_MAX: u64 = 64 * 1024;
+
+/// How long a connection to an upstream is kept on which nothing is asked, with the ways.
+const KEPT_MS: Millis = 5_000;
 
 /// Every invariant of a world of an HTTP entry.
 pub fn all() -> Vec<Box<dyn Invariant>> {
@@ -159,8 +165,11 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         return None;
     }
     if exposure.clients.is_empty() {
-        // It may have been said to a client that is lost for good.
-        let excused = !model.outside.clients.is_empty() && !may_repeat(session);
+        // It may have been said to a client that is lost for good, or to an upstream that closed just then what had
+        // waited for too long.
+        let web = model.plan.web.as_ref();
+        let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
+        let excused = (hasty || !model.outside.clients.is_empty()) && !may_repeat(session);
         return (!excused).then_some("nothing was troubled and a client was registered");
     }
     // Each of them may have been tried; or none is left that could be.

@@ -14,11 +14,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use super::{CHUNK_LEN, Short, Visitor, ends};
 use crate::{
     event::{Event, Oddity},
+    fault::Trouble,
     net::hands::Hand,
     payload::{Body, Direction, Greeting, Request},
     plan::{
         Manner, Visit,
         web::{Call, Kind, Version},
+        who::Who,
     },
     web::{
         ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, hex,
@@ -38,6 +40,8 @@ pub struct Browser {
 pub struct Line {
     hand: Hand,
     sender: Sender,
+    /// When it was made.
+    since: Duration,
     /// Nothing is under way on it.
     free: bool,
 }
@@ -108,7 +112,7 @@ impl Visitor {
     async fn ask_once(&self, session: u64, visit: &Visit, call: Call) -> Result<(), Short> {
         let browser = &self.browser;
         let kept = browser.line.borrow_mut().take();
-        let kept = kept.filter(|line| call.keeps && line.speaks(call.version));
+        let kept = kept.filter(|line| call.keeps && line.speaks(call.version) && !self.was_struck(line.since));
         let was_kept = kept.is_some();
         let mut line = match kept {
             Some(line) => line,
@@ -162,6 +166,15 @@ impl Visitor {
         Ok(())
     }
 
+    /// Whether something was done to this visitor's way since then: a connection that it has may be dead, and nobody
+    /// knows it yet.
+    fn was_struck(&self, since: Duration) -> bool {
+        let mine = |trouble: &Trouble| {
+            trouble.server || trouble.visitors.iter().any(|n| Who::Visitor(*n) == self.who)
+        };
+        self.oracle.read(|model| model.was_troubled(since, mine))
+    }
+
     async fn connect_line(&self, version: Version) -> Result<Line, Short> {
         let hand = Hand::new(self.sockets.connect(self.public(0)).await?);
         let broken = |error: hyper::Error| Short::Broken(format!("{} in the handshake", words(&error)));
@@ -184,6 +197,7 @@ impl Visitor {
         Ok(Line {
             hand,
             sender,
+            since: self.oracle.now(),
             free: false,
         })
     }

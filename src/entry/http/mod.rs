@@ -193,7 +193,9 @@ async fn leave(mut stop: crate::env::Stop, open: Arc<OpenRequests>) {
 /// look finished.
 pub struct VisitorStream {
     raw: Option<RawStream>,
-    /// Nothing is owed to the visitor.
+    /// It has said something, and may wait for an answer.
+    asked: bool,
+    /// All that will be said to it has been.
     ended: bool,
 }
 
@@ -202,7 +204,8 @@ impl VisitorStream {
     pub fn new(stream: Box<dyn Stream>) -> Self {
         Self {
             raw: Some(RawStream::new(stream)),
-            ended: true,
+            asked: false,
+            ended: false,
         }
     }
 
@@ -214,7 +217,7 @@ impl VisitorStream {
 
 impl Drop for VisitorStream {
     fn drop(&mut self) {
-        if let Some(raw) = self.raw.take().filter(|_| self.ended) {
+        if let Some(raw) = self.raw.take().filter(|_| self.ended || !self.asked) {
             raw.close();
         }
     }
@@ -228,9 +231,7 @@ impl AsyncRead for VisitorStream {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = self.pin().poll_read(cx, into);
-        if into.filled().len() > before {
-            self.ended = false;
-        }
+        self.asked |= into.filled().len() > before;
         read
     }
 }
