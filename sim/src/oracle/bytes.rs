@@ -3,6 +3,7 @@
 use super::{Invariant, Model, rest::Rest};
 use crate::{
     event::{End, Event, Oddity},
+    payload::When,
     plan::{Manner, who::Who},
 };
 
@@ -91,7 +92,9 @@ impl Invariant for Completeness {
 
     fn handle_rest(&mut self, model: &Model, _: &Rest) -> Option<String> {
         let complete = model.sessions.iter().filter(|(_, session)| {
-            matches!(session.ended, Some((_, End::Complete))) && !session.was_exposed()
+            // Whoever has the answer to a request may leave before all of the request is taken.
+            let early = session.visit.call.is_some() && session.visit.when == When::AfterHeader;
+            matches!(session.ended, Some((_, End::Complete))) && !session.was_exposed() && !early
         });
         for (id, session) in complete {
             // The last bytes of an exposed one may still have been under way when a fault struck.

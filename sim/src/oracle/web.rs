@@ -81,13 +81,16 @@ impl Invariant for Repeated {
         if session.seen_by.len() < 2 {
             return None;
         }
+        let exposure = &session.exposure;
         let why = if !may_repeat(session) {
             "it may not be"
-        } else if session.greeted.is_some() && !session.exposure.worn && !session.exposure.server {
+        } else if model.plan.knobs.is_slow() {
+            return None;
+        } else if !session.was_exposed() {
+            "nothing was troubled"
+        } else if session.greeted.is_some() && !exposure.worn && !exposure.server {
             // What was said to a client that was not heard of may come late.
             "it was being answered"
-        } else if !session.was_exposed() && !model.plan.knobs.is_slow() {
-            "nothing was troubled"
         } else {
             return None;
         };

@@ -112,7 +112,8 @@ impl Visitor {
     async fn ask_once(&self, session: u64, visit: &Visit, call: Call) -> Result<(), Short> {
         let browser = &self.browser;
         let kept = browser.line.borrow_mut().take();
-        let kept = kept.filter(|line| call.keeps && line.speaks(call.version) && !self.was_struck(line.since));
+        let kept =
+            kept.filter(|line| call.keeps && line.speaks(call.version) && !self.was_struck(line.since));
         let was_kept = kept.is_some();
         let mut line = match kept {
             Some(line) => line,
