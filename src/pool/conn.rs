@@ -12,6 +12,7 @@ use super::{
 use crate::{
     id::{ConnId, Epoch, Ordinal},
     link::{carrier::Carrier, framed::FramedError},
+    probe::{mutant, sometimes},
     time::Timer,
     transport::BoxFuture,
 };
@@ -48,8 +49,41 @@ pub trait Job: Send {
     fn run(self: Box<Self>, conn: Conn) -> BoxFuture<'static, Result<Conn, &'static str>>;
 }
 
-/// Lends the connection behind it to one job at a time.
-pub type Lender = mpsc::Sender<Box<dyn Job>>;
+type Jobs = mpsc::Sender<Box<dyn Job>>;
+
+/// The right to have one job done with a connection. Whoever goes away without a job gives the connection back.
+#[derive(Debug)]
+pub struct Lender(Option<Jobs>);
+
+impl Lender {
+    /// Has `job` done. A connection that died in this very moment drops it.
+    pub fn run(mut self, job: Box<dyn Job>) {
+        if let Some(jobs) = self.0.take() {
+            drop(jobs.try_send(job));
+        }
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        if mutant!("unused-connection-never-returned") {
+            return;
+        }
+        if let Some(jobs) = self.0.take() {
+            sometimes!("connection-was-not-used");
+            drop(jobs.try_send(Box::new(Nothing)));
+        }
+    }
+}
+
+/// Nothing to do: the connection may carry the next session at once.
+struct Nothing;
+
+impl Job for Nothing {
+    fn run(self: Box<Self>, conn: Conn) -> BoxFuture<'static, Result<Conn, &'static str>> {
+        Box::pin(std::future::ready(Ok(conn)))
+    }
+}
 
 impl Park for Conn {
     /// A client opens what it is asked for, in its own order; the link asks for many at once.
@@ -61,21 +95,24 @@ impl Park for Conn {
     };
 
     type Loan = Lender;
-    type Hold = Lender;
+    type Hold = Jobs;
 
     fn keep(
         self,
         id: ConnId,
         report: impl Fn(Report<Lender>) + Send + 'static,
-    ) -> (Lender, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Jobs, impl Future<Output = ()> + Send + 'static) {
         let (lender, jobs) = mpsc::channel(1);
         (lender, keep(id, self, jobs, report))
     }
 
-    fn lend(lender: &Lender, taker: Taker<Lender>) -> Lent<Lender> {
-        match taker.reply.send(lender.clone()) {
+    fn lend(jobs: &Jobs, taker: Taker<Lender>) -> Lent<Lender> {
+        match taker.reply.send(Lender(Some(jobs.clone()))) {
             Ok(()) => Lent::Done,
-            Err(_) => Lent::TakerGone,
+            Err(mut lender) => {
+                lender.0 = None;
+                Lent::TakerGone
+            }
         }
     }
 }

@@ -370,6 +370,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_is_taken_and_not_used_is_parked_again() {
+        let taken = async {
+            let (_, stop) = Stop::channel();
+            let env = Env::production(stop);
+            let (pool, target) = pool_with(&env, Some(Client::Hangs)).await;
+            let more = Nobody.start().recipient();
+            let ways = Ways::new(&env, &pool, more, &session::Options::default());
+            assert!(parked(&env, 1).await);
+            let patience = time::now() + Duration::from_secs(10);
+            let way = ways.find(&target.reach, patience).await;
+            assert_eq!((way.is_some(), env.metrics.pool_parked.get()), (true, 0));
+            drop(way);
+            assert!(parked(&env, 1).await);
+        };
+        LocalSet::new().run_until(taken).await;
+    }
+
+    #[tokio::test]
     async fn a_probe_says_what_the_client_says_and_gives_its_connection_back() {
         const PATIENT: Duration = Duration::from_secs(10);
         const SHORT: Duration = Duration::from_millis(100);

@@ -132,8 +132,7 @@ impl Way {
     /// Has `job` done at the other end of it. Where that is not to be, the job is dropped.
     pub fn run(self, env: &Env, job: Box<dyn Job>) {
         match self {
-            // A connection that died in this very moment drops the job.
-            Self::Conn(_, lender) => drop(lender.try_send(job)),
+            Self::Conn(_, lender) => lender.run(job),
             Self::Stream(_, place) => {
                 let conn = Conn::new(Carrier::Mux(place.stream));
                 let run = job.run(conn);

@@ -1,6 +1,14 @@
 //! Requests that become something else: WebSockets, and whatever HTTP/1 can be upgraded to. Once the upstream has said
 //! yes, bytes pass as they stand.
 
+use std::{
+    future::poll_fn,
+    io,
+    ops::Range,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -12,7 +20,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     answer::{self, Body, Failure},
@@ -21,7 +29,7 @@ use super::{
     headers,
     upstream::Speech,
 };
-use crate::{metrics::Counted, target::InFlight};
+use crate::{metrics::Counted, probe::mutant, target::InFlight};
 
 /// What each direction holds at most, in bytes. More takes memory for each that is idle; less takes more turns.
 const BUFFER_LEN: usize = 4 * 1024;
@@ -111,8 +119,83 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
         return;
     };
     let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
-    let joined = copy_bidirectional_with_sizes(&mut visitor, &mut upstream, BUFFER_LEN, BUFFER_LEN);
+    let (mut up, mut down) = (Direction::new(), Direction::new());
+    let joined = poll_fn(|cx| {
+        let up = up.poll(cx, &mut visitor, &mut upstream)?;
+        let down = down.poll(cx, &mut upstream, &mut visitor)?;
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok::<_, io::Error>(()));
+        }
+        // While the visitor takes nothing nobody reads, and what carries the upstream has to be answered for: it is
+        // looked after by whoever flushes, too.
+        if !mutant!("slow-upgraded-visitor-not-answered-for") {
+            let _ = Pin::new(&mut upstream).poll_flush(cx)?;
+        }
+        Poll::Pending
+    });
     if let Err(error) = joined.await {
         tracing::debug!(%error, "upgraded connection broke");
+    }
+}
+
+/// One direction of an upgraded connection.
+struct Direction {
+    buffer: Box<[u8]>,
+    /// What of it was read and not written yet.
+    left: Range<usize>,
+    unflushed: bool,
+    ended: bool,
+    done: bool,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER_LEN].into(),
+            left: 0..0,
+            unflushed: false,
+            ended: false,
+            done: false,
+        }
+    }
+
+    /// Moves what there is; ready when the reader has ended, and the writer was told.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        let (mut reader, mut writer) = (Pin::new(reader), Pin::new(writer));
+        while !self.done {
+            if self.left.is_empty() && !self.ended {
+                let mut into = ReadBuf::new(&mut self.buffer);
+                match reader.as_mut().poll_read(cx, &mut into)? {
+                    Poll::Ready(()) => self.left = 0..into.filled().len(),
+                    Poll::Pending => {
+                        if self.unflushed {
+                            ready!(writer.as_mut().poll_flush(cx))?;
+                            self.unflushed = false;
+                        }
+                        return Poll::Pending;
+                    }
+                }
+                self.ended = self.left.is_empty();
+            }
+            while !self.left.is_empty() {
+                let bytes = &self.buffer[self.left.clone()];
+                let written = ready!(writer.as_mut().poll_write(cx, bytes))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.left.start += written;
+                self.unflushed = true;
+            }
+            if self.ended {
+                ready!(writer.as_mut().poll_shutdown(cx))?;
+                self.done = true;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
