@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{End, Event, Oddity},
-    plan::Millis,
+    plan::{Millis, web::Kind},
 };
 
 /// What of a request's body is kept to be said again, as docs/http.md has it.
@@ -179,7 +179,12 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
     if exposure.clients.len() >= TRIES_MAX || exposure.upstreams || exposure.worn {
         return None;
     }
-    let again = may_repeat(session) && session.greeted.is_none() && session.visit.len <= KEPT_MAX;
+    // What waits behind another request is lost with it.
+    let alone = session
+        .visit
+        .call
+        .is_some_and(|call| call.kind != Kind::Pipelined);
+    let again = alone && may_repeat(session) && session.greeted.is_none() && session.visit.len <= KEPT_MAX;
     again.then_some("it could be made again, and its clients had died and nothing else")
 }
 

@@ -95,12 +95,6 @@ impl RequestBody {
         self.with(|spoken| spoken.broken).unwrap_or(false)
     }
 
-    /// Whether all of it has been said.
-    pub fn is_over(&self) -> bool {
-        self.with(|spoken| spoken.incoming.is_end_stream())
-            .unwrap_or(true)
-    }
-
     /// Somebody answers: it will not be said again.
     pub fn forget(&self) {
         self.with(|spoken| {

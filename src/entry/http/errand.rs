@@ -41,16 +41,13 @@ pub(super) struct Errand<'a> {
 /// What an answer holds until its end.
 struct Serving {
     kept: Kept,
-    asked: RequestBody,
     _in_flight: InFlight,
     _open: Open,
 }
 
 impl Held for Serving {
     fn let_go(self, whole: bool) {
-        // An answer may be over before its request is. Then another request would wait behind it, and reset what is left
-        // of it should its visitor leave.
-        if whole && self.asked.is_over() {
+        if whole {
             self.kept.give_back();
         }
     }
@@ -85,7 +82,6 @@ impl Errand<'_> {
     ) -> Response<Body> {
         let serving = Serving {
             kept,
-            asked: self.body.clone(),
             _in_flight: in_flight,
             _open: open,
         };

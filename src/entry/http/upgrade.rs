@@ -90,7 +90,7 @@ impl Errand<'_> {
         let shown = Counted::new(&self.gateway.env.metrics.http_upgrades);
         let slot = std::sync::Arc::clone(&self.visitor.slot);
         // The task of the connection goes on without whoever asked.
-        drop(kept);
+        kept.leave();
         let join = join(wanted.visitor, upstream, (shown, slot, open, in_flight));
         self.gateway.env.spawn(join).detach();
         let (mut parts, _) = response.into_parts();

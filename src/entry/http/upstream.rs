@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::body::TryBody;
 use crate::{
-    env::Env,
+    env::{Env, Task},
     session::{
         open::{OpenError, Opener},
         tunnel_stream::{Progress, Stage},
@@ -100,9 +100,39 @@ pub struct Connections {
 }
 
 struct Free {
-    sender: http1::SendRequest<TryBody>,
+    alone: Alone,
     progress: Progress,
     since: Instant,
+}
+
+/// A connection that carries one request at a time, with the task that moves its bytes. Dropped while it is free, it
+/// ends by itself; in the middle of something it is reset.
+struct Alone {
+    sender: http1::SendRequest<TryBody>,
+    task: Option<Task>,
+}
+
+impl Alone {
+    /// Whether the next request would be taken at once.
+    fn is_free(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// The task goes on for as long as it has something to do.
+    fn leave(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // A task that waits for what will not come would wait for ever.
+        if self.is_free() {
+            self.leave();
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -131,7 +161,7 @@ pub struct Lease {
 }
 
 enum Connection {
-    Alone(http1::SendRequest<TryBody>),
+    Alone(Alone),
     Shared(
         http2::SendRequest<TryBody>,
         #[allow(dead_code, reason = "counts while it lives")] Sharer,
@@ -179,7 +209,7 @@ impl Connections {
         match speech {
             Speech::Http1 => {
                 if !fresh && let Some(free) = self.take_free() {
-                    return Ok(self.lend(Connection::Alone(free.sender), free.progress, true));
+                    return Ok(self.lend(Connection::Alone(free.alone), free.progress, true));
                 }
                 let stream = opener
                     .open(target, visitor, deadline)
@@ -191,8 +221,8 @@ impl Connections {
                     .map_err(|_| TryError::Broken(progress.stage()))?;
                 // Whoever waits for an answer hears of what went wrong.
                 let run = async move { drop(connection.with_upgrades().await) };
-                opener.env.spawn(run).detach();
-                Ok(self.lend(Connection::Alone(sender), progress, false))
+                let task = Some(opener.env.spawn(run));
+                Ok(self.lend(Connection::Alone(Alone { sender, task }), progress, false))
             }
             Speech::Http2 => {
                 if !fresh && let Some(lease) = self.share() {
@@ -247,12 +277,14 @@ impl Connections {
         self.lend(connection, shared.progress.clone(), reused)
     }
 
-    /// The one that was used last; those that wait for too long are closed.
+    /// The one that was used last; those that wait for too long are closed. An answer may be over before its request
+    /// is: such a one is not free yet, and hyper 1.12 may forget to say when it is.
     fn take_free(&self) -> Option<Free> {
         let now = time::now();
         with(&self.free, |free| {
-            free.retain(|one| now - one.since < IDLE_MAX && !one.sender.is_closed());
-            free.pop()
+            free.retain(|one| now - one.since < IDLE_MAX && !one.alone.sender.is_closed());
+            let last = free.iter().rposition(|one| one.alone.is_free())?;
+            Some(free.remove(last))
         })
     }
 
@@ -322,7 +354,7 @@ impl Connection {
     /// Whether the request was not written at all.
     async fn send(&mut self, request: Request<TryBody>) -> Result<Response<Incoming>, bool> {
         let sent = match self {
-            Self::Alone(sender) => {
+            Self::Alone(Alone { sender, .. }) => {
                 sender.ready().await.map_err(|_| true)?;
                 sender.try_send_request(request).await
             }
@@ -339,6 +371,13 @@ impl Connection {
 pub struct Kept(Lease);
 
 impl Kept {
+    /// It has become something else, and is nobody's to give back.
+    pub fn leave(mut self) {
+        if let Connection::Alone(alone) = &mut self.0.connection {
+            alone.leave();
+        }
+    }
+
     /// The answer has been read to its end: others may use the connection.
     pub fn give_back(self) {
         let Lease {
@@ -347,17 +386,17 @@ impl Kept {
             home,
             ..
         } = self.0;
-        let Connection::Alone(sender) = connection else {
+        let Connection::Alone(alone) = connection else {
             return;
         };
-        if sender.is_closed() {
+        if alone.sender.is_closed() {
             return;
         }
         let since = time::now();
         with(&home.free, |free| {
             if free.len() < FREE_MAX {
                 free.push(Free {
-                    sender,
+                    alone,
                     progress,
                     since,
                 });
