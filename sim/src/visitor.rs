@@ -24,6 +24,9 @@ pub use self::browser::Browser;
 /// Bytes read at once.
 const CHUNK_LEN: usize = 16 * 1024;
 
+/// A slow reader pauses after so many bytes.
+const READ_LEN: u64 = 1_024;
+
 /// How long a visitor stays at most. Longer than anything that is well takes; a session that lasts so long
 /// hangs, and the oracle has said so before.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -240,7 +243,8 @@ impl Visitor {
         if stalls && self.oracle.now() + stall < self.last_visit {
             adit::time::sleep(stall).await;
         }
-        if visit.read_pause_ms > 0 {
+        // However small the pieces are in which it comes.
+        if visit.read_pause_ms > 0 && before / READ_LEN != got / READ_LEN {
             adit::time::sleep(Duration::from_millis(visit.read_pause_ms)).await;
         }
     }

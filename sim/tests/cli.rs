@@ -55,7 +55,7 @@ fn wrong_usage_is_one_and_help_is_none() {
     check(
         &["run", "hurly-burly", "--seed", "1"],
         1,
-        &["expected one of any, chaos, forward, smoke, calm"],
+        &["expected one of any, chaos, forward, web, smoke, calm"],
     );
     check(
         &["run", "calm", "--seed", "1", "--plant", "a-bee"],

@@ -3,6 +3,7 @@
 use http::{StatusCode, request, uri::PathAndQuery};
 
 use super::{Decision, Memo, Plugin, Problem, Refusal, Visit, path};
+use crate::probe::mutant;
 
 /// Puts another beginning in the place of the beginning of a path. Paths that begin otherwise stay as they are.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ impl Plugin for Prefix {
             // `/api/../admin` would be taken for a part of `/api` here, and for `/admin` by the upstream.
             return Refusal::new(self.name, StatusCode::BAD_REQUEST, "the path has dots in it").into();
         }
-        let Some(rest) = path::behind(path, &self.from) else {
+        let Some(rest) = path::behind(path, &self.from).filter(|_| !mutant!("prefix-not-taken-off")) else {
             return Decision::Pass;
         };
         let changed = match (self.to.as_str(), rest) {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     id::{ConnId, Epoch, Ordinal},
     link::{carrier::Carrier, framed::FramedError},
-    probe::{mutant, sometimes},
+    probe::sometimes,
     time::Timer,
     transport::BoxFuture,
 };
@@ -66,9 +66,6 @@ impl Lender {
 
 impl Drop for Lender {
     fn drop(&mut self) {
-        if mutant!("unused-connection-never-returned") {
-            return;
-        }
         if let Some(jobs) = self.0.take() {
             sometimes!("connection-was-not-used");
             drop(jobs.try_send(Box::new(Nothing)));

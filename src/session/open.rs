@@ -27,6 +27,7 @@ use crate::{
     id::{EntryName, SessionId},
     metrics::{Counted, Metrics},
     pool::conn::{Conn, Job},
+    probe::mutant,
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{actor::Reported, roster::Report},
     target::{Reach, Target, Tunnel},
@@ -199,6 +200,9 @@ struct Account {
 impl Account {
     /// The stream is held by nobody any more.
     fn close(&mut self, side: &VisitorSide) {
+        if mutant!("upstream-connection-counted-for-ever") {
+            std::mem::forget(Counted::new(&self.metrics.sessions));
+        }
         // Whoever has ended its direction and goes away before the upstream has ended the other has had all it wants.
         let outcome = side.outcome().unwrap_or(Outcome::Completed);
         if let Some(report) = testimony(outcome, side.was_served(), time::now() - self.asked_at) {

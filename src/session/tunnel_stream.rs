@@ -27,6 +27,7 @@ use crate::{
     link::{buffer::CHUNK_LEN, framed::Input},
     metrics::Meter,
     pool::conn::Conn,
+    probe::{mutant, sometimes},
     time::{self, Instant},
     wire::message::ResetCode,
 };
@@ -282,7 +283,12 @@ impl AsyncRead for TunnelStream {
                 let there = std::mem::take(&mut this.unread);
                 let Rest { conn, side } = this.rest();
                 let copied = conn.carrier.copy_body(into, there);
-                conn.carrier.consume_body(copied);
+                let consumed = if mutant!("bytes-without-room-lost") {
+                    there
+                } else {
+                    copied
+                };
+                conn.carrier.consume_body(consumed);
                 side.handle_delivered(now, copied);
                 this.note();
                 return Poll::Ready(Ok(()));
@@ -326,7 +332,12 @@ impl AsyncWrite for TunnelStream {
             room => room.min(there),
         };
         let mut bytes = BytesMut::with_capacity(len);
-        for slice in slices {
+        let told = if mutant!("second-slice-not-written") {
+            1
+        } else {
+            slices.len()
+        };
+        for slice in slices.iter().take(told) {
             bytes.extend_from_slice(&slice[..slice.len().min(len - bytes.len())]);
         }
         self.write(cx, now, bytes.freeze());
@@ -350,7 +361,7 @@ impl AsyncWrite for TunnelStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = time::now();
-        if !std::mem::replace(&mut self.said_end, true) {
+        if !std::mem::replace(&mut self.said_end, true) && !mutant!("end-of-request-never-sent") {
             self.rest().side.handle_raw_fin(now);
         }
         // Who ends what has failed already has ended it.
@@ -366,7 +377,11 @@ impl Drop for TunnelStream {
     fn drop(&mut self) {
         let now = time::now();
         if !self.said_end {
-            self.rest().side.handle_raw_broken(now);
+            sometimes!("upstream-connection-dropped");
+            match mutant!("dropped-request-looks-whole") {
+                false => self.rest().side.handle_raw_broken(now),
+                true => self.rest().side.handle_raw_fin(now),
+            }
         }
         self.perform(now);
         self.note();

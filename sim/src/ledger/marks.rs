@@ -319,4 +319,45 @@ pub const MARKS: &[Mark] = &[
         name: "idle-credit-given-back",
         means: "A sender that was idle gave credit back.",
     },
+    // Requests.
+    Mark {
+        name: "connection-was-not-used",
+        means: "A proxy connection was taken, and whoever took it went away.",
+    },
+    Mark {
+        name: "kept-connection-was-closed",
+        means: "A connection that was kept for requests turned out to be closed.",
+    },
+    Mark {
+        name: "kept-connection-was-busy",
+        means: "A connection had answered, and was not done with its request.",
+    },
+    Mark {
+        name: "upstream-connection-shared",
+        means: "A request shared a connection to its upstream with another.",
+    },
+    Mark {
+        name: "upstream-connection-dropped",
+        means: "A stream to an upstream was dropped before its end.",
+    },
+    Mark {
+        name: "request-tried-elsewhere",
+        means: "A request whose try failed was made again.",
+    },
+    Mark {
+        name: "request-body-said-again",
+        means: "A body was said again to somebody else.",
+    },
+    Mark {
+        name: "request-broke-off",
+        means: "A visitor broke off in the middle of a request.",
+    },
+    Mark {
+        name: "answer-was-not-read-to-its-end",
+        means: "A visitor went away in the middle of its answer.",
+    },
+    Mark {
+        name: "request-upgraded",
+        means: "A request became a connection of its own.",
+    },
 ];

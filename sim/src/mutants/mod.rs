@@ -4,3 +4,4 @@ pub mod forward;
 pub mod hunt;
 pub mod mux;
 pub mod table;
+pub mod web;

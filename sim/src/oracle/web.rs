@@ -65,6 +65,11 @@ fn may_repeat(session: &Session) -> bool {
     session.visit.call.is_some_and(|call| call.may_repeat())
 }
 
+/// Whether it can be: its body was kept.
+fn can_repeat(session: &Session) -> bool {
+    may_repeat(session) && session.visit.len <= KEPT_MAX
+}
+
 /// 4: a request is made twice only if it may be, if something befell it, before its answer began; and it is counted.
 pub struct Repeated;
 
@@ -172,7 +177,7 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         // waited for too long.
         let web = model.plan.web.as_ref();
         let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
-        let excused = (hasty || !model.outside.clients.is_empty()) && !may_repeat(session);
+        let excused = (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
         return (!excused).then_some("nothing was troubled and a client was registered");
     }
     // Each of them may have been tried; or none is left that could be.
@@ -184,7 +189,7 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         .visit
         .call
         .is_some_and(|call| call.kind != Kind::Pipelined);
-    let again = alone && may_repeat(session) && session.greeted.is_none() && session.visit.len <= KEPT_MAX;
+    let again = alone && can_repeat(session) && session.greeted.is_none();
     again.then_some("it could be made again, and its clients had died and nothing else")
 }
 

@@ -111,7 +111,8 @@ fn roomy(knobs: &mut Knobs) {
     knobs.replay_unacknowledged = calm.replay_unacknowledged;
     knobs.replay_bytes = calm.replay_bytes;
     if knobs.chop_one_in == 1 {
-        knobs.chop_to = knobs.chop_to.max(20);
+        // HTTP/2 has a frame for each piece, and takes too many of them for an attack.
+        knobs.chop_to = knobs.chop_to.max(1_000);
     }
 }
 
@@ -119,7 +120,14 @@ fn roomy(knobs: &mut Knobs) {
 fn ask(visit: &mut Visit, version: Version, speech: Option<Version>, rng: &mut ChaCha8Rng) {
     // Upgrades are HTTP/1's, and gRPC is HTTP/2's.
     let kinds: &[Kind] = match (version, speech) {
-        (Version::H1, _) => &[Kind::Get, Kind::Pipelined, Kind::Put, Kind::Post, Kind::WebSocket],
+        (Version::H1, _) => &[
+            Kind::Get,
+            Kind::Pipelined,
+            Kind::Put,
+            Kind::Post,
+            Kind::WebSocket,
+            Kind::WebSocket,
+        ],
         (Version::H2, Some(Version::H1)) => &[Kind::Get, Kind::Put, Kind::Post],
         (Version::H2, _) => &[Kind::Get, Kind::Put, Kind::Post, Kind::Grpc, Kind::Grpc],
     };

@@ -11,7 +11,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::answer::BodyError;
-use crate::time::{self, Duration, Instant, Timer};
+use crate::{
+    probe::{mutant, sometimes},
+    time::{self, Duration, Instant, Timer},
+};
 
 #[allow(
     clippy::disallowed_types,
@@ -105,9 +108,11 @@ impl RequestBody {
 
     /// The body from its start, for one try.
     pub fn for_try(&self) -> TryBody {
+        let said = self.with(|spoken| !spoken.kept.is_empty()).unwrap_or(false);
+        sometimes!(said, "request-body-said-again");
         TryBody {
             body: self.clone(),
-            next: 0,
+            next: usize::from(said && mutant!("repeated-request-loses-its-first-piece")),
         }
     }
 }
@@ -134,6 +139,12 @@ impl Spoken {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
         let Poll::Ready(Some(Ok(frame))) = &polled else {
             self.broken = matches!(&polled, Poll::Ready(Some(Err(_))));
+            if self.broken {
+                sometimes!("request-broke-off");
+                if mutant!("broken-request-looks-whole") {
+                    return Poll::Ready(None);
+                }
+            }
             return polled.map_err(BodyError::from);
         };
         match frame.data_ref() {
@@ -246,6 +257,13 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let polled = match polled {
+            Poll::Ready(Some(Err(_))) if mutant!("broken-answer-looks-whole") => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() && mutant!("trailers-not-passed-on") => {
+                Poll::Ready(None)
+            }
+            polled => polled,
+        };
         match (&polled, &mut this.idle) {
             (Poll::Ready(None), _) => {
                 if let Some(held) = this.held.take() {

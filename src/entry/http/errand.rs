@@ -14,6 +14,7 @@ use super::{
     upstream::{Kept, Lease, Speech, TryError},
 };
 use crate::{
+    probe::{mutant, sometimes},
     selector::strategy::bound_to,
     session::{
         EMPTY_GROUP_TIMEOUT, Options as SessionOptions, Replay,
@@ -49,12 +50,17 @@ impl Held for Serving {
     fn let_go(self, whole: bool) {
         if whole {
             self.kept.give_back();
+        } else {
+            sometimes!("answer-was-not-read-to-its-end");
         }
     }
 }
 
 /// Whether a request may be made twice (RFC 9110, section 9.2.2).
 fn is_idempotent(method: &Method) -> bool {
+    if mutant!("post-made-twice") {
+        return true;
+    }
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
@@ -94,7 +100,9 @@ impl Errand<'_> {
     /// What of an answer's head goes on. An answer to HEAD has a length and no body.
     fn tidy(&self, headers: &mut HeaderMap, incoming: &Incoming) {
         use http_body::Body as _;
-        headers::strip_hop_by_hop(headers);
+        if !mutant!("answer-keeps-what-is-hop-by-hop") {
+            headers::strip_hop_by_hop(headers);
+        }
         if self.parts.method != Method::HEAD && !incoming.is_end_stream() {
             headers.remove(CONTENT_LENGTH);
         }
@@ -130,6 +138,7 @@ impl Errand<'_> {
                     {
                         return Err(last);
                     }
+                    sometimes!("request-tried-elsewhere");
                     self.gateway.env.metrics.http_retries.inc();
                 }
                 Choice::Pause(pause) => time::sleep(pause).await,
@@ -167,7 +176,10 @@ impl Errand<'_> {
                 )
                 .await?;
             match self.send(lease, speech).await {
-                Err(TryError::Stale) if !fresh && self.body.is_whole() => fresh = true,
+                Err(TryError::Stale) if !fresh && self.body.is_whole() => {
+                    sometimes!("kept-connection-was-closed");
+                    fresh = true;
+                }
                 sent => return sent,
             }
         }

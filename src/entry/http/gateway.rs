@@ -29,6 +29,7 @@ use crate::{
     id::GroupName,
     metrics::Counted,
     plugin::{Chain, Decision, Memo, Visit},
+    probe::mutant,
     rules::{Matcher, Query},
     selector::{Strategy, group::Group},
     session::open::Opener,
@@ -119,6 +120,9 @@ impl Open {
     fn new(env: &Env, of: &Arc<OpenRequests>) -> Self {
         of.open.fetch_add(1, Ordering::Relaxed);
         of.begun.fetch_add(1, Ordering::Relaxed);
+        if mutant!("request-open-for-ever") {
+            std::mem::forget(Counted::new(&env.metrics.http_open_requests));
+        }
         Self {
             _shown: Counted::new(&env.metrics.http_open_requests),
             of: Arc::clone(of),
@@ -166,6 +170,7 @@ impl Gateway {
                 let answered = self
                     .answer(visitor, request, (&host, &route), &mut memo, open)
                     .await;
+                let grpc = grpc && !mutant!("failed-call-answered-with-status");
                 let response = answered.unwrap_or_else(|failure| self.failed(failure, grpc));
                 let (mut parts, body) = response.into_parts();
                 route.plugins.response(&memo, &mut parts);
@@ -234,7 +239,11 @@ impl Gateway {
         }
         // How long it is, its body says; how it is framed is each connection's own business.
         parts.headers.remove(CONTENT_LENGTH);
-        let service = self.services.get(&route.group).ok_or(Failure::NoRule)?;
+        let service = match mutant!("every-request-to-first-group") {
+            false => self.services.get(&route.group),
+            true => self.services.values().next(),
+        };
+        let service = service.ok_or(Failure::NoRule)?;
         let body_max = route.plugins.body_limit();
         let errand = Errand {
             gateway: self,

@@ -13,6 +13,8 @@ use http::{
     },
 };
 
+use crate::probe::mutant;
+
 /// What belongs to one connection, besides what `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -115,6 +117,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|_| !mutant!("named-hop-by-hop-passed-on"))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -196,7 +199,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// What the untrusted say of where they come from is replaced, what trusted proxies say is added to.
 fn tell_forwarded(headers: &mut HeaderMap, host: &str, origin: Origin) {
     let proto = if origin.secure { "https" } else { "http" };
-    if !origin.trusted {
+    if !origin.trusted && !mutant!("anybody-believed-for-whom-they-speak") {
         for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
             headers.remove(name);
         }

@@ -37,6 +37,7 @@ use self::{
 use crate::{
     env::StopPhase,
     id::GroupName,
+    probe::mutant,
     session::{self, raw::RawStream},
     time::{self, Duration},
     transport::{Listener, Stream},
@@ -231,7 +232,11 @@ impl AsyncRead for VisitorStream {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = self.pin().poll_read(cx, into);
-        self.asked |= into.filled().len() > before;
+        let came = into.filled().len() > before;
+        self.asked |= came;
+        if came && mutant!("visitor-reset-for-late-bytes") {
+            self.ended = false;
+        }
         read
     }
 }

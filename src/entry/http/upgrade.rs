@@ -29,7 +29,11 @@ use super::{
     headers,
     upstream::Speech,
 };
-use crate::{metrics::Counted, probe::mutant, target::InFlight};
+use crate::{
+    metrics::Counted,
+    probe::{mutant, sometimes},
+    target::InFlight,
+};
 
 /// What each direction holds at most, in bytes. More takes memory for each that is idle; less takes more turns.
 const BUFFER_LEN: usize = 4 * 1024;
@@ -87,6 +91,7 @@ impl Errand<'_> {
             return Ok(self.pass_on(response, kept, in_flight, open));
         }
         let upstream = hyper::upgrade::on(&mut response);
+        sometimes!("request-upgraded");
         let shown = Counted::new(&self.gateway.env.metrics.http_upgrades);
         let slot = std::sync::Arc::clone(&self.visitor.slot);
         // The task of the connection goes on without whoever asked.
@@ -192,7 +197,9 @@ impl Direction {
                 self.unflushed = true;
             }
             if self.ended {
-                ready!(writer.as_mut().poll_shutdown(cx))?;
+                if !mutant!("end-of-upgraded-not-passed-on") {
+                    ready!(writer.as_mut().poll_shutdown(cx))?;
+                }
                 self.done = true;
             }
         }

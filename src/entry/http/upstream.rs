@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use super::body::TryBody;
 use crate::{
     env::{Env, Task},
+    probe::{mutant, sometimes},
     session::{
         open::{OpenError, Opener},
         tunnel_stream::{Progress, Stage},
@@ -181,6 +182,11 @@ impl Upstreams {
     /// The connections to `target`. Those of targets that are no more go when a new one comes.
     pub fn of(&self, target: &Target<Tunnel>, is_here: impl Fn(&Key) -> bool) -> Arc<Connections> {
         let key = target.key();
+        if mutant!("all-targets-share-connections")
+            && let Some(connections) = self.targets.load().values().next()
+        {
+            return Arc::clone(connections);
+        }
         if let Some(connections) = self.targets.load().get(&key) {
             return Arc::clone(connections);
         }
@@ -283,8 +289,9 @@ impl Connections {
         let now = time::now();
         with(&self.free, |free| {
             free.retain(|one| now - one.since < IDLE_MAX && !one.alone.sender.is_closed());
-            let last = free.iter().rposition(|one| one.alone.is_free())?;
-            Some(free.remove(last))
+            let last = free.iter().rposition(|one| one.alone.is_free());
+            sometimes!(last.is_none() && !free.is_empty(), "kept-connection-was-busy");
+            Some(free.remove(last?))
         })
     }
 
@@ -295,12 +302,19 @@ impl Connections {
             let room = |one: &&Shared| one.usage.sharers.load(Ordering::Relaxed) < SHARERS_MAX;
             all.iter().find(room).cloned()
         })?;
+        sometimes!(
+            shared.usage.sharers.load(Ordering::Relaxed) > 0,
+            "upstream-connection-shared"
+        );
         Some(self.lend_shared(&shared, true))
     }
 
     /// Closes what has carried nothing for too long.
     fn retire(&self) {
         let now = time::now();
+        if mutant!("idle-connections-kept-for-ever") {
+            return;
+        }
         with(&self.free, |free| free.retain(|one| now - one.since < IDLE_MAX));
         with(&self.shared, |all| {
             all.retain(|one| {

@@ -1,0 +1,95 @@
+//! The planted bugs of an HTTP entry.
+
+use super::table::Planted;
+
+/// All of them, in the order of the way of a request.
+pub const PLANTED: &[Planted] = &[
+    Planted {
+        name: "post-made-twice",
+        breaks: "A request that may not be made twice is made again when its upstream breaks.",
+    },
+    Planted {
+        name: "answer-keeps-what-is-hop-by-hop",
+        breaks: "What belongs to the upstream's connection is passed on to the visitor.",
+    },
+    Planted {
+        name: "named-hop-by-hop-passed-on",
+        breaks: "A header that `Connection` names is passed on.",
+    },
+    Planted {
+        name: "anybody-believed-for-whom-they-speak",
+        breaks: "A visitor that nobody trusts says whom it speaks for, and is believed.",
+    },
+    Planted {
+        name: "failed-call-answered-with-status",
+        breaks: "A call of gRPC that fails is answered with a status of HTTP.",
+    },
+    Planted {
+        name: "every-request-to-first-group",
+        breaks: "Whatever its rule says, a request goes to the first group.",
+    },
+    Planted {
+        name: "all-targets-share-connections",
+        breaks: "A connection to one target is used for all of them.",
+    },
+    Planted {
+        name: "prefix-not-taken-off",
+        breaks: "A rule leaves the beginning of a path that it should take off.",
+    },
+    Planted {
+        name: "request-open-for-ever",
+        breaks: "A request is counted as open after its end.",
+    },
+    Planted {
+        name: "broken-request-looks-whole",
+        breaks: "A request whose visitor breaks off looks finished to its upstream.",
+    },
+    Planted {
+        name: "repeated-request-loses-its-first-piece",
+        breaks: "A request that is made again begins with its body's second piece.",
+    },
+    Planted {
+        name: "broken-answer-looks-whole",
+        breaks: "An answer that breaks off looks finished to its visitor.",
+    },
+    Planted {
+        name: "trailers-not-passed-on",
+        breaks: "Trailers of an answer are dropped.",
+    },
+    Planted {
+        name: "visitor-reset-for-late-bytes",
+        breaks: "A visitor that goes on after its upstream has ended is reset in the end.",
+    },
+    Planted {
+        name: "idle-connections-kept-for-ever",
+        breaks: "A connection that carries nothing is kept.",
+    },
+    Planted {
+        name: "slow-upgraded-visitor-not-answered-for",
+        breaks: "While an upgraded visitor takes nothing, nobody answers for what carries it.",
+    },
+    Planted {
+        name: "end-of-upgraded-not-passed-on",
+        breaks: "One direction of an upgraded connection ends, and the other side is not told.",
+    },
+    Planted {
+        name: "bytes-without-room-lost",
+        breaks: "Bytes that do not fit into a reader's room are dropped.",
+    },
+    Planted {
+        name: "second-slice-not-written",
+        breaks: "Of several slices written at once only the first is sent.",
+    },
+    Planted {
+        name: "end-of-request-never-sent",
+        breaks: "A stream to an upstream is ended without a word.",
+    },
+    Planted {
+        name: "dropped-request-looks-whole",
+        breaks: "A stream to an upstream that is dropped in the middle looks finished.",
+    },
+    Planted {
+        name: "upstream-connection-counted-for-ever",
+        breaks: "A connection to an upstream is counted as a session after its end.",
+    },
+];
