@@ -36,12 +36,16 @@ pub struct Browser {
     pub line: RefCell<Option<Line>>,
 }
 
+/// How long a connection is kept on which nothing is asked: less than the server keeps it.
+const KEPT_FOR: Duration = Duration::from_secs(8);
+
 /// A connection to the server.
 pub struct Line {
     hand: Hand,
     sender: Sender,
-    /// When it was made.
+    /// When it was made, and when it was free last.
     since: Duration,
+    used: Duration,
     /// Nothing is under way on it.
     free: bool,
 }
@@ -112,8 +116,8 @@ impl Visitor {
     async fn ask_once(&self, session: u64, visit: &Visit, call: Call) -> Result<(), Short> {
         let browser = &self.browser;
         let kept = browser.line.borrow_mut().take();
-        let kept =
-            kept.filter(|line| call.keeps && line.speaks(call.version) && !self.was_struck(line.since));
+        let lasts = |line: &Line| self.oracle.now() - line.used < KEPT_FOR && !self.was_struck(line.since);
+        let kept = kept.filter(|line| call.keeps && line.speaks(call.version) && lasts(line));
         let was_kept = kept.is_some();
         let mut line = match kept {
             Some(line) => line,
@@ -161,6 +165,7 @@ impl Visitor {
             None => return Err(Short::Left),
         }
         line.free = true;
+        line.used = self.oracle.now();
         *browser.line.borrow_mut() = Some(line);
         Ok(())
     }
@@ -197,6 +202,7 @@ impl Visitor {
             hand,
             sender,
             since: self.oracle.now(),
+            used: self.oracle.now(),
             free: false,
         })
     }

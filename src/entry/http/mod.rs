@@ -14,7 +14,10 @@ use std::{
     collections::BTreeMap,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -125,7 +128,7 @@ pub async fn serve(
 /// One connection, to its end.
 async fn talk(gateway: Arc<Gateway>, stream: VisitorStream, visitor: Visitor) {
     let env = gateway.env.clone();
-    let (peer, open) = (visitor.peer, Arc::clone(&visitor.open));
+    let (peer, open, idle) = (visitor.peer, Arc::clone(&visitor.open), stream.idle());
     let service = service_fn(move |request| Arc::clone(&gateway).handle(visitor.clone(), request));
     let mut server = auto::Builder::new(Spawned(env.clone()));
     server
@@ -161,6 +164,8 @@ async fn talk(gateway: Arc<Gateway>, stream: VisitorStream, visitor: Visitor) {
         }
     };
     if let Err(error) = ended {
+        let timed_out = error.downcast_ref().is_some_and(hyper::Error::is_timeout);
+        idle.store(timed_out, Ordering::Relaxed);
         debug!(%peer, %error, "visitor's connection failed");
     }
 }
@@ -198,6 +203,8 @@ pub struct VisitorStream {
     asked: bool,
     /// All that will be said to it has been.
     ended: bool,
+    /// It was waited for in vain: nothing is owed to it.
+    idle: Arc<AtomicBool>,
 }
 
 impl VisitorStream {
@@ -207,7 +214,13 @@ impl VisitorStream {
             raw: Some(RawStream::new(stream)),
             asked: false,
             ended: false,
+            idle: Arc::default(),
         }
+    }
+
+    /// Where to say that it was waited for in vain.
+    fn idle(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.idle)
     }
 
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
@@ -218,7 +231,8 @@ impl VisitorStream {
 
 impl Drop for VisitorStream {
     fn drop(&mut self) {
-        if let Some(raw) = self.raw.take().filter(|_| self.ended || !self.asked) {
+        let owed = self.asked && !self.ended && !self.idle.load(Ordering::Relaxed);
+        if let Some(raw) = self.raw.take().filter(|_| !owed) {
             raw.close();
         }
     }
