@@ -12,7 +12,6 @@ use super::{
 use crate::{
     id::{ConnId, Epoch, Ordinal},
     link::{carrier::Carrier, framed::FramedError},
-    probe::sometimes,
     time::Timer,
     transport::BoxFuture,
 };
@@ -67,7 +66,6 @@ impl Lender {
 impl Drop for Lender {
     fn drop(&mut self) {
         if let Some(jobs) = self.0.take() {
-            sometimes!("connection-was-not-used");
             drop(jobs.try_send(Box::new(Nothing)));
         }
     }

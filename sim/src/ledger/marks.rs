@@ -321,10 +321,6 @@ pub const MARKS: &[Mark] = &[
     },
     // Requests.
     Mark {
-        name: "connection-was-not-used",
-        means: "A proxy connection was taken, and whoever took it went away.",
-    },
-    Mark {
         name: "kept-connection-was-closed",
         means: "A connection that was kept for requests turned out to be closed.",
     },

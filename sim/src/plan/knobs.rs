@@ -173,8 +173,9 @@ impl Knobs {
 
     /// Whether an untroubled client may be too slow to answer a start in time.
     pub fn is_slow(&self) -> bool {
-        // On a data link, what its kernel holds already goes first: one more round there, and one back.
-        let on_the_link = if self.has_links() { 3 } else { 1 };
+        // On a data link, what its kernel holds already goes first: one more round there, one until the kernel hears of
+        // room again, and one back.
+        let on_the_link = if self.has_links() { 4 } else { 1 };
         // The client has an exchange of its own, with its upstream.
         (on_the_link + 1) * self.exchange_ms() > self.answer_timeout_ms
     }
