@@ -280,10 +280,6 @@ pub const MARKS: &[Mark] = &[
         means: "A stream was turned away by an end that had yet to let go of others.",
     },
     Mark {
-        name: "refused-stream-had-bytes-left",
-        means: "A stream was turned away while bytes of its visitor waited for credit.",
-    },
-    Mark {
         name: "stream-half-closed",
         means: "The end of a visitor came while its upstream could still speak, on a stream.",
     },

@@ -250,7 +250,6 @@ impl Mux {
         let Some(stream) = self.streams.get_mut(&id).filter(unwanted) else {
             return;
         };
-        sometimes!("refused-stream-had-bytes-left");
         self.queued -= stream.out_len();
         stream.clear_data();
         if std::mem::take(&mut stream.writer_waits) {
