@@ -132,7 +132,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(bounds::Limits),
         Box::<drain::Draining>::default(),
         Box::<dials::Backoff>::default(),
-        Box::new(service::Success),
+        Box::new(service::Success(service::accuse)),
         Box::new(service::Reached),
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),

@@ -29,8 +29,6 @@ pub struct Exposure {
     pub server: bool,
     /// The server's process died, and its kernel ended what it held: cleanly, as far as anybody can see.
     pub server_died: bool,
-    /// So did the process of a client of its group.
-    pub client_died: bool,
     /// Something else than a death befell a client.
     pub worn: bool,
     /// When anything befell it last.
@@ -258,7 +256,6 @@ impl Model {
                     exposure: Exposure {
                         server: false,
                         server_died: false,
-                        client_died: false,
                         worn: false,
                         last: now,
                         visitor: false,
@@ -437,7 +434,6 @@ impl Model {
                 exposure.last = exposure.last.max(at);
             }
             exposure.server_died |= active.kills && active.trouble.server;
-            exposure.client_died |= active.kills && hits_clients;
             exposure.worn |= !active.kills && hits_clients;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Class, Invariant, Model, bounds,
+    Invariant, Model, bounds,
     bytes::{self, TRIES_MAX},
     choice, dials, drain,
     model::Session,
@@ -11,7 +11,7 @@ use super::{
     service, strangers, wire,
 };
 use crate::{
-    event::{End, Event, Oddity},
+    event::{Event, Oddity},
     plan::{Millis, web::Kind},
 };
 
@@ -42,7 +42,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<dials::Backoff>::default(),
         Box::new(Heads),
         Box::<drain::Draining>::default(),
-        Box::new(Success),
+        Box::new(service::Success(accuse)),
         Box::new(service::Reached),
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),
@@ -133,36 +133,7 @@ impl Invariant for Heads {
     }
 }
 
-/// 27: a request fails only if something befell it that excuses it; the death of a client excuses none that may be
-/// made again.
-pub struct Success;
-
-impl Invariant for Success {
-    fn number(&self) -> u8 {
-        27
-    }
-
-    fn class(&self) -> Class {
-        Class::Liveness
-    }
-
-    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
-        let Event::Ends {
-            session: id,
-            how: End::Broken(why) | End::Cut(why),
-        } = event
-        else {
-            return None;
-        };
-        let session = model.sessions.get(id)?;
-        let missing = accuse(model, session)?;
-        Some(format!(
-            "session {id} broke ({why}) although {missing}: {session:?}"
-        ))
-    }
-}
-
-/// Why a broken request has no excuse.
+/// Why a broken request has no excuse. The death of a client excuses none that may be made again.
 fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
     let exposure = &session.exposure;
     if exposure.server || exposure.visitor || !model.takes_part(session) || exposure.sound_min == 0 {

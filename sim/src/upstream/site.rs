@@ -87,7 +87,7 @@ impl Upstream {
         let (upstream, mood) = (self.who(), *self.mood.borrow());
         self.oracle.tell(Event::Accepts { upstream, serial });
         if request.headers().contains_key(header::UPGRADE) {
-            self.check(site, request.headers(), None, &request);
+            self.check(site, None, &request);
             return Ok(self.upgrade(request, serial, mood));
         }
         let Some(asked) = unhex(request.headers(), &ASK).and_then(|bytes| Request::decode(&bytes)) else {
@@ -105,7 +105,7 @@ impl Upstream {
             serial,
             request: asked,
         });
-        self.check(site, request.headers(), Some(session), &request);
+        self.check(site, Some(session), &request);
         let (stage, mut reached) = watch::channel(Stage::Header);
         let grpc = request.headers().contains_key(header::TE);
         let h1 = request.version() == Version::HTTP_11;
@@ -241,7 +241,8 @@ impl Upstream {
     }
 
     /// Whether a head is what it has to be behind the entry.
-    fn check(&self, site: Site, headers: &HeaderMap, session: Option<u64>, request: &HttpRequest<Incoming>) {
+    fn check(&self, site: Site, session: Option<u64>, request: &HttpRequest<Incoming>) {
+        let headers = request.headers();
         let text = |name: &http::HeaderName| {
             let all: Vec<_> = headers.get_all(name).iter().collect();
             match all[..] {
