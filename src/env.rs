@@ -23,7 +23,7 @@ use crate::{
     files::{Disk, Files},
     metrics::Metrics,
     probe::sometimes,
-    time::{self, Duration},
+    time::{self, Duration, WallClock},
     transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
 };
 
@@ -43,6 +43,8 @@ pub struct Env {
     pub spawner: Arc<dyn Spawner>,
     /// Where every random choice and every nonce comes from.
     pub entropy: Entropy,
+    /// Tells the time of day.
+    pub wall: WallClock,
     /// Says when to drain and when to end.
     pub stop: Stop,
     /// What this node counts.
@@ -60,6 +62,7 @@ impl Env {
             files: Arc::new(Disk),
             spawner: Arc::new(RuntimeSpawner::new()),
             entropy: Entropy::system(),
+            wall: WallClock::System,
             stop,
             metrics: Arc::new(metrics),
         }

@@ -45,7 +45,7 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
     let matcher = Matcher::new(rules.collect());
     let verdicts = matcher.explain(&query);
     for (index, (rule, verdict)) in config.rules.iter().zip(&verdicts).enumerate() {
-        println!("rules[{index}] {}: {verdict}", shown(rule));
+        println!("{}: {verdict}", shown(index, rule));
     }
     let wins = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wins));
     if !wins {
@@ -58,8 +58,14 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
     })
 }
 
-fn shown(rule: &RuleConfig) -> String {
-    format!("(group {})", rule.group)
+/// Its place, its name if it has one, and its group.
+fn shown(index: usize, rule: &RuleConfig) -> String {
+    let place = format!("rules[{index}]");
+    let name = match rule.name == place {
+        true => String::new(),
+        false => format!(" {:?}", rule.name),
+    };
+    format!("{place}{name} (group {})", rule.group)
 }
 
 /// Where a request goes that no rule is for.

@@ -2,26 +2,25 @@
 //!
 //! A thread of its own writes the lines: a slow disk or a full pipe must not hold the control thread.
 
-use std::{env, ffi::OsStr, fs::OpenOptions, io, io::IsTerminal, path::Path};
-
-use adit::config::{Logging, Output, Rolling, value::LogFormat};
-use anyhow::{Context, anyhow};
-use tracing_appender::{
-    non_blocking::{ErrorCounter, NonBlocking, WorkerGuard},
-    rolling::{RollingFileAppender, Rotation},
+use std::{
+    env,
+    io::{self, IsTerminal},
 };
+
+use adit::{
+    config::{Logging, Output, value::LogFormat},
+    files::{Lines, Written},
+};
+use anyhow::{Context, anyhow};
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
 
 /// What is being written. Dropping it waits, a moment at most, until every line is.
 #[must_use = "dropping it ends the log"]
-pub struct Log {
-    lost: ErrorCounter,
-    _writer: WorkerGuard,
-}
+pub struct Log(Written);
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let lost = self.lost.dropped_lines();
+        let lost = self.0.lost();
         if lost > 0 {
             eprintln!(
                 "adit: {lost} log lines were lost, because they came faster than they could be written"
@@ -41,63 +40,22 @@ pub fn init(logging: &Logging) -> anyhow::Result<Log> {
         }
         _ => EnvFilter::new(logging.level.word()),
     };
-    let ((writer, guard), colors) = match &logging.output {
-        Output::Stdout => (
-            tracing_appender::non_blocking(io::stdout()),
-            io::stdout().is_terminal(),
-        ),
-        Output::Stderr => (
-            tracing_appender::non_blocking(io::stderr()),
-            io::stderr().is_terminal(),
-        ),
-        Output::File(path) => (file(path)?, false),
-        Output::Rolling(rolling) => (files(rolling)?, false),
+    let colors = match &logging.output {
+        Output::Stdout => io::stdout().is_terminal(),
+        Output::Stderr => io::stderr().is_terminal(),
+        Output::File(_) | Output::Rolling(_) => false,
     };
-    let log = Log {
-        lost: writer.error_counter(),
-        _writer: guard,
-    };
+    let written = Written::open(&logging.output)
+        .with_context(|| format!("cannot open the log file {}", logging.output))?;
     let builder = fmt::Subscriber::builder()
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(colors)
-        .with_writer(writer);
+        .with_writer(written.writer());
     let started = match logging.format {
         LogFormat::Text => builder.compact().finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| anyhow!("logging: {error}"))?;
-    Ok(log)
-}
-
-fn file(path: &Path) -> anyhow::Result<(NonBlocking, WorkerGuard)> {
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot open the log file {}", path.display()))?;
-    Ok(tracing_appender::non_blocking(file))
-}
-
-/// Files that take turns: `adit.log` becomes `adit.DATE.log`.
-fn files(rolling: &Rolling) -> anyhow::Result<(NonBlocking, WorkerGuard)> {
-    let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let path = &rolling.path;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let rotation = if rolling.hourly {
-        Rotation::HOURLY
-    } else {
-        Rotation::DAILY
-    };
-    let appender = RollingFileAppender::builder()
-        .rotation(rotation)
-        .filename_prefix(text(path.file_stem()))
-        .filename_suffix(text(path.extension()))
-        .max_log_files(rolling.keep)
-        .build(folder)
-        .with_context(|| format!("cannot open a log file like {}", path.display()))?;
-    Ok(tracing_appender::non_blocking(appender))
+    Ok(Log(written))
 }

@@ -8,12 +8,38 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 /// The present, on the runtime's clock.
 pub fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     tokio::time::Instant::now().into_std()
+}
+
+/// Tells the time of day. Only for people: nothing is decided by it.
+#[derive(Clone, Copy, Debug)]
+pub enum WallClock {
+    /// What the system says.
+    System,
+    /// What was `then` at `at`, and has gone on since.
+    Since {
+        /// The time of day.
+        then: SystemTime,
+        /// When it was that.
+        at: Instant,
+    },
+}
+
+impl WallClock {
+    /// The present.
+    pub fn now(self) -> SystemTime {
+        match self {
+            #[allow(clippy::disallowed_methods, reason = "this is the door")]
+            Self::System => SystemTime::now(),
+            Self::Since { then, at } => then + (now() - at),
+        }
+    }
 }
 
 /// Waits for `duration`.

@@ -4,33 +4,16 @@
 
 mod support;
 
-use adit::config::{Source, build_server};
 use support::{
     RunningServer, client_config,
-    http::{exchange, http_upstream, mirror, named_upstream, status},
+    http::{configured, exchange, http_upstream, mirror, named_upstream, status},
     run,
 };
 
 /// A server of these rules, and a client for the groups `default`, `api` and `mirror`.
 async fn start(rules: &str) -> (RunningServer, support::RunningClient) {
     let file = format!("entries: [{{ name: www, kind: http, listen: \"127.0.0.1:0\" }}]\nrules:\n{rules}");
-    let source = Source::parse_named(std::path::Path::new("server.yaml"), &file).unwrap();
-    let read = build_server(&source, &Default::default(), &|_| None)
-        .unwrap()
-        .config;
-    let mut config = support::http::http_config();
-    config.entries = read.entries;
-    config.rules = read.rules;
-    let patient = support::patient();
-    for entry in &mut config.entries {
-        if let adit::entry::Kind::Http(options) = &mut entry.kind {
-            for session in options.groups.values_mut() {
-                session.answer_timeout = patient.answer_timeout;
-                session.start_timeout = patient.start_timeout;
-            }
-        }
-    }
-    let server = RunningServer::start(config).await;
+    let server = RunningServer::start(configured(&file)).await;
     let mut config = client_config("a", server.addresses.control, named_upstream("default").await);
     for (name, target) in [
         ("api", named_upstream("api").await),

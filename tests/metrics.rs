@@ -118,13 +118,16 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
     ] {
         family.inc("test");
     }
+    let rule = metrics.http_rules.join("g", "r");
+    rule.refused("test");
+    let budget = metrics.http_retry_budgets.join("e", "g", || 0.0);
     let group = metrics.groups.join("test");
     group.probed(ProbeResult::Ok);
     let target = metrics.targets.join("test", "test/test", || 0);
     target.set_score(50.0);
     target.set_latency(Duration::from_millis(1));
     target.set_state(TargetState::Active);
-    (group, target)
+    (group, target, rule, budget)
 }
 
 #[test]

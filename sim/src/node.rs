@@ -1,12 +1,22 @@
 //! The nodes of the system under test: production roles on simulated hosts.
 
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use adit::{
     backoff,
     candidates::Candidate,
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig, UpstreamConfig},
-    entry::{self, http::upstream::Speech},
+    entry::{
+        self,
+        http::{pages::Pages, upstream::Speech},
+    },
     env::{Entropy, Env, Stop, Stopper},
     files::Memory,
     id::{ClientId, EntryName, GroupName, UpstreamName},
@@ -17,6 +27,7 @@ use adit::{
     role,
     rules::{Conditions, HostPattern},
     selector, session,
+    time::WallClock,
     transport::Transport,
     wire::proof::Token,
 };
@@ -155,6 +166,10 @@ impl Node {
             files: Arc::new(self.files.clone()),
             spawner: Arc::new(HostTasks(Arc::new(yields))),
             entropy: Entropy::seeded(Purpose::Node(life).rng(self.seed).next_u64()),
+            wall: WallClock::Since {
+                then: SystemTime::UNIX_EPOCH,
+                at: adit::time::now(),
+            },
             stop,
             metrics: Arc::new(Metrics::new()),
         };
@@ -329,6 +344,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
         entries.truncate(1);
         entries[0].kind = entry::Kind::Http(entry::http::Options {
             timeouts: entry::http::Timeouts {
+                connect: None,
                 first_byte: millis(web.first_byte_ms),
                 idle: None,
             },
@@ -377,8 +393,11 @@ fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
             Version::H1 => Speech::Http1,
             Version::H2 => Speech::Http2,
         }),
+        name: group.to_string(),
+        connect: None,
         first_byte: None,
         idle: None,
+        pages: Pages::default(),
         plugins: vec![
             plugin::Options::SetHeader(way),
             plugin::Options::StripPrefix(web::PREFIX.to_owned()),

@@ -1,15 +1,28 @@
 //! Where visitors come in, as it stands in a file.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use super::{
     ConfigError, RuleConfig,
-    file::{EntryKeys, PublicKeys, TimeoutKeys},
+    file::{AccessLogKeys, EntryKeys, PublicKeys, TimeoutKeys},
     load::{Source, TIMEOUT_MIN},
+    logging::OutputKeys,
     ports::Ports,
     server::{Groups, PUBLIC_PORT, ServerFlags, Ways, group_name},
     tree::KeyPath,
-    value::{Age, Kind, Span},
+    value::{AccessFormat, Age, Kind, Share, Span},
 };
-use crate::{entry, id::EntryName, session};
+use crate::{
+    entry::{
+        self,
+        http::{
+            self, access,
+            pages::{BadWhich, PAGE_LEN_MAX, Page, Pages},
+        },
+    },
+    id::EntryName,
+    session,
+};
 
 /// The entries of a server that names them.
 ///
@@ -51,10 +64,17 @@ pub(super) fn entries(
             let place = source.place(&at.key("overflow"));
             warnings.push(format!("{place} has no effect with `carry: mux`"));
         }
+        let http_keys = HttpKeys {
+            trusted: keys.trusted_proxies,
+            timeouts: keys.timeouts,
+            access_log: keys.access_log,
+            server_timing: keys.server_timing,
+            error_pages: keys.error_pages,
+        };
         let kind = match kind {
-            Kind::Tcp => tcp(keys.trusted_proxies, keys.timeouts, &at, source)?,
+            Kind::Tcp => http_keys.none(&at, source)?,
             Kind::Http => {
-                let mut options = http(keys.trusted_proxies, keys.timeouts, &at, source)?;
+                let mut options = http_keys.build(&at, source)?;
                 let led_to = rules.iter().map(|rule| &rule.group);
                 options.groups = led_to
                     .chain(falls_back.then_some(&group))
@@ -110,55 +130,114 @@ pub(super) fn public(
     })
 }
 
-/// An entry of any bytes, which has no use for keys of HTTP.
-fn tcp(
+/// What only entries of HTTP have.
+struct HttpKeys {
     trusted: Option<Vec<String>>,
     timeouts: Option<TimeoutKeys>,
-    at: &KeyPath,
-    source: &Source,
-) -> Result<entry::Kind, ConfigError> {
-    let given = [
-        ("trusted_proxies", trusted.is_some()),
-        ("timeouts", timeouts.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((key, _)) => Err(source.key_error(&at.key(key), "is for entries of `kind: http`")),
-        None => Ok(entry::Kind::Tcp),
+    access_log: Option<AccessLogKeys>,
+    server_timing: Option<bool>,
+    error_pages: Option<BTreeMap<String, PathBuf>>,
+}
+
+impl HttpKeys {
+    /// An entry of any bytes, which has no use for them.
+    fn none(self, at: &KeyPath, source: &Source) -> Result<entry::Kind, ConfigError> {
+        let given = [
+            ("trusted_proxies", self.trusted.is_some()),
+            ("timeouts", self.timeouts.is_some()),
+            ("access_log", self.access_log.is_some()),
+            ("server_timing", self.server_timing.is_some()),
+            ("error_pages", self.error_pages.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(source.key_error(&at.key(key), "is for entries of `kind: http`")),
+            None => Ok(entry::Kind::Tcp),
+        }
+    }
+
+    fn build(self, at: &KeyPath, source: &Source) -> Result<http::Options, ConfigError> {
+        let mut networks = Vec::new();
+        for (index, text) in self.trusted.unwrap_or_default().into_iter().enumerate() {
+            let bad = |error: http::network::BadNetwork| {
+                let at = at.key("trusted_proxies").index(index);
+                source.key_error(&at, format!("{error}, found {text:?}"))
+            };
+            networks.push(text.parse().map_err(bad)?);
+        }
+        let access = self.access_log;
+        Ok(http::Options {
+            trusted: networks,
+            timeouts: timeouts(self.timeouts.unwrap_or_default(), &at.key("timeouts"), source)?,
+            access: access
+                .map(|keys| access_log(keys, &at.key("access_log"), source))
+                .transpose()?,
+            server_timing: self.server_timing.unwrap_or_default(),
+            pages: error_pages(self.error_pages, &at.key("error_pages"), source)?,
+            ..http::Options::default()
+        })
     }
 }
 
-fn http(
-    trusted: Option<Vec<String>>,
-    timeouts: Option<TimeoutKeys>,
+fn timeouts(keys: TimeoutKeys, at: &KeyPath, source: &Source) -> Result<http::Timeouts, ConfigError> {
+    let defaults = http::Timeouts::default();
+    let some = |key: &str, value| source.some_duration(&at.key(key), value, TIMEOUT_MIN);
+    Ok(http::Timeouts {
+        connect: some("connect", keys.connect.map(|Span(value)| value))?,
+        first_byte: source.duration(
+            &at.key("first_byte"),
+            keys.first_byte,
+            TIMEOUT_MIN,
+            defaults.first_byte,
+        )?,
+        idle: some("idle", keys.idle.map_or(defaults.idle, |Age(idle)| idle))?,
+    })
+}
+
+fn access_log(keys: AccessLogKeys, at: &KeyPath, source: &Source) -> Result<access::Options, ConfigError> {
+    let place = OutputKeys {
+        output: keys.output,
+        file: keys.file,
+        rotation: keys.rotation,
+        keep: keys.keep,
+    };
+    Ok(access::Options {
+        output: place.build(at, source)?,
+        format: match keys.format.unwrap_or_default() {
+            AccessFormat::Json => access::Format::Json,
+            AccessFormat::Combined => access::Format::Combined,
+        },
+        sample: keys
+            .sample
+            .map(|Share(share)| access::Share(share))
+            .unwrap_or_default(),
+    })
+}
+
+/// Pages, read from the files that are named.
+///
+/// # Errors
+/// A key that is no status, or a file that is no page.
+pub(super) fn error_pages(
+    keys: Option<BTreeMap<String, PathBuf>>,
     at: &KeyPath,
     source: &Source,
-) -> Result<entry::http::Options, ConfigError> {
-    let defaults = entry::http::Timeouts::default();
-    let mut networks = Vec::new();
-    for (index, text) in trusted.unwrap_or_default().into_iter().enumerate() {
-        let bad = |error: entry::http::network::BadNetwork| {
-            let at = at.key("trusted_proxies").index(index);
-            source.key_error(&at, format!("{error}, found {text:?}"))
-        };
-        networks.push(text.parse().map_err(bad)?);
+) -> Result<Pages, ConfigError> {
+    let mut pages = BTreeMap::new();
+    for (which, path) in keys.unwrap_or_default() {
+        let at = at.key(&which);
+        let key = which
+            .parse()
+            .map_err(|error: BadWhich| source.key_error(&at, format!("{error}, found `{which}`")))?;
+        let full = source.relative(&path);
+        let text = source
+            .read_file(&full)
+            .map_err(|error| source.key_error(&at, format!("cannot read {}: {error}", full.display())))?;
+        if text.len() > PAGE_LEN_MAX {
+            let message = format!("{} has more than {PAGE_LEN_MAX} bytes", full.display());
+            return Err(source.key_error(&at, message));
+        }
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        pages.insert(key, Page::new(ending.unwrap_or_default(), text));
     }
-    let keys = timeouts.unwrap_or_default();
-    let at = at.key("timeouts");
-    let idle = keys.idle.map_or(defaults.idle, |Age(idle)| idle);
-    Ok(entry::http::Options {
-        trusted: networks,
-        timeouts: entry::http::Timeouts {
-            first_byte: source.duration(
-                &at.key("first_byte"),
-                keys.first_byte,
-                TIMEOUT_MIN,
-                defaults.first_byte,
-            )?,
-            idle: match idle {
-                None => None,
-                Some(idle) => Some(source.duration(&at.key("idle"), Some(Span(idle)), TIMEOUT_MIN, idle)?),
-            },
-        },
-        ..entry::http::Options::default()
-    })
+    Ok(Pages::new(pages))
 }

@@ -1,4 +1,4 @@
-//! What stands in the files, key by key. Plain structs, every key optional; `server.rs`, `client.rs` and
+//! What stands in the files of servers and clients, key by key. Plain structs, every key optional; `server.rs`, `client.rs` and
 //! `forward.rs` turn them into the checked types. `docs/configuration.md` describes every key and its default.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::Deserialize;
 
 use super::value::{
-    Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Overflow, Points,
-    PoolMode, ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
+    AccessFormat, Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Overflow,
+    Points, PoolMode, ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
 };
 
 /// Declares the struct of one mapping: keys of this version, then keys of later versions.
@@ -27,6 +27,8 @@ macro_rules! keys {
         }
     };
 }
+
+pub(super) use keys;
 
 keys! {
     /// The file of `adit server`.
@@ -141,16 +143,42 @@ keys! {
         trusted_proxies: Vec<String>,
         /// How long upstreams are waited for, with `kind: http`.
         timeouts: TimeoutKeys,
+        /// A line for each request, with `kind: http`.
+        access_log: AccessLogKeys,
+        /// Whether answers say where the time went, with `kind: http`.
+        server_timing: bool,
+        /// How it looks where the entry fails a request, with `kind: http`.
+        error_pages: BTreeMap<String, PathBuf>,
     } later { tls }
 }
 
 keys! {
     /// `timeouts` of an HTTP entry.
     TimeoutKeys {
+        /// For a client to connect its upstream.
+        connect: Span,
         /// From a request to the head of its answer.
         first_byte: Span,
         /// Within the body of an answer.
         idle: Age,
+    } later {}
+}
+
+keys! {
+    /// `access_log` of an HTTP entry.
+    AccessLogKeys {
+        /// How lines look.
+        format: AccessFormat,
+        /// Where lines go.
+        output: LogOutput,
+        /// The file for `output: file`.
+        file: PathBuf,
+        /// When a new file begins.
+        rotation: Rotation,
+        /// How many files are kept.
+        keep: u32,
+        /// The share of requests that are logged.
+        sample: Share,
     } later {}
 }
 
@@ -417,77 +445,5 @@ keys! {
         cap: Span,
         /// A connection this old forgives all failures.
         stable_after: Span,
-    } later {}
-}
-
-keys! {
-    /// The file of `adit forward`.
-    ForwardFile {
-        /// Where visitors come in.
-        server: ForwardServerKeys,
-        /// Where they may be sent.
-        candidates: CandidateKeys,
-        /// How a candidate is chosen.
-        balance: Balance,
-        /// How many connections are kept ready.
-        pools: PoolKeys,
-        /// How candidates are probed.
-        probing: ProbingKeys,
-        /// What measurements count for.
-        scoring: ScoringKeys,
-        /// Which candidates may be used.
-        selector: SelectorKeys,
-        /// What visitors may take.
-        limits: ForwardLimitKeys,
-        /// Deadlines of sessions.
-        session: ForwardSessionKeys,
-        /// State, metrics and commands.
-        admin: ListenKeys,
-        /// Metrics alone.
-        metrics: ListenKeys,
-        /// How the forwarder ends.
-        drain: DrainKeys,
-        /// What is written where.
-        logging: LoggingKeys,
-    } later {}
-}
-
-keys! {
-    /// `server` of a forwarder.
-    ForwardServerKeys {
-        /// Its address.
-        listen_addr: String,
-    } later {}
-}
-
-keys! {
-    /// `candidates` of a forwarder.
-    CandidateKeys {
-        /// Named here.
-        addresses: Vec<String>,
-        /// Named in a file of their own, one on each line.
-        file: PathBuf,
-    } later {}
-}
-
-keys! {
-    /// `limits` of a forwarder.
-    ForwardLimitKeys {
-        /// Sessions.
-        sessions: u32,
-        /// Visitors waiting for a candidate that may be used.
-        waiting: u32,
-    } later {}
-}
-
-keys! {
-    /// `session` of a forwarder.
-    ForwardSessionKeys {
-        /// How long connecting to one candidate may take.
-        connect_timeout: Span,
-        /// From accept to a connected candidate.
-        start_timeout: Span,
-        /// Half-closed and without a byte.
-        half_closed_timeout: Span,
     } later {}
 }

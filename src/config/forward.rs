@@ -8,7 +8,7 @@ use std::{
 use super::{
     Checked, ConfigError, Drain, GroupConfig, Logging, LoggingFlags, address,
     expand::Lookup,
-    file::{CandidateKeys, ForwardFile, ForwardLimitKeys, ForwardSessionKeys},
+    forward_file::{CandidateKeys, ForwardFile, ForwardLimitKeys, ForwardSessionKeys},
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Taken,

@@ -9,6 +9,7 @@ use super::{
     tree::KeyPath,
     value::{Level, LogFormat, LogOutput, Rotation},
 };
+use crate::files::{Output, Rolling};
 
 /// How a node logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,32 +20,6 @@ pub struct Logging {
     pub format: LogFormat,
     /// Where lines go. Default standard output.
     pub output: Output,
-}
-
-/// Where log lines go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Output {
-    /// Standard output.
-    #[default]
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// Appended to this file.
-    File(PathBuf),
-    /// Appended to files that take turns.
-    Rolling(Rolling),
-}
-
-/// Log files of which each takes what is written in its hour or day (UTC): `adit.log` becomes `adit.2026-01-31.log`,
-/// hourly `adit.2026-01-31-13.log`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rolling {
-    /// The path without the time.
-    pub path: PathBuf,
-    /// A file for each hour, else for each day.
-    pub hourly: bool,
-    /// The most files; older ones are removed. Default 7.
-    pub keep: usize,
 }
 
 /// How many log files are kept, unless said otherwise.
@@ -74,16 +49,43 @@ impl Logging {
         flags: LoggingFlags,
         source: &Source,
     ) -> Result<Self, ConfigError> {
-        let at = |key: &str| KeyPath::new("logging").key(key);
-        let rotation = keys.rotation.unwrap_or_default();
-        let keep = source.count(&at("keep"), keys.keep, KEEP)?;
-        if keys.keep.is_some() && rotation == Rotation::Never {
-            return Err(source.key_error(&at("keep"), "only for `rotation: daily` and `rotation: hourly`"));
+        let place = OutputKeys {
+            output: keys.output,
+            file: keys.file,
+            rotation: keys.rotation,
+            keep: keys.keep,
+        };
+        let output = place.build(&KeyPath::new("logging"), source)?;
+        Ok(Self {
+            level: flags.level.or(keys.level).unwrap_or_default(),
+            format: flags.format.or(keys.format).unwrap_or_default(),
+            output,
+        })
+    }
+}
+
+/// Where lines go, as it stands in a file.
+pub(super) struct OutputKeys {
+    pub(super) output: Option<LogOutput>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) rotation: Option<Rotation>,
+    pub(super) keep: Option<u32>,
+}
+
+impl OutputKeys {
+    /// # Errors
+    /// Keys that do not go together.
+    pub(super) fn build(self, at: &KeyPath, source: &Source) -> Result<Output, ConfigError> {
+        let wrong = |key: &str, message: &str| Err(source.key_error(&at.key(key), message));
+        let rotation = self.rotation.unwrap_or_default();
+        let keep = source.count(&at.key("keep"), self.keep, KEEP)?;
+        if self.keep.is_some() && rotation == Rotation::Never {
+            return wrong("keep", "only for `rotation: daily` and `rotation: hourly`");
         }
-        if keys.rotation.is_some() && keys.file.is_none() {
-            return Err(source.key_error(&at("rotation"), "only for `output: file`"));
+        if self.rotation.is_some() && self.file.is_none() {
+            return wrong("rotation", "only for `output: file`");
         }
-        let output = match (keys.output, keys.file) {
+        Ok(match (self.output, self.file) {
             (None | Some(LogOutput::File), Some(file)) => {
                 let path = source.relative(&file);
                 match rotation {
@@ -96,18 +98,13 @@ impl Logging {
                 }
             }
             (Some(LogOutput::File), None) => {
-                return Err(source.key_error(&at("output"), "`file` needs the key `logging.file`"));
+                return wrong("output", &format!("`file` needs the key `{}`", at.key("file")));
             }
             (Some(LogOutput::Stdout | LogOutput::Stderr), Some(_)) => {
-                return Err(source.key_error(&at("file"), "only for `output: file`"));
+                return wrong("file", "only for `output: file`");
             }
             (Some(LogOutput::Stderr), None) => Output::Stderr,
             (None | Some(LogOutput::Stdout), None) => Output::Stdout,
-        };
-        Ok(Self {
-            level: flags.level.or(keys.level).unwrap_or_default(),
-            format: flags.format.or(keys.format).unwrap_or_default(),
-            output,
         })
     }
 }

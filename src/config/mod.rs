@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use crate::{
     backoff,
     candidates::Candidate,
-    entry::{self, http::upstream::Speech},
+    entry::{
+        self,
+        http::{pages::Pages, upstream::Speech},
+    },
     id::{ClientId, GroupName, UpstreamName},
     link, plugin, pool, prober, registry,
     registry::auth::Auth,
@@ -26,6 +29,7 @@ mod error;
 mod expand;
 pub mod file;
 mod forward;
+pub mod forward_file;
 mod group;
 mod load;
 mod logging;
@@ -43,6 +47,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
+pub use crate::files::{Output, Rolling};
 pub use client::{ClientFlags, DEFAULT_SERVER, LOCAL_UPSTREAM, build_client, load_client};
 pub use error::ConfigError;
 pub use expand::Lookup;
@@ -51,7 +56,7 @@ pub use forward::{
     build_forward, load_forward, parse_forward,
 };
 pub use load::{ReadFile, Role, Source};
-pub use logging::{Logging, LoggingFlags, Output, Rolling};
+pub use logging::{Logging, LoggingFlags};
 pub use secret::TOKEN_VARIABLE;
 pub use server::{
     CONTROL_PORT, PROXY_PORT, PUBLIC_PORT, SERVER_ADMIN, ServerFlags, build_server, load_server,
@@ -106,18 +111,24 @@ pub struct ServerConfig {
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleConfig {
+    /// What it is called in logs and metrics; its place in the list (`rules[0]`) if it has no name.
+    pub name: String,
     /// What it asks of a request.
     pub conditions: Conditions,
     /// Where the request goes.
     pub group: GroupName,
     /// What the upstreams speak; `None` is HTTP/2 for gRPC, and HTTP/1.1 for everything else.
     pub speech: Option<Speech>,
+    /// How long a client may take to connect its upstream, if not as long as the entry says.
+    pub connect: Option<Duration>,
     /// How long an upstream may take to begin its answer, if not as long as the entry says.
     pub first_byte: Option<Duration>,
     /// How long an answer may pause, if not as long as the entry says.
     pub idle: Option<Option<Duration>>,
     /// What is done on the way. They can be built.
     pub plugins: Vec<plugin::Options>,
+    /// How it looks where the entry fails a request, if not as the entry says.
+    pub pages: Pages,
 }
 
 /// How one group chooses and keeps warm.

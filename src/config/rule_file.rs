@@ -1,6 +1,6 @@
 //! The keys of a rule and of its plugins, as they stand in a file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -23,6 +23,8 @@ macro_rules! keys {
 keys! {
     /// One element of `rules`.
     RuleKeys {
+        /// What it is called.
+        name: String,
         /// Which hosts.
         host: String,
         /// Which paths.
@@ -43,6 +45,8 @@ keys! {
         timeouts: TimeoutKeys,
         /// What is done on the way.
         plugins: Vec<PluginKeys>,
+        /// How it looks where the entry fails a request.
+        error_pages: BTreeMap<String, PathBuf>,
     }
 
     /// One element of `plugins`: exactly one of these keys.

@@ -1,7 +1,10 @@
 //! Rules as they stand in a file become conditions, and plugins that can be built.
 
+use std::collections::BTreeSet;
+
 use super::{
     ConfigError, RuleConfig,
+    entries::error_pages,
     load::{Source, TIMEOUT_MIN},
     rule_file::{PluginKeys, RuleKeys},
     server::group_name,
@@ -17,13 +20,38 @@ use crate::{
     rules::{ConditionError, Conditions, PathCondition, parse_header_name, parse_method},
 };
 
+/// The longest name of a rule, in bytes.
+const NAME_LEN_MAX: usize = 128;
+
 /// The rules of a server, in the order of the file.
 ///
 /// # Errors
 /// The first that is wrong, with its line and key.
 pub(super) fn build(keys: Vec<RuleKeys>, source: &Source) -> Result<Vec<RuleConfig>, ConfigError> {
-    let rule = |(index, keys)| rule(keys, &KeyPath::new("rules").index(index), source);
-    keys.into_iter().enumerate().map(rule).collect()
+    let mut built: Vec<RuleConfig> = Vec::with_capacity(keys.len());
+    let mut names = BTreeSet::new();
+    for (index, keys) in keys.into_iter().enumerate() {
+        let at = KeyPath::new("rules").index(index);
+        let rule = rule(keys, &at, source)?;
+        if !names.insert(rule.name.clone()) {
+            let message = format!("there is a rule `{}` already", rule.name);
+            return Err(source.key_error(&at.key("name"), message));
+        }
+        built.push(rule);
+    }
+    Ok(built)
+}
+
+/// A name that people and programs can read; the rule's place if it has none.
+fn name(keys: &RuleKeys, at: &KeyPath, source: &Source) -> Result<String, ConfigError> {
+    let Some(name) = &keys.name else {
+        return Ok(at.to_string());
+    };
+    if name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control) {
+        let message = format!("expected 1 to {NAME_LEN_MAX} bytes of text, found {name:?}");
+        return Err(source.key_error(&at.key("name"), message));
+    }
+    Ok(name.clone())
 }
 
 fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, ConfigError> {
@@ -50,6 +78,12 @@ fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, Con
             UpstreamProtocol::Http1 => Some(Speech::Http1),
             UpstreamProtocol::Http2 => Some(Speech::Http2),
         },
+        name: name(&keys, at, source)?,
+        pages: error_pages(keys.error_pages.clone(), &at.key("error_pages"), source)?,
+        connect: timeouts
+            .connect
+            .map(|Span(value)| span("connect", value))
+            .transpose()?,
         first_byte: timeouts
             .first_byte
             .map(|Span(value)| span("first_byte", value))

@@ -436,6 +436,17 @@ choice! {
 }
 
 choice! {
+    /// How lines of an access log look.
+    AccessFormat {
+        /// One JSON object each.
+        #[default]
+        Json = "json",
+        /// The combined format of Apache and nginx.
+        Combined = "combined",
+    } later []
+}
+
+choice! {
     /// Where log lines go.
     LogOutput {
         /// Standard output.

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use notify::{
@@ -14,7 +15,7 @@ use notify::{
 };
 use tokio::sync::watch;
 
-use super::{Changes, FILE_LEN_MAX, Files};
+use super::{Changes, FILE_LEN_MAX, Files, Lines, Output, Written};
 use crate::transport::BoxFuture;
 
 /// The files of the operating system.
@@ -28,6 +29,10 @@ impl Files for Disk {
 
     fn watch(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Changes>> {
         blocking(move || watch(&path))
+    }
+
+    fn lines(&self, output: &Output) -> io::Result<Arc<dyn Lines>> {
+        Ok(Arc::new(Written::open(output)?))
     }
 }
 

@@ -1,11 +1,16 @@
-//! Files that exist in memory only: tests and the simulation write them, nodes read them.
+//! Files that exist in memory only: tests and the simulation write them, nodes read them; and the other way round.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Changes, Files};
+use super::{Changes, Files, Lines, Output};
 use crate::transport::BoxFuture;
 
 /// A disk of its own, empty at first. Clones are the same disk.
@@ -13,13 +18,19 @@ use crate::transport::BoxFuture;
 pub struct Memory {
     contents: Arc<ArcSwap<BTreeMap<PathBuf, Vec<u8>>>>,
     changed: Arc<watch::Sender<()>>,
+    written: Written,
 }
+
+/// What nodes have written, by the name of the output.
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<RwLock<BTreeMap<String, Vec<String>>>>);
 
 impl Default for Memory {
     fn default() -> Self {
         Self {
             contents: Arc::default(),
             changed: Arc::new(watch::Sender::new(())),
+            written: Written::default(),
         }
     }
 }
@@ -48,6 +59,32 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The lines that nodes have written to `output`.
+    pub fn written(&self, output: &Output) -> Vec<String> {
+        let written = self.written.0.read().unwrap_or_else(PoisonError::into_inner);
+        written.get(&output.to_string()).cloned().unwrap_or_default()
+    }
+}
+
+/// One output of a disk in memory.
+struct Page {
+    name: String,
+    written: Written,
+}
+
+impl Lines for Page {
+    fn write(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let mut written = self.written.0.write().unwrap_or_else(PoisonError::into_inner);
+        written.entry(self.name.clone()).or_default().push(line);
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
 impl Files for Memory {
     fn read(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Vec<u8>>> {
         let content = self.contents.load().get(&path).cloned();
@@ -58,5 +95,12 @@ impl Files for Memory {
         // Every change is told to everybody: a change of nothing is allowed.
         let changes = Changes::new(self.changed.subscribe(), None);
         Box::pin(async move { Ok(changes) })
+    }
+
+    fn lines(&self, output: &Output) -> io::Result<Arc<dyn Lines>> {
+        Ok(Arc::new(Page {
+            name: output.to_string(),
+            written: self.written.clone(),
+        }))
     }
 }

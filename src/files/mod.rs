@@ -1,19 +1,24 @@
 //! Files and their changes, behind a seam: the disk in production, memory in tests and in simulation.
 
 mod disk;
+mod lines;
 mod memory;
 
-use std::{any::Any, fmt, io, path::PathBuf};
+use std::{any::Any, fmt, io, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-pub use self::{disk::Disk, memory::Memory};
+pub use self::{
+    disk::Disk,
+    lines::{Lines, Output, Rolling, Written},
+    memory::Memory,
+};
 use crate::transport::BoxFuture;
 
 /// The largest file that is read. What a node reads is written by people or for them; more is a mistake.
 pub const FILE_LEN_MAX: u64 = 16 << 20;
 
-/// The files that a node reads while it runs.
+/// The files that a node reads and writes while it runs.
 pub trait Files: Send + Sync {
     /// The whole content of a file.
     ///
@@ -27,6 +32,12 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// Its folder is not there, or the system has no watches left.
     fn watch(&self, path: PathBuf) -> BoxFuture<'static, io::Result<Changes>>;
+
+    /// Somewhere to write lines to.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn lines(&self, output: &Output) -> io::Result<Arc<dyn Lines>>;
 }
 
 /// The changes of one watched file, several in a row as one. Dropping it ends the watch.

@@ -278,7 +278,12 @@ fn encode_targets(
     Ok(())
 }
 
-fn encode_hidden(encoder: &mut DescriptorEncoder, name: &str, help: &str, hidden: usize) -> fmt::Result {
+pub(super) fn encode_hidden(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    hidden: usize,
+) -> fmt::Result {
     let hidden = ConstGauge::new(i64::try_from(hidden).unwrap_or(i64::MAX));
     hidden.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }

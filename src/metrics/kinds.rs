@@ -2,17 +2,9 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-
-use crate::time::Duration;
-
-/// Upper bounds of the buckets of a [`Seconds`], in seconds. A start on loopback falls into the first, one that
-/// takes the whole 8 s of its deadline into the last.
-const SECONDS_BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
 
 /// Shows a metric in a registry, under one name and one help.
 pub(super) trait Show {
@@ -73,29 +65,6 @@ impl ByReason {
 }
 
 impl Show for ByReason {
-    fn show(&self, registry: &mut Registry, name: &str, help: &str) {
-        registry.register(name, help, self.0.clone());
-    }
-}
-
-/// How long something took. A clone observes the same.
-#[derive(Clone, Debug)]
-pub struct Seconds(Histogram);
-
-impl Default for Seconds {
-    fn default() -> Self {
-        Self(Histogram::new(SECONDS_BUCKETS))
-    }
-}
-
-impl Seconds {
-    /// It took so long once more.
-    pub fn observe(&self, took: Duration) {
-        self.0.observe(took.as_secs_f64());
-    }
-}
-
-impl Show for Seconds {
     fn show(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.0.clone());
     }

@@ -1,7 +1,7 @@
 //! What a node counts. One registry per node: two nodes may share a simulated process.
 //!
-//! What one node has once stands in the list below; [`groups`](Metrics::groups) and
-//! [`targets`](Metrics::targets) come and go; [`limits`](Metrics::limits) are asked when they are shown.
+//! What one node has once stands in the list below; [`groups`](Metrics::groups), [`targets`](Metrics::targets) and
+//! [`http_rules`](Metrics::http_rules) come and go; [`limits`](Metrics::limits) are asked when they are shown.
 //! `docs/metrics.md` describes every one of them, and a test holds it against what is shown.
 //!
 //! Counting never waits for whoever reads: sessions keep the counters they need, and what has labels that are
@@ -16,6 +16,8 @@ use prometheus_client::{
 mod group;
 mod kinds;
 mod limits;
+mod requests;
+mod seconds;
 mod series;
 
 use kinds::Show;
@@ -23,10 +25,10 @@ use kinds::Show;
 pub use group::{
     GroupFigures, GroupSeries, Groups, ProbeResult, TargetFigures, TargetSeries, TargetState, Targets,
 };
-pub use kinds::{
-    ByDirection, ByLane, ByReason, ByResult, Counted, Heartbeats, Meter, Reason, Seconds, Stalls,
-};
+pub use kinds::{ByDirection, ByLane, ByReason, ByResult, Counted, Heartbeats, Meter, Reason, Stalls};
 pub use limits::Limits;
+pub use requests::{BudgetSeries, Class, Hop, RetryBudgets, RuleFigures, RuleSeries, Rules};
+pub use seconds::Seconds;
 pub use series::{Member, SHOWN_MAX};
 
 /// The media type of [`Metrics::encode`].
@@ -44,6 +46,10 @@ macro_rules! metrics {
             pub targets: Targets,
             /// Limits, and what of them is used.
             pub limits: Limits,
+            /// Rules of HTTP entries that were used.
+            pub http_rules: Rules,
+            /// What of requests of HTTP entries may be tried again.
+            pub http_retry_budgets: RetryBudgets,
             $($(#[doc = $help])+ pub $name: $type,)*
         }
 
@@ -57,10 +63,13 @@ macro_rules! metrics {
                 // The registry adds the full stop itself.
                 $name.show(&mut registry, stringify!($name), concat!($($help),+).trim().trim_end_matches('.'));)*
                 let (groups, targets, limits) = (Groups::default(), Targets::default(), Limits::default());
+                let (http_rules, http_retry_budgets) = (Rules::default(), RetryBudgets::default());
                 registry.register_collector(Box::new(groups.clone()));
                 registry.register_collector(Box::new(targets.clone()));
                 registry.register_collector(Box::new(limits.clone()));
-                Self { registry, groups, targets, limits, $($name,)* }
+                registry.register_collector(Box::new(http_rules.clone()));
+                registry.register_collector(Box::new(http_retry_budgets.clone()));
+                Self { registry, groups, targets, limits, http_rules, http_retry_budgets, $($name,)* }
             }
         }
     };
@@ -147,6 +156,8 @@ metrics! {
     http_retries: Counter,
     /// Upgraded connections (WebSockets and others) open right now.
     http_upgrades: Gauge,
+    /// Lines of access logs that came faster than they could be written.
+    access_lines_lost: Counter,
     /// Pauses in accepting because descriptors ran out.
     accept_pauses: Counter,
 }

@@ -1,4 +1,4 @@
-//! Figures of things that come and go: groups and targets. What has left is no longer shown, and of very many
+//! Figures of things that come and go: groups, targets and rules. What has left is no longer shown, and of very many
 //! only some are.
 
 use std::{
@@ -89,14 +89,19 @@ impl<F> Series<F> {
 
     /// At most [`SHOWN_MAX`] members, those of the lowest `rank` first, and how many are left out.
     pub(super) fn shown<R: Ord>(&self, rank: impl Fn(&F) -> R) -> (Vec<Shown<F>>, usize) {
+        self.first(SHOWN_MAX, rank)
+    }
+
+    /// At most `max` members, those of the lowest `rank` first, and how many are left out.
+    pub(super) fn first<R: Ord>(&self, max: usize, rank: impl Fn(&F) -> R) -> (Vec<Shown<F>>, usize) {
         // The lock is held for as long as it takes to copy the list, not while anything is written out.
         let home = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = home.values().filter_map(Weak::upgrade).map(Shown).collect();
         drop(home);
         // A stable sort: members of the same rank stay in the order of their labels.
         all.sort_by_cached_key(|member| rank(member.figures()));
-        let hidden = all.len().saturating_sub(SHOWN_MAX);
-        all.truncate(SHOWN_MAX);
+        let hidden = all.len().saturating_sub(max);
+        all.truncate(max);
         (all, hidden)
     }
 }

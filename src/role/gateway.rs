@@ -1,6 +1,9 @@
 //! What an HTTP entry is made of: routes of the rules, and the groups they lead to.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use actix::Addr;
 
@@ -11,7 +14,9 @@ use crate::{
         self,
         http::{
             self, Timeouts,
+            access::AccessLog,
             gateway::{Gateway, Route, Service},
+            record::Books,
         },
         tcp::Slots,
     },
@@ -45,13 +50,16 @@ pub(super) fn chains(env: &Env, rules: &[RuleConfig]) -> Result<Vec<Chain>, Star
 
 impl House<'_> {
     /// The gateway of `entry`, whose groups are `found`.
+    ///
+    /// # Errors
+    /// [`StartError::AccessLog`].
     pub(super) fn gateway(
         &self,
         entry: &entry::Options,
         options: &http::Options,
         found: BTreeMap<GroupName, Found>,
         chains: &[Chain],
-    ) -> Gateway {
+    ) -> Result<Gateway, StartError> {
         let services = found.into_iter().map(|(name, found)| {
             let session = options.groups.get(&name).copied().unwrap_or(entry.session);
             let opener = Opener {
@@ -72,27 +80,48 @@ impl House<'_> {
         });
         let route = |(rule, plugins): (&RuleConfig, &Chain)| {
             let route = Route {
+                name: rule.name.clone(),
                 group: rule.group.clone(),
                 speech: rule.speech,
                 timeouts: Timeouts {
+                    connect: rule.connect.or(options.timeouts.connect),
                     first_byte: rule.first_byte.unwrap_or(options.timeouts.first_byte),
                     idle: rule.idle.unwrap_or(options.timeouts.idle),
                 },
                 plugins: plugins.clone(),
+                pages: rule.pages.over(&options.pages),
+                figures: OnceLock::new(),
             };
             (rule.conditions.clone(), Arc::new(route))
         };
         let fallback = Route {
+            name: "none".to_owned(),
             group: entry.group.clone(),
             speech: None,
             timeouts: options.timeouts,
             plugins: Chain::default(),
+            pages: options.pages.clone(),
+            figures: OnceLock::new(),
         };
-        Gateway {
+        let log = options.access.as_ref().map(|access| {
+            AccessLog::open(access, self.env).map_err(|error| StartError::AccessLog {
+                entry: entry.name.clone(),
+                output: access.output.clone(),
+                error,
+            })
+        });
+        Ok(Gateway {
             env: self.env.clone(),
             rules: Matcher::new(self.config.rules.iter().zip(chains).map(route).collect()),
             fallback: options.falls_back.then(|| Arc::new(fallback)),
             services: services.collect(),
-        }
+            books: Arc::new(Books {
+                env: self.env.clone(),
+                entry: entry.name.clone(),
+                log: log.transpose()?,
+            }),
+            pages: options.pages.clone(),
+            server_timing: options.server_timing,
+        })
     }
 }

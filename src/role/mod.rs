@@ -15,7 +15,7 @@ use std::{io, net::SocketAddr};
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::{env::Env, plugin, transport::Listener};
+use crate::{env::Env, files::Output, id::EntryName, plugin, transport::Listener};
 
 /// A task of the control thread, aborted on drop.
 struct Local(JoinHandle<()>);
@@ -36,6 +36,16 @@ pub enum StartError {
         what: String,
         /// Where.
         address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The access log of an entry cannot be opened.
+    #[error("cannot open the access log of entry {entry}, {output}: {error}")]
+    AccessLog {
+        /// The entry.
+        entry: EntryName,
+        /// Where its lines should go.
+        output: Output,
         /// What the operating system says.
         error: io::Error,
     },

@@ -157,7 +157,7 @@ impl Server {
                     budget: &budget,
                     slots: &slots,
                 };
-                let gateway = house.gateway(entry, options, found, &chains);
+                let gateway = house.gateway(entry, options, found, &chains)?;
                 let (name, options) = (entry.name.clone(), options.clone());
                 let sessions = Arc::clone(&slots.sessions);
                 entries.push(local(async move {

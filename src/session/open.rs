@@ -18,7 +18,7 @@ use super::{
     core::Core,
     first_bytes::{FirstBytes, ReplayBudget},
     testimony::testimony,
-    tunnel_stream::{Rest, TunnelStream},
+    tunnel_stream::{OnStart, Rest, TunnelStream},
     visitor_side::{Outcome, Patience, VisitorSide},
     way::Ways,
 };
@@ -74,7 +74,8 @@ pub struct Opener {
 
 impl Opener {
     /// A stream to `target`, for `visitor` and perhaps for others after. It is there before the client has answered:
-    /// what is written goes out behind Start, and its progress says what became of it.
+    /// what is written goes out behind Start, and its progress says what became of it. The client may take `connect` to
+    /// connect its upstream, if not as long as the options say.
     ///
     /// # Errors
     /// [`OpenError`]; nobody was asked.
@@ -83,6 +84,7 @@ impl Opener {
         target: &Arc<Target<Tunnel>>,
         visitor: SocketAddr,
         deadline: Instant,
+        connect: Option<Duration>,
     ) -> Result<TunnelStream, OpenError> {
         let slot = Arc::clone(&self.slots);
         let slot = slot.try_acquire_owned().map_err(|_| OpenError::TooMany)?;
@@ -109,11 +111,15 @@ impl Opener {
             abort: abort_sender,
         });
         let (give, given) = oneshot::channel();
+        let options = Options {
+            connect_timeout: connect.unwrap_or(self.options.connect_timeout),
+            ..self.options
+        };
         let now = time::now();
         let lend = Lend {
             give,
             start,
-            patience: Patience::new(&self.options, rtt, deadline),
+            patience: Patience::new(&options, rtt, deadline),
             first: FirstBytes::new(self.budget.clone()),
             abort,
             on_start: Box::new({
@@ -124,6 +130,7 @@ impl Opener {
                     let took = time::now() - now;
                     metrics.start_seconds.observe(took);
                     Witness { key, reports }.tell(Report::Connected(took));
+                    took
                 }
             }),
             account: Account {
@@ -153,7 +160,7 @@ struct Lend {
     patience: Patience,
     first: FirstBytes,
     abort: oneshot::Receiver<ResetCode>,
-    on_start: Box<dyn FnOnce() + Send>,
+    on_start: OnStart,
     account: Account,
 }
 

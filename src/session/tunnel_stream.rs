@@ -7,7 +7,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
@@ -28,7 +28,7 @@ use crate::{
     metrics::Meter,
     pool::conn::Conn,
     probe::{mutant, sometimes},
-    time::{self, Instant},
+    time::{self, Duration, Instant},
     wire::message::ResetCode,
 };
 
@@ -63,16 +63,30 @@ impl Stage {
 
 /// Where others read how far a stream has come, also when it is no more. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU8>);
+pub struct Progress(Arc<Way>);
+
+#[derive(Debug, Default)]
+struct Way {
+    stage: AtomicU8,
+    start: OnceLock<Duration>,
+}
+
+/// Done when the upstream is connected; says how long that took.
+pub type OnStart = Box<dyn FnOnce() -> Duration + Send>;
 
 impl Progress {
     /// How far it has come.
     pub fn stage(&self) -> Stage {
-        Stage::ALL[usize::from(self.0.load(Ordering::Acquire))]
+        Stage::ALL[usize::from(self.0.stage.load(Ordering::Acquire))]
     }
 
     fn set(&self, stage: Stage) {
-        self.0.store(stage as u8, Ordering::Release);
+        self.0.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// How long its upstream took to be connected, once it is.
+    pub fn start(&self) -> Option<Duration> {
+        self.0.start.get().copied()
     }
 }
 
@@ -94,7 +108,7 @@ pub struct TunnelStream {
     abort: Option<oneshot::Receiver<ResetCode>>,
     meter: Meter,
     back: Option<oneshot::Sender<Rest>>,
-    on_start: Option<Box<dyn FnOnce() + Send>>,
+    on_start: Option<OnStart>,
     /// The upstream has ended its bytes.
     heard_end: bool,
     said_end: bool,
@@ -112,7 +126,7 @@ impl TunnelStream {
         abort: oneshot::Receiver<ResetCode>,
         mut meter: Meter,
         back: oneshot::Sender<Rest>,
-        on_start: Box<dyn FnOnce() + Send>,
+        on_start: OnStart,
     ) -> Self {
         meter.begin(rest.side.bytes());
         Self {
@@ -210,7 +224,8 @@ impl TunnelStream {
         self.progress.set(stage);
         self.meter.tell(moved);
         if served && let Some(on_start) = self.on_start.take() {
-            on_start();
+            // It happens once.
+            let _ = self.progress.0.start.set(on_start());
         }
     }
 

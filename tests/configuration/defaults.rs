@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, path::Path};
 
 use adit::{
+    config::value::{AccessFormat, Rotation},
     config::{self, ClientFlags, Format, ForwardFlags, GroupConfig, Output, ServerFlags, Source, size},
+    entry::http::{access::Format as AccessLines, pages::Pages},
     pool, prober,
     selector::Strategy,
 };
@@ -112,7 +114,7 @@ impl Defaults {
         assert_eq!(logging.output, Output::Stdout);
         self.set("logging.output", "stdout");
         self.say("logging.file", "none");
-        self.set("logging.rotation", config::value::Rotation::default().word());
+        self.set("logging.rotation", Rotation::default().word());
         self.set("logging.keep", KEPT_FILES);
     }
 
@@ -165,7 +167,25 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.say("entries[].replay", "the group's");
     rules(&mut defaults);
     defaults.say("entries[].trusted_proxies", "none");
-    let timeouts = adit::entry::http::Timeouts::default();
+    let access = adit::entry::http::access::Options::default();
+    defaults.set("entries[].access_log.format", AccessFormat::default().word());
+    assert_eq!(access.format, AccessLines::Json);
+    defaults.say("entries[].access_log.output", "`stdout`, with `file` `file`");
+    assert_eq!(access.output, Output::Stdout);
+    defaults.say("entries[].access_log.file", "none");
+    defaults.set("entries[].access_log.rotation", Rotation::default().word());
+    defaults.set("entries[].access_log.keep", KEPT_FILES);
+    defaults.set(
+        "entries[].access_log.sample",
+        format!("{}%", access.sample.0 * 100.0),
+    );
+    let http = adit::entry::http::Options::default();
+    defaults.set("entries[].server_timing", http.server_timing);
+    assert_eq!(http.pages, Pages::default());
+    defaults.say("entries[].error_pages", "none");
+    let timeouts = http.timeouts;
+    assert_eq!(timeouts.connect, None);
+    defaults.set("entries[].timeouts.connect", "session.connect_timeout");
     defaults.duration("entries[].timeouts.first_byte", timeouts.first_byte);
     assert_eq!(timeouts.idle, None);
     defaults.set("entries[].timeouts.idle", "never");
@@ -292,7 +312,13 @@ fn rules(defaults: &mut Defaults) {
         &rule("upstream_protocol"),
         config::value::UpstreamProtocol::default().word(),
     );
-    for key in ["timeouts.first_byte", "timeouts.idle"] {
+    defaults.say(&rule("name"), "its place, `rules[0]`");
+    for key in [
+        "error_pages",
+        "timeouts.connect",
+        "timeouts.first_byte",
+        "timeouts.idle",
+    ] {
         defaults.say(&rule(key), "the entry's");
     }
     let none = "set_header add_header remove_header set_response_header add_response_header remove_response_header \

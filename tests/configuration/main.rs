@@ -12,7 +12,8 @@ use std::{
 
 use adit::config::{
     self, ClientFlags, ForwardFlags, Role, ServerFlags, Source,
-    file::{ClientFile, ForwardFile, ServerFile},
+    file::{ClientFile, ServerFile},
+    forward_file::ForwardFile,
 };
 use keys::keys;
 
@@ -197,6 +198,10 @@ fn the_examples_are_accepted_without_a_warning() {
         fs::write(folder.path().join(secret), TOKEN).unwrap();
     }
     fs::write(folder.path().join("candidates.txt"), list_example()).unwrap();
+    fs::create_dir(folder.path().join("pages")).unwrap();
+    for page in ["404.html", "sorry.html", "sorry.json"] {
+        fs::write(folder.path().join("pages").join(page), "sorry").unwrap();
+    }
     let examples = examples();
     assert_eq!(examples.len(), 6);
     for (name, text) in examples {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use adit::{
-    config::ServerConfig,
+    config::{ServerConfig, ServerFlags, Source, build_server},
     entry::{self, http::Options},
     session::{Carriage, Overflow, Replay},
 };
@@ -39,6 +39,26 @@ pub fn http_config() -> ServerConfig {
         groups: [(public.group.clone(), public.session)].into(),
         ..Options::default()
     });
+    config
+}
+
+/// A server of the entries and rules of this file, patient as tests are.
+pub fn configured(file: &str) -> ServerConfig {
+    let source = Source::parse_named(std::path::Path::new("server.yaml"), file).unwrap();
+    let read = build_server(&source, &ServerFlags::default(), &|_| None);
+    let read = read.unwrap_or_else(|error| panic!("{error}")).config;
+    let mut config = http_config();
+    config.entries = read.entries;
+    config.rules = read.rules;
+    let patient = super::patient();
+    for entry in &mut config.entries {
+        if let entry::Kind::Http(options) = &mut entry.kind {
+            for session in options.groups.values_mut() {
+                session.answer_timeout = patient.answer_timeout;
+                session.start_timeout = patient.start_timeout;
+            }
+        }
+    }
     config
 }
 

@@ -134,6 +134,31 @@ fn keys_of_http_are_for_http_and_networks_are_networks() {
         "f.yaml:2: key `entries[0].timeouts`: is for entries of `kind: http`",
     );
     says(
+        entry("access_log: {}"),
+        "f.yaml:2: key `entries[0].access_log`: is for entries of `kind: http`",
+    );
+    says(
+        entry("kind: http, access_log: { keep: 3 }"),
+        "f.yaml:2: key `entries[0].access_log.keep`: only for `rotation: daily` and `rotation: hourly`",
+    );
+    says(
+        entry("kind: http, access_log: { output: file }"),
+        "f.yaml:2: key `entries[0].access_log.output`: `file` needs the key `entries[0].access_log.file`",
+    );
+    says(
+        entry("kind: http, access_log: { sample: 2 }"),
+        "f.yaml:2: key `entries[0].access_log.sample`: expected a share from `0%` to `100%`, like `20%` or `0.2`, \
+         found the number 2",
+    );
+    says(
+        entry("kind: http, error_pages: { 3xx: a.html }"),
+        "f.yaml:2: key `entries[0].error_pages.3xx`: expected a status from 400 to 599, `4xx` or `5xx`, found `3xx`",
+    );
+    says(
+        entry("kind: http, error_pages: { 502: /nowhere.html }"),
+        "f.yaml:2: key `entries[0].error_pages.502`: cannot read /nowhere.html: No such file or directory (os error 2)",
+    );
+    says(
         entry("kind: http, trusted_proxies: [10.0.0.0/8, 10.0.0.0/40]"),
         "f.yaml:2: key `entries[0].trusted_proxies[1]`: expected an address or a network like `10.0.0.0/8`, found \
          \"10.0.0.0/40\"",
@@ -162,6 +187,10 @@ fn a_rule_that_cannot_be_says_what_is_wrong_with_it() {
     says(
         "path: /a, grpc: a.B",
         "key `rules[0].grpc`: expected `path` or `grpc`, found both",
+    );
+    says(
+        "name: \"\"",
+        "key `rules[0].name`: expected 1 to 128 bytes of text, found \"\"",
     );
     says("hosts: a", "unknown key `rules[0].hosts`, did you mean `host`?");
     says(

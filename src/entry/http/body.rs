@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -10,7 +13,10 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::answer::BodyError;
+use super::{
+    answer::BodyError,
+    record::{End, Record},
+};
 use crate::{
     probe::{mutant, sometimes},
     time::{self, Duration, Instant, Timer},
@@ -51,14 +57,16 @@ struct Spoken {
     forgotten: bool,
     /// All bytes that may come.
     left: u64,
+    /// Counts those that have.
+    received: Arc<AtomicU64>,
     too_large: bool,
     /// The visitor did not say it to its end: there is no whole of it to be said to anybody.
     broken: bool,
 }
 
 impl RequestBody {
-    /// A body of at most `max` bytes.
-    pub fn new(incoming: Incoming, max: Option<u64>) -> Self {
+    /// A body of at most `max` bytes. What has come of it is counted in `received`.
+    pub fn new(incoming: Incoming, max: Option<u64>, received: Arc<AtomicU64>) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
@@ -68,6 +76,7 @@ impl RequestBody {
             kept_len: 0,
             forgotten: false,
             left: max.unwrap_or(u64::MAX),
+            received,
             too_large: false,
             broken: false,
         }))))
@@ -155,6 +164,7 @@ impl Spoken {
                     return Poll::Ready(Some(Err(BadBody::TooLarge.into())));
                 }
                 self.left -= len;
+                self.received.fetch_add(len, Ordering::Relaxed);
                 let bytes = bytes.clone();
                 self.keep(&bytes);
             }
@@ -215,6 +225,7 @@ impl http_body::Body for TryBody {
 pub struct AnswerBody<H: Held> {
     incoming: Incoming,
     idle: Option<Idle>,
+    record: Arc<Record>,
     held: Option<H>,
 }
 
@@ -233,7 +244,7 @@ struct Idle {
 
 impl<H: Held> AnswerBody<H> {
     /// A body that may pause for `idle`.
-    pub fn new(incoming: Incoming, idle: Option<Duration>, held: H) -> Self {
+    pub fn new(incoming: Incoming, idle: Option<Duration>, record: Arc<Record>, held: H) -> Self {
         let idle = idle.map(|most| Idle {
             most,
             until: time::now() + most,
@@ -242,8 +253,21 @@ impl<H: Held> AnswerBody<H> {
         Self {
             incoming,
             idle,
+            record,
             held: Some(held),
         }
+    }
+}
+
+impl<H: Held> AnswerBody<H> {
+    fn let_go(&mut self, whole: bool) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        if whole {
+            self.record.ended(End::Whole);
+        }
+        held.let_go(whole);
     }
 }
 
@@ -265,18 +289,24 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
             polled => polled,
         };
         match (&polled, &mut this.idle) {
-            (Poll::Ready(None), _) => {
-                if let Some(held) = this.held.take() {
-                    held.let_go(true);
-                }
-            }
+            (Poll::Ready(None), _) => this.let_go(true),
             (Poll::Ready(Some(_)), Some(idle)) => idle.until = time::now() + idle.most,
             _ => {}
+        }
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(bytes), _) => this.record.add_sent(bytes.len() as u64),
+                (None, Some(trailers)) => this.record.heard(trailers),
+                (None, None) => {}
+            },
+            Poll::Ready(Some(Err(_))) => this.record.ended(End::Broke),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         if polled.is_pending()
             && let Some(idle) = &mut this.idle
             && idle.timer.poll(cx, Some(idle.until)).is_ready()
         {
+            this.record.ended(End::Idle);
             return Poll::Ready(Some(Err(BadBody::Idle.into())));
         }
         polled.map_err(BodyError::from)
@@ -293,8 +323,6 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
 
 impl<H: Held> Drop for AnswerBody<H> {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.let_go(self.incoming.is_end_stream());
-        }
+        self.let_go(self.incoming.is_end_stream());
     }
 }

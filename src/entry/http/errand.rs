@@ -9,11 +9,13 @@ use hyper::body::Incoming;
 use super::{
     answer::{Body, Failure},
     body::{AnswerBody, Held, RequestBody, TryBody},
-    gateway::{Gateway, Open, Route, Service, Visitor},
+    gateway::{Gateway, Route, Service},
     headers,
-    upstream::{Kept, Lease, Speech, TryError},
+    record::Record,
+    upstream::{Asked, Kept, Lease, Speech, TryError},
 };
 use crate::{
+    metrics::Hop,
     probe::{mutant, sometimes},
     selector::strategy::bound_to,
     session::{
@@ -33,7 +35,7 @@ pub(super) struct Errand<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) route: &'a Route,
     pub(super) service: &'a Service,
-    pub(super) visitor: Visitor,
+    pub(super) record: &'a Arc<Record>,
     pub(super) parts: request::Parts,
     pub(super) body: RequestBody,
     pub(super) grpc: bool,
@@ -43,7 +45,6 @@ pub(super) struct Errand<'a> {
 struct Serving {
     kept: Kept,
     _in_flight: InFlight,
-    _open: Open,
 }
 
 impl Held for Serving {
@@ -69,13 +70,13 @@ fn is_idempotent(method: &Method) -> bool {
 
 impl Errand<'_> {
     /// Tries targets until one answers.
-    pub(super) async fn run(&self, open: Open) -> Result<Response<Body>, Failure> {
+    pub(super) async fn run(&self) -> Result<Response<Body>, Failure> {
         let speech = self.route.speech.unwrap_or(match self.grpc {
             true => Speech::Http2,
             false => Speech::Http1,
         });
         let (response, kept, in_flight) = self.ask(speech).await?;
-        Ok(self.pass_on(response, kept, in_flight, open))
+        Ok(self.pass_on(response, kept, in_flight))
     }
 
     /// The answer as the visitor gets it.
@@ -84,16 +85,19 @@ impl Errand<'_> {
         response: Response<Incoming>,
         kept: Kept,
         in_flight: InFlight,
-        open: Open,
     ) -> Response<Body> {
         let serving = Serving {
             kept,
             _in_flight: in_flight,
-            _open: open,
         };
         let (mut parts, incoming) = response.into_parts();
         self.tidy(&mut parts.headers, &incoming);
-        let body = AnswerBody::new(incoming, self.route.timeouts.idle, serving);
+        let body = AnswerBody::new(
+            incoming,
+            self.route.timeouts.idle,
+            Arc::clone(self.record),
+            serving,
+        );
         Response::from_parts(parts, body.boxed_unsync())
     }
 
@@ -120,13 +124,14 @@ impl Errand<'_> {
             replay,
             ..service.opener.options
         };
-        let mut attempts = Attempts::new(time::now(), &options).bound_to(bound_to(self.visitor.peer));
+        let mut attempts = Attempts::new(time::now(), &options).bound_to(bound_to(self.record.peer()));
         let mut rng = self.gateway.env.entropy.rng();
         let mut last = Failure::NoTarget;
         loop {
             let active = service.group.active();
             match attempts.choose(time::now(), &active, service.strategy, &mut rng) {
                 Choice::Try(target) => {
+                    self.record.asks(&target);
                     let in_flight = target.gauges.begin();
                     let error = match self.try_on(&target, speech, &attempts).await {
                         Ok((response, kept)) => return Ok((response, kept, in_flight)),
@@ -139,7 +144,9 @@ impl Errand<'_> {
                         return Err(last);
                     }
                     sometimes!("request-tried-elsewhere");
-                    self.gateway.env.metrics.http_retries.inc();
+                    let metrics = &self.gateway.env.metrics;
+                    metrics.http_retries.inc();
+                    self.route.figures(metrics).retries.inc();
                 }
                 Choice::Pause(pause) => time::sleep(pause).await,
                 Choice::Empty => {
@@ -165,17 +172,21 @@ impl Errand<'_> {
         let connections = self.service.upstreams.of(target, is_here);
         let mut fresh = false;
         loop {
-            let lease = connections
-                .lease(
-                    &self.service.opener,
-                    target,
-                    speech,
-                    self.visitor.peer,
-                    attempts.deadline(),
-                    fresh,
-                )
-                .await?;
-            match self.send(lease, speech).await {
+            let asked = Asked {
+                opener: &self.service.opener,
+                target,
+                speech,
+                visitor: self.record.peer(),
+                deadline: attempts.deadline(),
+                connect: self.route.timeouts.connect,
+            };
+            let lease = connections.lease(&asked, fresh).await;
+            self.record.lap(Hop::Pool);
+            let lease = lease?;
+            let (new, progress) = (!lease.is_reused(), lease.progress());
+            let sent = self.send(lease, speech).await;
+            self.record.lap_asked(new, progress.start());
+            match sent {
                 Err(TryError::Stale) if !fresh && self.body.is_whole() => {
                     sometimes!("kept-connection-was-closed");
                     fresh = true;

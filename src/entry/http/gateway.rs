@@ -4,13 +4,12 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
-use http::{Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, request};
+use http::{
+    HeaderName, Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, request,
+};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,6 +19,8 @@ use super::{
     body::RequestBody,
     errand::Errand,
     headers::{self, Origin},
+    pages::Pages,
+    record::{Books, End, OpenRequests, Record},
     retry::RetryBudget,
     upgrade::{self, Wanted},
     upstream::{Speech, Upstreams},
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     env::{Env, Task},
     id::GroupName,
-    metrics::Counted,
+    metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries},
     plugin::{Chain, Decision, Memo, Visit},
     probe::mutant,
     rules::{Matcher, Query},
@@ -36,6 +37,9 @@ use crate::{
     target::Tunnel,
     time,
 };
+
+/// Says where the time went (W3C, Server Timing).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What all requests of one entry share.
 pub struct Gateway {
@@ -47,11 +51,19 @@ pub struct Gateway {
     pub fallback: Option<Arc<Route>>,
     /// The groups that requests may go to.
     pub services: BTreeMap<GroupName, Arc<Service>>,
+    /// Where requests are told of.
+    pub books: Arc<Books>,
+    /// How it looks where the entry fails a request that no rule is for.
+    pub pages: Pages,
+    /// Whether answers say where the time went.
+    pub server_timing: bool,
 }
 
 /// Where a request goes, and how.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Route {
+    /// What the rule is called.
+    pub name: String,
     /// The group.
     pub group: GroupName,
     /// What its upstreams speak; `None` is HTTP/2 for gRPC, and HTTP/1 for everything else.
@@ -60,6 +72,10 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What is done on the way.
     pub plugins: Chain,
+    /// How it looks where the entry fails a request.
+    pub pages: Pages,
+    /// What is shown of its requests, from the first one on.
+    pub figures: OnceLock<RuleSeries>,
 }
 
 /// A group as requests use it.
@@ -73,11 +89,12 @@ pub struct Service {
     /// The connections to them.
     pub upstreams: Arc<Upstreams>,
     /// What may be tried again.
-    pub budget: RetryBudget,
+    pub budget: Arc<RetryBudget>,
     /// How many may wait while it is empty.
     pub waiting_max: usize,
     /// Closes what is idle, as long as it lives.
     pub retiring: Task,
+    _shown: BudgetSeries,
 }
 
 /// One visitor's connection, as far as its requests need to know. Cheap to clone.
@@ -93,46 +110,22 @@ pub struct Visitor {
     pub slot: Arc<OwnedSemaphorePermit>,
 }
 
-/// The requests of one connection.
-#[derive(Debug, Default)]
-pub struct OpenRequests {
-    open: AtomicUsize,
-    begun: AtomicUsize,
-}
-
-impl OpenRequests {
-    /// How many are not answered to their end, and how many have begun.
-    pub fn count(&self) -> (usize, usize) {
-        (
-            self.open.load(Ordering::Relaxed),
-            self.begun.load(Ordering::Relaxed),
-        )
-    }
-}
-
-/// Counts one request while it lives.
-pub struct Open {
-    _shown: Counted,
-    of: Arc<OpenRequests>,
-}
-
-impl Open {
-    fn new(env: &Env, of: &Arc<OpenRequests>) -> Self {
-        of.open.fetch_add(1, Ordering::Relaxed);
-        of.begun.fetch_add(1, Ordering::Relaxed);
-        if mutant!("request-open-for-ever") {
-            std::mem::forget(Counted::new(&env.metrics.http_open_requests));
-        }
-        Self {
-            _shown: Counted::new(&env.metrics.http_open_requests),
-            of: Arc::clone(of),
+impl Visitor {
+    /// Whom its requests are from.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            peer: self.peer.ip(),
+            trusted: self.trusted,
+            secure: false,
         }
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.of.open.fetch_sub(1, Ordering::Relaxed);
+impl Route {
+    /// What is shown of its requests.
+    pub fn figures(&self, metrics: &Metrics) -> &RuleFigures {
+        self.figures
+            .get_or_init(|| metrics.http_rules.join(self.group.as_str(), &self.name))
     }
 }
 
@@ -140,12 +133,19 @@ impl Service {
     /// A group that `opener` reaches; at most `waiting_max` requests may wait while it is empty.
     pub fn new(group: Arc<Group<Tunnel>>, strategy: Strategy, waiting_max: usize, opener: Opener) -> Self {
         let upstreams = Arc::<Upstreams>::default();
+        let budget = Arc::<RetryBudget>::default();
+        let left = {
+            let budget = Arc::clone(&budget);
+            move || budget.left(time::now())
+        };
+        let shown = &opener.env.metrics.http_retry_budgets;
         Self {
+            _shown: shown.join(opener.entry.as_str(), group.name().as_str(), left),
             group,
             strategy,
             retiring: opener.env.spawn(Arc::clone(&upstreams).retire_for_ever()),
             upstreams,
-            budget: RetryBudget::default(),
+            budget,
             waiting_max,
             opener,
         }
@@ -162,29 +162,48 @@ impl Gateway {
         visitor: Visitor,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        let open = Open::new(&self.env, &visitor.open);
+        let record = Arc::new(Record::new(&self.books, visitor, &request));
         let grpc = headers::is_grpc(request.headers());
         let response = match self.find(&request) {
             Ok((host, route)) => {
+                record.fell_under(&route);
                 let mut memo = Memo::default();
-                let answered = self
-                    .answer(visitor, request, (&host, &route), &mut memo, open)
-                    .await;
+                let answered = self.answer(request, (&host, &route), &mut memo, &record).await;
                 let grpc = grpc && !mutant!("failed-call-answered-with-status");
-                let response = answered.unwrap_or_else(|failure| self.failed(failure, grpc));
+                let response =
+                    answered.unwrap_or_else(|failure| self.failed(failure, grpc, &route.pages, &record));
                 let (mut parts, body) = response.into_parts();
                 route.plugins.response(&memo, &mut parts);
                 Response::from_parts(parts, body)
             }
-            Err(failure) => self.failed(failure, grpc),
+            Err(failure) => self.failed(failure, grpc, &self.pages, &record),
         };
-        self.env.metrics.http_answers.inc(class(&response));
-        Ok(response)
+        Ok(self.sign(response, &record))
     }
 
-    fn failed(&self, failure: Failure, grpc: bool) -> Response<Body> {
+    /// What is noted of every answer, and said of it.
+    fn sign(&self, mut response: Response<Body>, record: &Record) -> Response<Body> {
+        let status = response.status().as_u16();
+        record.answered(status);
+        record.heard(response.headers());
+        self.env.metrics.http_answers.inc(Class::of(Some(status)).label());
+        if self.server_timing
+            && let Some(timing) = record.times().server_timing()
+        {
+            response.headers_mut().append(SERVER_TIMING, timing);
+        }
+        response
+    }
+
+    /// The answer to a request that failed.
+    fn failed(&self, failure: Failure, grpc: bool, pages: &Pages, record: &Record) -> Response<Body> {
         self.env.metrics.http_failures.inc(failure.reason());
-        answer::failed(failure, grpc)
+        record.failed(failure.reason());
+        let mut response = answer::failed(failure, grpc);
+        if !grpc {
+            pages.dress(&mut response);
+        }
+        own(response, record)
     }
 
     /// The host that a request names, and where it goes.
@@ -208,33 +227,31 @@ impl Gateway {
 
     async fn answer(
         &self,
-        visitor: Visitor,
         mut request: Request<Incoming>,
-        (host, route): (&str, &Route),
+        (host, route): (&str, &Arc<Route>),
         memo: &mut Memo,
-        open: Open,
+        record: &Arc<Record>,
     ) -> Result<Response<Body>, Failure> {
         let grpc = headers::is_grpc(request.headers());
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
-        let origin = Origin {
-            peer: visitor.peer.ip(),
-            trusted: visitor.trusted,
-            secure: false,
-        };
-        let client = origin.client(&parts.headers);
+        let origin = record.origin();
         to_upstream_form(&mut parts)?;
         headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
         if !route.plugins.is_empty() {
             let visit = Visit {
                 now: time::now(),
-                peer: client,
+                peer: record.client(),
                 secure: origin.secure,
                 fresh: u128::from_le_bytes(self.env.entropy.bytes()),
             };
-            if let Some(response) = self.pass_plugins(route, &mut parts, &visit, memo).await? {
-                return Ok(response);
+            let answered = self.pass_plugins(route, &mut parts, &visit, memo).await?;
+            if let Some(id) = memo.request_id() {
+                record.named(id);
+            }
+            if let Some(response) = answered {
+                return Ok(own(response, record));
             }
         }
         // How long it is, its body says; how it is framed is each connection's own business.
@@ -249,17 +266,17 @@ impl Gateway {
             gateway: self,
             route,
             service,
-            visitor,
+            record,
             parts,
             body: match &wanted {
                 Some(wanted) if wanted.is_extended() => RequestBody::none(),
-                _ => RequestBody::new(incoming, body_max),
+                _ => RequestBody::new(incoming, body_max, record.received()),
             },
             grpc,
         };
         match wanted {
-            Some(wanted) => errand.upgrade(wanted, open).await,
-            None => errand.run(open).await,
+            Some(wanted) => errand.upgrade(wanted).await,
+            None => errand.run().await,
         }
     }
 
@@ -286,7 +303,10 @@ impl Gateway {
                 },
             };
             self.env.metrics.http_refusals.inc(refusal.plugin);
-            return Ok(Some(refusal.into_response().map(answer::text)));
+            route.figures(&self.env.metrics).refused(refusal.plugin);
+            let mut response = refusal.into_response().map(answer::text);
+            route.pages.dress(&mut response);
+            return Ok(Some(response));
         }
     }
 }
@@ -323,13 +343,10 @@ fn to_upstream_form(parts: &mut request::Parts) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Statuses as people count them.
-fn class(response: &Response<Body>) -> &'static str {
-    match response.status().as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
+/// An answer of the entry itself: all of it is there.
+fn own(response: Response<Body>, record: &Record) -> Response<Body> {
+    use http_body::Body as _;
+    record.add_sent(response.body().size_hint().lower());
+    record.ended(End::Whole);
+    response
 }

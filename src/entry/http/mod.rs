@@ -1,11 +1,14 @@
 //! A public HTTP address: HTTP/1.1 and HTTP/2, told apart by how a connection begins. Requests are balanced one by one.
 
+pub mod access;
 pub mod answer;
 pub mod body;
 mod errand;
 pub mod gateway;
 pub mod headers;
 pub mod network;
+pub mod pages;
+pub mod record;
 pub mod retry;
 pub mod upgrade;
 pub mod upstream;
@@ -33,8 +36,10 @@ use tokio::{
 use tracing::debug;
 
 use self::{
-    gateway::{Gateway, OpenRequests, Visitor},
+    gateway::{Gateway, Visitor},
     network::Network,
+    pages::Pages,
+    record::OpenRequests,
     upstream::Spawned,
 };
 use crate::{
@@ -57,11 +62,19 @@ pub struct Options {
     pub falls_back: bool,
     /// The groups that its requests may go to, and how sessions with their upstreams behave.
     pub groups: BTreeMap<GroupName, session::Options>,
+    /// A line for each request. Default none.
+    pub access: Option<access::Options>,
+    /// Whether answers say where the time went. Default no.
+    pub server_timing: bool,
+    /// How it looks where the entry fails a request. Default in words.
+    pub pages: Pages,
 }
 
 /// How long an upstream is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// For the client to connect its upstream; `None`, the default, is as long as in any session.
+    pub connect: Option<Duration>,
     /// From a request to the head of its answer. Default 60 s.
     pub first_byte: Duration,
     /// Within the body of an answer; `None`, the default, is for ever.
@@ -71,6 +84,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            connect: None,
             first_byte: Duration::from_secs(60),
             idle: None,
         }

@@ -45,6 +45,12 @@ impl RetryBudget {
             .is_ok()
     }
 
+    /// How many requests may be tried again now.
+    pub fn left(&self, now: Instant) -> f64 {
+        self.pass(now);
+        self.saved.load(Ordering::Relaxed) as f64 / 1000.0
+    }
+
     /// Pays for the time that has passed.
     fn pass(&self, now: Instant) {
         let now_ms = u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX);
@@ -72,6 +78,7 @@ mod tests {
         assert_eq!(granted(now), 10, "what there is to begin with");
         (0..50).for_each(|_| budget.deposit(now));
         assert_eq!(granted(now), 10);
+        assert_eq!(budget.left(now + Duration::from_secs(2)), 20.0);
         assert_eq!(granted(now + Duration::from_secs(2)), 20);
         assert_eq!(
             granted(now + Duration::from_secs(3600)),

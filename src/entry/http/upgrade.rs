@@ -6,6 +6,7 @@ use std::{
     io,
     ops::Range,
     pin::Pin,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -25,8 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     answer::{self, Body, Failure},
     errand::Errand,
-    gateway::Open,
     headers,
+    record::{End, Record},
     upstream::Speech,
 };
 use crate::{
@@ -74,7 +75,7 @@ impl Wanted {
 
 impl Errand<'_> {
     /// Asks the upstream, over HTTP/1; only when it has said yes does anything pass that came behind the request.
-    pub(super) async fn upgrade(mut self, wanted: Wanted, open: Open) -> Result<Response<Body>, Failure> {
+    pub(super) async fn upgrade(mut self, wanted: Wanted) -> Result<Response<Body>, Failure> {
         let headers = &mut self.parts.headers;
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, wanted.protocol.clone());
@@ -88,15 +89,20 @@ impl Errand<'_> {
         }
         let (mut response, kept, in_flight) = self.ask(Speech::Http1).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(self.pass_on(response, kept, in_flight, open));
+            return Ok(self.pass_on(response, kept, in_flight));
         }
         let upstream = hyper::upgrade::on(&mut response);
         sometimes!("request-upgraded");
-        let shown = Counted::new(&self.gateway.env.metrics.http_upgrades);
-        let slot = std::sync::Arc::clone(&self.visitor.slot);
+        let metrics = &self.gateway.env.metrics;
+        let of_rule = &self.route.figures(metrics).upgrades;
+        let held = Held {
+            record: Arc::clone(self.record),
+            _shown: [&metrics.http_upgrades, of_rule].map(Counted::new),
+            _in_flight: in_flight,
+        };
         // The task of the connection goes on without whoever asked.
         kept.leave();
-        let join = join(wanted.visitor, upstream, (shown, slot, open, in_flight));
+        let join = join(wanted.visitor, upstream, held);
         self.gateway.env.spawn(join).detach();
         let (mut parts, _) = response.into_parts();
         if wanted.extended {
@@ -109,15 +115,14 @@ impl Errand<'_> {
 }
 
 /// What is held while an upgraded connection lives.
-type HeldOpen = (
-    Counted,
-    std::sync::Arc<tokio::sync::OwnedSemaphorePermit>,
-    Open,
-    InFlight,
-);
+struct Held {
+    record: Arc<Record>,
+    _shown: [Counted; 2],
+    _in_flight: InFlight,
+}
 
 /// Passes bytes both ways, until both directions have ended or either side breaks: then both are reset.
-async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
+async fn join(visitor: OnUpgrade, upstream: OnUpgrade, held: Held) {
     let both = async { Ok::<(Upgraded, Upgraded), hyper::Error>((visitor.await?, upstream.await?)) };
     // A visitor that went away before it was told gets nothing more.
     let Ok((visitor, upstream)) = both.await else {
@@ -125,9 +130,15 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
     };
     let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
     let (mut up, mut down) = (Direction::new(), Direction::new());
+    let (record, received) = (&held.record, held.record.received());
     let joined = poll_fn(|cx| {
-        let up = up.poll(cx, &mut visitor, &mut upstream)?;
-        let down = down.poll(cx, &mut upstream, &mut visitor)?;
+        let (up_is, down_is) = (
+            up.poll(cx, &mut visitor, &mut upstream),
+            down.poll(cx, &mut upstream, &mut visitor),
+        );
+        received.fetch_add(std::mem::take(&mut up.moved), Ordering::Relaxed);
+        record.add_sent(std::mem::take(&mut down.moved));
+        let (up, down) = (up_is?, down_is?);
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok::<_, io::Error>(()));
         }
@@ -138,8 +149,12 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, _held: HeldOpen) {
         }
         Poll::Pending
     });
-    if let Err(error) = joined.await {
-        tracing::debug!(%error, "upgraded connection broke");
+    match joined.await {
+        Ok(()) => record.ended(End::Whole),
+        Err(error) => {
+            record.ended(End::Broke);
+            tracing::debug!(%error, "upgraded connection broke");
+        }
     }
 }
 
@@ -148,6 +163,8 @@ struct Direction {
     buffer: Box<[u8]>,
     /// What of it was read and not written yet.
     left: Range<usize>,
+    /// Bytes written that were not counted yet.
+    moved: u64,
     unflushed: bool,
     ended: bool,
     done: bool,
@@ -158,6 +175,7 @@ impl Direction {
         Self {
             buffer: vec![0; BUFFER_LEN].into(),
             left: 0..0,
+            moved: 0,
             unflushed: false,
             ended: false,
             done: false,
@@ -194,6 +212,7 @@ impl Direction {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.left.start += written;
+                self.moved += written as u64;
                 self.unflushed = true;
             }
             if self.ended {

@@ -29,7 +29,7 @@ use crate::{
     probe::{mutant, sometimes},
     session::{
         open::{OpenError, Opener},
-        tunnel_stream::{Progress, Stage},
+        tunnel_stream::{Progress, Stage, TunnelStream},
     },
     target::{Reach, Target, Tunnel},
     time::{self, Duration, Instant},
@@ -152,6 +152,31 @@ struct Usage {
     quiet: AtomicUsize,
 }
 
+/// What a connection is wanted for.
+pub struct Asked<'a> {
+    /// Who opens new ones.
+    pub opener: &'a Opener,
+    /// Where to.
+    pub target: &'a Arc<Target<Tunnel>>,
+    /// What is spoken on it.
+    pub speech: Speech,
+    /// For whom.
+    pub visitor: SocketAddr,
+    /// Until when it has to be there.
+    pub deadline: Instant,
+    /// How long the client may take to connect its upstream, if not as long as sessions may.
+    pub connect: Option<Duration>,
+}
+
+impl Asked<'_> {
+    async fn open(&self) -> Result<TunnelStream, TryError> {
+        let opened = self
+            .opener
+            .open(self.target, self.visitor, self.deadline, self.connect);
+        opened.await.map_err(TryError::Open)
+    }
+}
+
 /// The right to use a connection for one request.
 pub struct Lease {
     connection: Connection,
@@ -203,56 +228,43 @@ impl Upstreams {
 
 impl Connections {
     /// A connection for one request: one that is there, unless it has to be `fresh`, or a new one.
-    pub async fn lease(
-        self: &Arc<Self>,
-        opener: &Opener,
-        target: &Arc<Target<Tunnel>>,
-        speech: Speech,
-        visitor: SocketAddr,
-        deadline: Instant,
-        fresh: bool,
-    ) -> Result<Lease, TryError> {
-        match speech {
+    pub async fn lease(self: &Arc<Self>, asked: &Asked<'_>, fresh: bool) -> Result<Lease, TryError> {
+        let env = &asked.opener.env;
+        match asked.speech {
             Speech::Http1 => {
                 if !fresh && let Some(free) = self.take_free() {
                     return Ok(self.lend(Connection::Alone(free.alone), free.progress, true));
                 }
-                let stream = opener
-                    .open(target, visitor, deadline)
-                    .await
-                    .map_err(TryError::Open)?;
+                let stream = asked.open().await?;
                 let progress = stream.progress();
                 let (sender, connection) = http1::handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| TryError::Broken(progress.stage()))?;
                 // Whoever waits for an answer hears of what went wrong.
                 let run = async move { drop(connection.with_upgrades().await) };
-                let task = Some(opener.env.spawn(run));
+                let task = Some(env.spawn(run));
                 Ok(self.lend(Connection::Alone(Alone { sender, task }), progress, false))
             }
             Speech::Http2 => {
                 if !fresh && let Some(lease) = self.share() {
                     return Ok(lease);
                 }
-                let left = deadline.saturating_duration_since(time::now());
+                let left = asked.deadline.saturating_duration_since(time::now());
                 let turn = time::within(left, self.opening.lock()).await;
                 let _turn = turn.ok_or(TryError::Open(OpenError::NoWay))?;
                 if !fresh && let Some(lease) = self.share() {
                     return Ok(lease);
                 }
-                let stream = opener
-                    .open(target, visitor, deadline)
-                    .await
-                    .map_err(TryError::Open)?;
+                let stream = asked.open().await?;
                 let progress = stream.progress();
-                let (sender, connection) = http2::Builder::new(Spawned(opener.env.clone()))
+                let (sender, connection) = http2::Builder::new(Spawned(env.clone()))
                     .timer(TokioTimer::new())
                     .initial_stream_window_size(WINDOWS.0)
                     .initial_connection_window_size(WINDOWS.1)
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| TryError::Broken(progress.stage()))?;
-                opener.env.spawn(async move { drop(connection.await) }).detach();
+                env.spawn(async move { drop(connection.await) }).detach();
                 let shared = Shared {
                     sender,
                     progress,
@@ -342,6 +354,11 @@ impl Lease {
     /// Whether others have used the connection before.
     pub fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// How far the connection has come.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Sends the request, and waits for the head of its answer.

@@ -1,0 +1,313 @@
+//! What is noted of a request from its head to the end of its answer, and told when it is over, however it ends.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use http::{HeaderMap, HeaderValue, Request};
+
+use super::{
+    access::{AccessLog, Head, Line, Times},
+    gateway::{Route, Visitor},
+    headers::Origin,
+};
+use crate::{
+    env::Env,
+    id::EntryName,
+    metrics::{Class, Counted, Hop},
+    probe::{mutant, sometimes},
+    target::{Reach, Target, Tunnel},
+    time::{self, Duration, Instant},
+};
+
+#[allow(
+    clippy::disallowed_types,
+    reason = "one lock per request, which hardly ever two tasks want"
+)]
+type Lock<T> = std::sync::Mutex<T>;
+
+/// Where the requests of one entry are told of.
+pub struct Books {
+    /// The world.
+    pub env: Env,
+    /// The entry.
+    pub entry: EntryName,
+    /// A line for each request, if anybody wants that.
+    pub log: Option<AccessLog>,
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub struct OpenRequests {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+impl OpenRequests {
+    /// How many are not answered to their end, and how many have begun.
+    pub fn count(&self) -> (usize, usize) {
+        (
+            self.open.load(Ordering::Relaxed),
+            self.begun.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// The visitor left before it had everything.
+    #[default]
+    VisitorLeft,
+    /// It was answered to its end.
+    Whole,
+    /// The answer broke off at its upstream; an upgraded connection, at either side.
+    Broke,
+    /// Nothing of the answer came for too long.
+    Idle,
+}
+
+impl End {
+    fn word(self) -> &'static str {
+        match self {
+            Self::VisitorLeft => "visitor_left",
+            Self::Whole => "whole",
+            Self::Broke => "broke",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// One request. Whoever works on it holds it; when nobody does any more it is over.
+pub struct Record {
+    books: Arc<Books>,
+    began: Instant,
+    visitor: Visitor,
+    client: IpAddr,
+    /// There if there is a log.
+    head: Option<Box<Head>>,
+    received: Arc<AtomicU64>,
+    sent: AtomicU64,
+    notes: Lock<Notes>,
+    _shown: Counted,
+}
+
+/// What becomes known of a request on its way.
+struct Notes {
+    route: Option<Arc<Route>>,
+    target: Option<Arc<Target<Tunnel>>>,
+    tries: u32,
+    /// It had to start a connection of its own.
+    started: bool,
+    status: Option<u16>,
+    reason: Option<&'static str>,
+    request_id: Option<String>,
+    grpc_status: Option<HeaderValue>,
+    end: End,
+    times: Times,
+    /// Up to when its time is accounted for.
+    accounted: Instant,
+}
+
+impl Record {
+    /// A request that has come just now.
+    pub fn new<B>(books: &Arc<Books>, visitor: Visitor, request: &Request<B>) -> Self {
+        visitor.open.open.fetch_add(1, Ordering::Relaxed);
+        visitor.open.begun.fetch_add(1, Ordering::Relaxed);
+        let shown = &books.env.metrics.http_open_requests;
+        if mutant!("request-open-for-ever") {
+            std::mem::forget(Counted::new(shown));
+        }
+        let now = time::now();
+        Self {
+            began: now,
+            client: visitor.origin().client(request.headers()),
+            head: books.log.as_ref().map(|_| Box::new(Head::of(request))),
+            received: Arc::default(),
+            sent: AtomicU64::new(0),
+            notes: Lock::new(Notes {
+                route: None,
+                target: None,
+                tries: 0,
+                started: false,
+                status: None,
+                reason: None,
+                request_id: None,
+                grpc_status: None,
+                end: End::default(),
+                times: Times::default(),
+                accounted: now,
+            }),
+            _shown: Counted::new(shown),
+            books: Arc::clone(books),
+            visitor,
+        }
+    }
+
+    fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
+        note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who asks: the peer, or whom a trusted proxy names.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Whom it is from, as its upstream is told.
+    pub fn origin(&self) -> Origin {
+        self.visitor.origin()
+    }
+
+    /// Who the connection is from.
+    pub fn peer(&self) -> SocketAddr {
+        self.visitor.peer
+    }
+
+    /// The rule it falls under.
+    pub fn fell_under(&self, route: &Arc<Route>) {
+        route.figures(&self.books.env.metrics).open.inc();
+        self.note(|notes| notes.route = Some(Arc::clone(route)));
+    }
+
+    /// The time since the last lap was spent at `hop`.
+    pub fn lap(&self, hop: Hop) {
+        let now = time::now();
+        self.note(|notes| {
+            notes.times.add(hop, now - notes.accounted);
+            notes.accounted = now;
+        });
+    }
+
+    /// The time since the last lap was spent on a connection to an upstream: up to its start, if it began with this
+    /// request and has started, and then for the head of the answer.
+    pub fn lap_asked(&self, new: bool, start: Option<Duration>) {
+        let now = time::now();
+        self.note(|notes| {
+            let took = now - notes.accounted;
+            let start = match new {
+                true => start.map_or(took, |start| start.min(took)),
+                false => Duration::ZERO,
+            };
+            notes.started |= new;
+            notes.times.add(Hop::Start, start);
+            notes.times.add(Hop::FirstByte, took - start);
+            notes.accounted = now;
+        });
+    }
+
+    /// `target` is asked now.
+    pub fn asks(&self, target: &Arc<Target<Tunnel>>) {
+        self.lap(Hop::Queue);
+        self.note(|notes| {
+            notes.target = Some(Arc::clone(target));
+            notes.tries += 1;
+        });
+    }
+
+    /// The entry fails it, and why.
+    pub fn failed(&self, reason: &'static str) {
+        self.note(|notes| notes.reason = Some(reason));
+    }
+
+    /// A plugin gave it an id.
+    pub fn named(&self, id: &str) {
+        if self.head.is_some() {
+            self.note(|notes| notes.request_id = Some(id.to_owned()));
+        }
+    }
+
+    /// The head of the answer goes out.
+    pub fn answered(&self, status: u16) {
+        self.note(|notes| notes.status = Some(status));
+    }
+
+    /// Where the time has gone up to now.
+    pub fn times(&self) -> Times {
+        let so_far = time::now() - self.began;
+        self.note(|notes| {
+            let mut times = notes.times;
+            times.add(Hop::Total, so_far);
+            times
+        })
+    }
+
+    /// The headers or trailers of an answer may say how a call of gRPC ended.
+    pub fn heard(&self, headers: &HeaderMap) {
+        if self.head.is_some()
+            && let Some(status) = headers.get("grpc-status")
+        {
+            self.note(|notes| notes.grpc_status = Some(status.clone()));
+        }
+    }
+
+    /// The bytes of its body that have come, to be counted by whoever reads it. That may take longer than the request.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+
+    /// Bytes of the answer's body have gone.
+    pub fn add_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It has ended, and how.
+    pub fn ended(&self, end: End) {
+        self.note(|notes| notes.end = end);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.visitor.open.open.fetch_sub(1, Ordering::Relaxed);
+        let Books { env, entry, log } = &*self.books;
+        let total = time::now() - self.began;
+        let notes = self.notes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        notes.times.add(Hop::Total, total);
+        sometimes!(notes.status.is_none(), "visitor-left-before-the-answer");
+        if let Some(route) = &notes.route {
+            let figures = route.figures(&env.metrics);
+            figures.open.dec();
+            figures.answered(Class::of(notes.status));
+            for hop in Hop::ALL {
+                let passed = match hop {
+                    Hop::Total => true,
+                    Hop::Start => notes.started,
+                    Hop::Queue | Hop::Pool | Hop::FirstByte => notes.tries > 0,
+                };
+                if passed {
+                    figures.passed(hop, notes.times.of(hop));
+                }
+            }
+        }
+        let (Some(log), Some(head)) = (log, &self.head) else {
+            return;
+        };
+        if mutant!("request-not-logged") && notes.tries > 1 || !log.wants(notes.status, env) {
+            return;
+        }
+        let line = Line {
+            time: env.wall.now() - total,
+            entry: entry.as_str(),
+            client: self.client,
+            peer: self.visitor.peer,
+            head,
+            status: notes.status,
+            end: notes.end.word(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: *self.sent.get_mut(),
+            rule: notes.route.as_ref().map(|route| route.name.as_str()),
+            group: notes.route.as_ref().map(|route| route.group.as_str()),
+            target: notes.target.as_ref().map(|target| target.reach.name()),
+            tries: notes.tries,
+            reason: notes.reason,
+            request_id: notes.request_id.as_deref(),
+            grpc_status: notes.grpc_status.as_ref().and_then(|status| status.to_str().ok()),
+            times: notes.times,
+        };
+        log.write(&line, env);
+    }
+}
