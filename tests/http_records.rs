@@ -220,7 +220,11 @@ fn lines_are_combined_or_sampled_where_that_is_asked_for() {
         let request = asked.replace("\n", "\r\n");
         let answer = exchange(two, request.as_bytes()).await;
         assert_eq!(status(&answer), Some(200));
-        let answer = exchange(two, b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n").await;
+        let answer = exchange(
+            two,
+            b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n",
+        )
+        .await;
         assert_eq!(status(&answer), Some(501));
         let line = parsed(&lines(&sampled, 1).await[0]);
         assert_eq!(line["status"], 501, "what fails is logged in any case");

@@ -139,3 +139,36 @@ fn plugins_change_requests_and_responses_and_turn_some_away() {
         assert_eq!(server.metrics.http_refusals.count("rate_limit"), 1);
     });
 }
+
+/// Without the rule's own patience it would be that of sessions, which in tests is longer than a test may last.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_rule_says_how_long_an_upstream_may_take_to_be_connected() {
+    run(|| async {
+        let mut config = configured(
+            "entries: [{ name: www, kind: http, listen: \"127.0.0.1:0\" }]\n\
+             rules: [{ timeouts: { connect: 200ms } }]",
+        );
+        for entry in &mut config.entries {
+            if let adit::entry::Kind::Http(options) = &mut entry.kind {
+                for session in options.groups.values_mut() {
+                    session.answer_timeout = adit::time::Duration::from_secs(1);
+                    session.connect_timeout = adit::time::Duration::from_secs(300);
+                    session.start_timeout = adit::time::Duration::from_secs(300);
+                }
+            }
+        }
+        let server = RunningServer::start(config).await;
+        let mut silent = client_config("silent", server.addresses.control, support::any_port());
+        let (target, _full) = support::full_queue().await;
+        silent.upstreams[0].targets = vec![adit::candidates::Candidate::at(&target.to_string())];
+        silent.upstreams[0].connect_timeout = adit::time::Duration::from_secs(300);
+        let _silent = support::RunningClient::start(silent);
+        let _good = server.client("good", named_upstream("good").await);
+        server.wait_for_clients(2).await;
+        while server.metrics.http_retries.get() == 0 {
+            let answer = ask(&server, "GET /", "Host: a\r\n").await;
+            assert_eq!((status(&answer), body(&answer)), (Some(200), "good"), "{answer}");
+        }
+    });
+}

@@ -230,6 +230,19 @@ impl RunningClient {
     }
 }
 
+/// A listener whose queue is full: whoever connects to it hears nothing. With what keeps it full.
+#[cfg(target_os = "linux")]
+pub async fn full_queue() -> (SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(any_port()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let target = listener.local_addr().unwrap();
+    // As many as a queue of one takes.
+    let first = TcpStream::connect(target).await.unwrap();
+    let second = TcpStream::connect(target).await.unwrap();
+    (target, (listener, first, second))
+}
+
 /// Polls a condition that other tasks bring about; the test's own deadline ends a wait in vain.
 pub async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
