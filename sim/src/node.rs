@@ -15,10 +15,10 @@ use adit::{
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig, UpstreamConfig},
     entry::{
         self,
-        http::{pages::Pages, upstream::Speech},
+        http::{access, pages::Pages, upstream::Speech},
     },
     env::{Entropy, Env, Stop, Stopper},
-    files::Memory,
+    files::{Memory, Output},
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
@@ -60,6 +60,9 @@ pub const PROXY_PORT: u16 = 7001;
 
 /// The secret of everybody who belongs here.
 pub const TOKEN: &str = "a token that is long enough";
+
+/// Where an HTTP entry writes a line for each request.
+pub const ACCESS_LOG: &str = "access.log";
 
 /// How long a server that could not start waits before it is started again, as a supervisor would.
 pub(crate) const RESTART: Duration = Duration::from_millis(500);
@@ -349,6 +352,10 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
                 idle: None,
             },
             groups: all,
+            access: Some(access::Options {
+                output: Output::File(ACCESS_LOG.into()),
+                ..access::Options::default()
+            }),
             ..entry::http::Options::default()
         });
     }

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use adit::{metrics::Metrics, probe};
+use adit::{files::Output, metrics::Metrics, probe};
 
 use crate::{
     event::{End, Event},
     mutants,
-    node::{Boot, Node, group_name},
+    node::{ACCESS_LOG, Boot, Node, group_name},
     oracle::{Class, Oracle, Violation, rest::Rest},
     plan::{Plan, who::Who},
     trace::{Detail, Digest, Recorder, line},
@@ -346,10 +346,10 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> (Option<Duration>, 
 
 /// What there is when everybody has gone home.
 fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
-    let Some(server) = world.node(Who::Server) else {
+    let Some(node) = world.node(Who::Server) else {
         return Rest::default();
     };
-    let boots = server.boots();
+    let boots = node.boots();
     let Some(last) = boots.last() else {
         return Rest::default();
     };
@@ -433,6 +433,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
                 None => boot.metrics.replays_ambiguous.get(),
             })
             .sum(),
+        log: node.files.written(&Output::File(ACCESS_LOG.into())),
         violations: all_boots(world, plan)
             .iter()
             .map(|boot| boot.metrics.violations.get())

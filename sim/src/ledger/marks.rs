@@ -349,6 +349,10 @@ pub const MARKS: &[Mark] = &[
         means: "A visitor went away in the middle of its answer.",
     },
     Mark {
+        name: "visitor-left-before-the-answer",
+        means: "A visitor went away before there was an answer to its request.",
+    },
+    Mark {
         name: "request-upgraded",
         means: "A request became a connection of its own.",
     },

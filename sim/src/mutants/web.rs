@@ -89,6 +89,14 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A stream to an upstream that is dropped in the middle looks finished.",
     },
     Planted {
+        name: "request-not-logged",
+        breaks: "A request that was tried on several targets is missing in the access log.",
+    },
+    Planted {
+        name: "time-counted-twice",
+        breaks: "Time that a request waited for a target counts for its connection as well.",
+    },
+    Planted {
         name: "upstream-connection-counted-for-ever",
         breaks: "A connection to an upstream is counted as a session after its end.",
     },

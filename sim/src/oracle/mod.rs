@@ -2,6 +2,7 @@
 //! the [`Model`] and what happens, and says what is broken. A new one is a struct, its `impl Invariant`, and a
 //! line in [`all`].
 
+pub mod access;
 pub mod bounds;
 pub mod bytes;
 mod choice;

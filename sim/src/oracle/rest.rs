@@ -26,6 +26,8 @@ pub struct Rest {
     pub replays_ambiguous: u64,
     /// Visitors accepted, over all lives of the server; of an HTTP entry, requests answered.
     pub visitors: u64,
+    /// The access log of an HTTP entry, over all lives of the server.
+    pub log: Vec<String>,
     /// Peers that broke the protocol on a connection that was theirs to use, over all nodes.
     pub violations: u64,
     /// Tries that failed since all was well again.

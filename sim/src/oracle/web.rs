@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Invariant, Model, bounds,
+    Invariant, Model, access, bounds,
     bytes::{self, TRIES_MAX},
     choice, dials, drain,
     model::Session,
@@ -49,6 +49,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<dials::Storm>::default(),
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
+        Box::new(access::Logged),
         Box::new(rest::Registered),
         Box::new(rest::Active),
         Box::<rest::Pools>::default(),

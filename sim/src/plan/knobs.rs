@@ -185,9 +185,10 @@ impl Knobs {
         8 * self.exchange_ms() < PROBE_TIMEOUT_MS && self.pool_max >= 64
     }
 
-    /// Whether of so many targets one is being probed at nearly every moment: then rest never comes.
+    /// Whether of so many targets one is being probed for half of the time: looks at regular moments may then find a probe
+    /// each time, and rest never comes.
     pub fn is_always_probing(&self, targets: usize) -> bool {
-        self.probe_interval_ms > 0 && 2 * self.exchange_ms() * targets as Millis >= self.probe_interval_ms
+        self.probe_interval_ms > 0 && 4 * self.exchange_ms() * targets as Millis >= self.probe_interval_ms
     }
 
     /// How long nobody has to come for the pools to be full again: what is dead is noticed, and what was ordered

@@ -1,0 +1,83 @@
+//! Invariant 24 of an HTTP entry: its access log has a line for each request, and it is true.
+
+use serde::Deserialize;
+
+use super::{Invariant, Model, rest::Rest};
+use crate::{event::End, plan::web::Kind, web::PREFIX};
+
+/// What a line of the access log says, as docs/http.md has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Line {
+    path: String,
+    status: Option<u16>,
+    end: String,
+    tries: u32,
+    queue_ms: f64,
+    pool_ms: f64,
+    start_ms: f64,
+    first_byte_ms: f64,
+    total_ms: f64,
+}
+
+/// Times are rounded to the microsecond.
+const ROUNDING_MS: f64 = 0.005;
+
+impl Line {
+    /// The session that it is about.
+    fn session(&self) -> Option<u64> {
+        let rest = self.path.strip_prefix(PREFIX)?.strip_prefix('/')?;
+        rest.split_once('?')?.0.parse().ok()
+    }
+}
+
+/// 24: every request that is over is one line, which says how it ended, and where all of its time went.
+pub struct Logged;
+
+impl Invariant for Logged {
+    fn number(&self) -> u8 {
+        24
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let mut lines = Vec::new();
+        for text in &rest.log {
+            match serde_json::from_str::<Line>(text) {
+                Ok(line) => lines.push(line),
+                Err(error) => return Some(format!("a line of the access log is none: {error}: {text}")),
+            }
+        }
+        let answered = lines.iter().filter(|line| line.status.is_some()).count() as u64;
+        if answered != rest.visitors {
+            return Some(format!(
+                "{} requests were answered, the access log has {answered}",
+                rest.visitors
+            ));
+        }
+        let hops = |line: &Line| line.queue_ms + line.pool_ms + line.start_ms + line.first_byte_ms;
+        if let Some(line) = lines.iter().find(|line| hops(line) > line.total_ms + ROUNDING_MS) {
+            return Some(format!("a request took longer at its hops than in all: {line:?}"));
+        }
+        for (number, session) in &model.sessions {
+            let whole = matches!(session.ended, Some((_, End::Complete)));
+            let twice = session.visit.call.is_none_or(|call| call.kind == Kind::Pipelined);
+            // A process that dies may have said everything, and not noticed yet.
+            if !whole || twice || session.exposure.server {
+                continue;
+            }
+            let mut about = lines.iter().filter(|line| line.session() == Some(*number));
+            let (line, more) = (about.next(), about.next());
+            let true_line = |line: &&Line| {
+                let well = line.status.is_some_and(|status| status < 400);
+                // A visitor of a WebSocket that has everything may close it before its upstream does.
+                let ended = line.end == "whole" || line.status == Some(101) && line.end == "broke";
+                well && ended && line.tries >= 1
+            };
+            if line.filter(true_line).is_none() || more.is_some() {
+                return Some(format!(
+                    "session {number} was served whole, the access log says {line:?} {more:?}: {session:?}"
+                ));
+            }
+        }
+        None
+    }
+}
