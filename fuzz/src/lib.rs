@@ -9,22 +9,25 @@ mod expected;
 mod handshake;
 mod input;
 mod mux;
+mod requests;
 mod rules;
 
 pub use codec::codec;
 pub use config::config;
 pub use handshake::handshake;
 pub use mux::mux;
+pub use requests::requests;
 pub use rules::rules;
 
 /// A fuzz target: its name, which is also that of its door and of its corpus, and what it does with a file.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("codec", codec),
     ("config", config),
     ("handshake", handshake),
     ("mux", mux),
+    ("requests", requests),
     ("rules", rules),
 ];

@@ -82,6 +82,11 @@ fn mux() {
 }
 
 #[test]
+fn requests() {
+    corpus_and_more("requests");
+}
+
+#[test]
 fn rules() {
     corpus_and_more("rules");
 }

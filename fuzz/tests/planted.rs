@@ -25,6 +25,8 @@ const PLANTED: &[(&str, &str)] = &[
     ("ended-stream-keeps-budget", "mux"),
     ("sender-forgets-a-byte-it-sent", "mux"),
     ("returned-credit-used-again", "mux"),
+    ("named-hop-by-hop-passed-on", "requests"),
+    ("anybody-believed-for-whom-they-speak", "requests"),
 ];
 
 /// How many inputs it may take.

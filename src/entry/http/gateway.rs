@@ -237,7 +237,7 @@ impl Gateway {
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
         let origin = record.origin();
-        to_upstream_form(&mut parts)?;
+        headers::to_origin_form(&mut parts).map_err(bad)?;
         headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
         if !route.plugins.is_empty() {
             let visit = Visit {
@@ -315,32 +315,11 @@ fn bad(request: headers::BadRequest) -> Failure {
     let reason = match request {
         headers::BadRequest::Host => "bad_host",
         headers::BadRequest::HostsDiffer => "hosts_differ",
+        headers::BadRequest::Path => "bad_path",
         headers::BadRequest::Connect => "connect",
         headers::BadRequest::Loop => "loop",
     };
     Failure::Bad(request.status(), reason)
-}
-
-/// The path alone, and the host in its header: what an origin expects of HTTP/1. HTTP/2 makes its own of it.
-fn to_upstream_form(parts: &mut request::Parts) -> Result<(), Failure> {
-    if let Some(authority) = parts.uri.authority()
-        && let Ok(host) = authority.as_str().parse()
-    {
-        parts.headers.insert(http::header::HOST, host);
-    }
-    let path = parts
-        .uri
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
-    let path = if path.starts_with('/') || path == "*" {
-        path
-    } else {
-        "/"
-    };
-    let bad = Failure::Bad(StatusCode::BAD_REQUEST, "bad_path");
-    parts.uri = path.parse::<Uri>().map_err(|_| bad)?;
-    parts.version = Version::HTTP_11;
-    Ok(())
 }
 
 /// An answer of the entry itself: all of it is there.

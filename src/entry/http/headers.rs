@@ -3,7 +3,7 @@
 //! Nothing about how a message is framed is passed on: lengths and encodings are rebuilt from the body. Nor is what
 //! belongs to one connection alone (RFC 9110, section 7.6.1).
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
@@ -11,6 +11,7 @@ use http::{
         CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
         TRANSFER_ENCODING, UPGRADE, VIA,
     },
+    request,
 };
 
 use crate::probe::mutant;
@@ -46,6 +47,9 @@ pub enum BadRequest {
     /// Two hosts that differ.
     #[error("the host and the authority differ")]
     HostsDiffer,
+    /// A target that has no path.
+    #[error("the target is no path")]
+    Path,
     /// CONNECT, which is for forward proxies.
     #[error("CONNECT is not for this server")]
     Connect,
@@ -58,7 +62,7 @@ impl BadRequest {
     /// What it is answered with.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Host | Self::HostsDiffer => StatusCode::BAD_REQUEST,
+            Self::Host | Self::HostsDiffer | Self::Path => StatusCode::BAD_REQUEST,
             Self::Connect => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -109,7 +113,34 @@ fn bare(authority: &str) -> String {
     host.to_ascii_lowercase()
 }
 
-/// Takes away what belongs to the connection it came on.
+/// The path alone, and the host in its header: what an origin expects of HTTP/1. HTTP/2 makes its own of it.
+///
+/// # Errors
+/// [`BadRequest::Path`].
+pub fn to_origin_form(parts: &mut request::Parts) -> Result<(), BadRequest> {
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = authority.as_str().parse()
+    {
+        parts.headers.insert(HOST, host);
+    }
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let path = match path.as_bytes().first() {
+        Some(b'/') => path.into(),
+        // Of an address that has a query and no path.
+        Some(b'?') => format!("/{path}").into(),
+        _ if path == "*" => path.into(),
+        _ => Cow::from("/"),
+    };
+    parts.uri = path.parse::<Uri>().map_err(|_| BadRequest::Path)?;
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Takes away what belongs to the connection it came on. The host is for everybody, whatever a visitor says of it: without
+/// it an upstream would take the request for another site's.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -117,7 +148,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        .filter(|_| !mutant!("named-hop-by-hop-passed-on"))
+        .filter(|name| *name != HOST && !mutant!("named-hop-by-hop-passed-on"))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -326,10 +357,28 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_a_path_and_its_host_a_header() {
+        let check = |target: &str, expected: (&str, Option<&str>)| {
+            let request = http::Request::get(target).body(()).unwrap();
+            let (mut parts, ()) = request.into_parts();
+            to_origin_form(&mut parts).unwrap();
+            let host = parts.headers.get(HOST).map(|host| host.to_str().unwrap());
+            assert_eq!((parts.uri.to_string().as_str(), host), expected, "{target}");
+        };
+        check("/a?b", ("/a?b", None));
+        check("*", ("*", None));
+        check("http://a:80/b?c", ("/b?c", Some("a:80")));
+        check("http://a", ("/", Some("a")));
+        check("http://a?b/c", ("/?b/c", Some("a")));
+        check("a:80", ("/", Some("a:80")));
+    }
+
+    #[test]
     fn what_belongs_to_one_connection_stays_there() {
         let mut found = headers(&[
             ("connection", "close, X-Private"),
-            ("connection", "keep-alive"),
+            ("connection", "keep-alive, Host"),
+            ("host", "a"),
             ("keep-alive", "5"),
             ("x-private", "1"),
             ("x-public", "2"),
@@ -339,7 +388,7 @@ mod tests {
             ("upgrade", "h2c"),
         ]);
         strip_hop_by_hop(&mut found);
-        assert_eq!(shown(&found), ["x-public: 2"]);
+        assert_eq!(shown(&found), ["x-public: 2", "host: a"]);
     }
 
     #[test]
