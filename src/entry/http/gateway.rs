@@ -7,9 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{
-    HeaderName, Method, Request, Response, StatusCode, Uri, Version, header::CONTENT_LENGTH, request,
-};
+use http::{HeaderName, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
