@@ -49,7 +49,7 @@ mutants *ARGS:
 fuzz TARGET="all" SECONDS="600":
     fuzz/run {{TARGET}} {{SECONDS}}
 
-# An HTTP entry between real programs: nginx, curl, wrk, h2load, grpcio, websockets
+# An HTTP entry between real programs: nginx, curl, wrk, h2load, grpcio, websockets, Chromium
 e2e:
     tests/e2e/run
 
