@@ -78,6 +78,11 @@ bench-http SECONDS="3" ROUNDS="5":
     cargo build --release --bin adit
     python3 tests/bench/http.py {{SECONDS}} {{ROUNDS}}
 
+# Memory of COUNT idle WebSockets
+bench-websockets COUNT="10000":
+    cargo build --release --bin adit
+    python3 tests/bench/websockets.py {{COUNT}}
+
 # First reply of a new connection over a long way, MS each way; needs root
 bench-rtt MS="10":
     tests/bench/rtt.sh {{MS}}

@@ -24,6 +24,10 @@ mod explain;
 mod health;
 mod log;
 
+/// Bytes are allocated by one worker and freed by another all the time; that of the C library has them wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long the workers may take to let go of what they carry.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 

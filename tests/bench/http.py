@@ -2,7 +2,9 @@
 
     python3 tests/bench/http.py [SECONDS [ROUNDS]]     SECONDS a round (3), ROUNDS (5)
 
-Everything runs on loopback and takes turns; what counts is the ratio of the medians. Needs nginx, wrk and the release
+Everything runs on loopback and takes turns; what counts is the ratio of the medians. Adit is there twice: as it comes,
+with a worker for each processor, and with one worker, which is what nginx and the load generator have here. Needs
+nginx, wrk and the release
 binary; rathole is left out where it is not installed. CPU is that of the processes in the middle, from /proc.
 """
 
@@ -46,9 +48,9 @@ def nginx(name, server):
     return subprocess.Popen(["nginx", "-c", place / "nginx.conf"], stderr=subprocess.DEVNULL)
 
 
-def start(*command):
+def start(*command, **variables):
     log = (PLACE / "log").open("ab")
-    return subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+    return subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, env=os.environ | variables)
 
 
 def children(process):
@@ -76,6 +78,24 @@ def answers(port):
         return False
 
 
+def adit(name, upstream, **variables):
+    """A server and a client: the ports of an entry of HTTP and of one of TCP, and the processes."""
+    place = PLACE / name
+    place.mkdir()
+    token = place / "token"
+    token.write_text(secrets.token_hex())
+    control, proxy, http, tcp = free_port(), free_port(), free_port(), free_port()
+    (place / "server.yaml").write_text(
+        f"bind: 127.0.0.1\ncontrol: {{ port: {control} }}\nproxy: {{ port: {proxy} }}\n"
+        f'admin: {{ listen: "127.0.0.1:{free_port()}" }}\nentries:\n'
+        f'  - {{ name: www, kind: http, listen: "127.0.0.1:{http}" }}\n'
+        f'  - {{ name: tcp, listen: "127.0.0.1:{tcp}" }}\n'
+    )
+    server = start(ADIT, "server", "-c", place / "server.yaml", "--token-file", token, **variables)
+    client = ["--server", f"127.0.0.1:{control}", "--local", f"127.0.0.1:{upstream}", "--token-file", token]
+    return http, tcp, [server, start(ADIT, "client", "--client-id", "a", *client, **variables)]
+
+
 def programs(upstream):
     """Name -> port and the processes in the middle."""
     found = {}
@@ -84,20 +104,11 @@ def programs(upstream):
     location = 'location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }'
     found["nginx"] = (port, [nginx("proxy", f"{pool} server {{ listen 127.0.0.1:{port}; {location} }}")])
 
-    token = PLACE / "token"
-    token.write_text(secrets.token_hex())
-    control, proxy, port, tcp = free_port(), free_port(), free_port(), free_port()
-    (PLACE / "server.yaml").write_text(
-        f"bind: 127.0.0.1\ncontrol: {{ port: {control} }}\nproxy: {{ port: {proxy} }}\n"
-        f'admin: {{ listen: "127.0.0.1:{free_port()}" }}\nentries:\n'
-        f'  - {{ name: www, kind: http, listen: "127.0.0.1:{port}" }}\n'
-        f'  - {{ name: tcp, listen: "127.0.0.1:{tcp}" }}\n'
-    )
-    both = [start(ADIT, "server", "-c", PLACE / "server.yaml", "--token-file", token)]
-    client = ["--server", f"127.0.0.1:{control}", "--local", f"127.0.0.1:{upstream}", "--token-file", token]
-    both.append(start(ADIT, "client", "--client-id", "a", *client))
-    found["adit http"] = (port, both)
-    found["adit tcp"] = (tcp, both)
+    http, tcp, both = adit("adit", upstream)
+    found["adit http"], found["adit tcp"] = (http, both), (tcp, both)
+    # As many as nginx has.
+    http, _, both = adit("adit-1", upstream, TOKIO_WORKER_THREADS="1")
+    found["one worker"] = (http, both)
 
     if shutil.which("rathole"):
         control, port = free_port(), free_port()
@@ -154,10 +165,10 @@ def main():
                 span = f"({min(rates):,.0f} to {max(rates):,.0f})"
                 middle = statistics.median
                 print(f"{name:12}{middle(rates):12,.0f}{span:>20}{middle(slows):10.2f}{middle(spents):10.1f}")
-            base = statistics.median(rate for rate, _, _ in seen["adit http"])
-            for name, rounds in seen.items():
-                if name != "adit http":
-                    print(f"adit http to {name}: {base / statistics.median(rate for rate, _, _ in rounds):.2f}")
+            rates = {name: statistics.median(rate for rate, _, _ in rounds) for name, rounds in seen.items()}
+            for name in ["adit http", "one worker"]:
+                ratios = [f"{rates[name] / rates[other]:.2f} of {other}" for other in rates if other != name]
+                print(f"{name}: {', '.join(ratios)}")
     finally:
         for process in started:
             process.terminate()

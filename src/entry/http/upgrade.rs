@@ -4,13 +4,14 @@
 use std::{
     future::poll_fn,
     io,
-    ops::Range,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::{Buf, Bytes};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
@@ -36,8 +37,9 @@ use crate::{
     target::InFlight,
 };
 
-/// What each direction holds at most, in bytes. More takes memory for each that is idle; less takes more turns.
-const BUFFER_LEN: usize = 4 * 1024;
+/// What is read at once, in bytes, and held where the other side takes nothing. More takes memory for each that is stuck;
+/// less takes more turns.
+const BUFFER_LEN: usize = 8 * 1024;
 
 /// What a request wants to become.
 pub struct Wanted {
@@ -129,7 +131,7 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, held: Held) {
         return;
     };
     let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
-    let (mut up, mut down) = (Direction::new(), Direction::new());
+    let (mut up, mut down) = (Direction::default(), Direction::default());
     let (record, received) = (&held.record, held.record.received());
     let joined = poll_fn(|cx| {
         let (up_is, down_is) = (
@@ -158,11 +160,12 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, held: Held) {
     }
 }
 
-/// One direction of an upgraded connection.
+/// One direction of an upgraded connection. It holds memory only for what was read and could not be written at once: most
+/// connections are idle most of the time.
+#[derive(Default)]
 struct Direction {
-    buffer: Box<[u8]>,
-    /// What of it was read and not written yet.
-    left: Range<usize>,
+    /// What was read and not written yet.
+    left: Bytes,
     /// Bytes written that were not counted yet.
     moved: u64,
     unflushed: bool,
@@ -171,17 +174,6 @@ struct Direction {
 }
 
 impl Direction {
-    fn new() -> Self {
-        Self {
-            buffer: vec![0; BUFFER_LEN].into(),
-            left: 0..0,
-            moved: 0,
-            unflushed: false,
-            ended: false,
-            done: false,
-        }
-    }
-
     /// Moves what there is; ready when the reader has ended, and the writer was told.
     fn poll(
         &mut self,
@@ -189,39 +181,51 @@ impl Direction {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<()>> {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_LEN];
         let (mut reader, mut writer) = (Pin::new(reader), Pin::new(writer));
         while !self.done {
-            if self.left.is_empty() && !self.ended {
-                let mut into = ReadBuf::new(&mut self.buffer);
-                match reader.as_mut().poll_read(cx, &mut into)? {
-                    Poll::Ready(()) => self.left = 0..into.filled().len(),
-                    Poll::Pending => {
-                        if self.unflushed {
-                            ready!(writer.as_mut().poll_flush(cx))?;
-                            self.unflushed = false;
-                        }
-                        return Poll::Pending;
-                    }
-                }
-                self.ended = self.left.is_empty();
-            }
             while !self.left.is_empty() {
-                let bytes = &self.buffer[self.left.clone()];
-                let written = ready!(writer.as_mut().poll_write(cx, bytes))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.left.start += written;
-                self.moved += written as u64;
-                self.unflushed = true;
+                let written = ready!(writer.as_mut().poll_write(cx, &self.left))?;
+                self.wrote(written)?;
+                self.left.advance(written);
             }
+            // What it was part of is not held for its end.
+            self.left = Bytes::new();
             if self.ended {
                 if !mutant!("end-of-upgraded-not-passed-on") {
                     ready!(writer.as_mut().poll_shutdown(cx))?;
                 }
                 self.done = true;
+                break;
+            }
+            let mut into = ReadBuf::uninit(&mut buffer);
+            if reader.as_mut().poll_read(cx, &mut into)?.is_pending() {
+                if self.unflushed {
+                    ready!(writer.as_mut().poll_flush(cx))?;
+                    self.unflushed = false;
+                }
+                return Poll::Pending;
+            }
+            let mut read = into.filled();
+            self.ended = read.is_empty();
+            while !read.is_empty() {
+                let Poll::Ready(written) = writer.as_mut().poll_write(cx, read)? else {
+                    self.left = Bytes::copy_from_slice(read);
+                    return Poll::Pending;
+                };
+                self.wrote(written)?;
+                read = &read[written..];
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.moved += bytes as u64;
+        self.unflushed = true;
+        Ok(())
     }
 }
