@@ -421,3 +421,57 @@ fn a_server_that_drains_answers_what_it_has_begun() {
         server.task.await.unwrap();
     });
 }
+
+/// Counts when it is dropped.
+struct GivenUp(Arc<AtomicUsize>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_call_ends_when_its_caller_gives_up() {
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
+        let given_up = Arc::new(AtomicUsize::new(0));
+        let upstream = http_upstream({
+            let given_up = Arc::clone(&given_up);
+            move |request| {
+                let given_up = Arc::clone(&given_up);
+                async move {
+                    if request.uri().path() == "/a.B/Never" {
+                        std::future::pending::<()>().await;
+                    }
+                    // One piece, and then nothing.
+                    let said = futures_util::stream::unfold((0, GivenUp(given_up)), |(n, held)| async move {
+                        match n {
+                            0 => Some((Ok::<_, Infallible>(Frame::data(Bytes::from("one"))), (1, held))),
+                            _ => std::future::pending().await,
+                        }
+                    });
+                    Response::new(StreamBody::new(said).boxed_unsync())
+                }
+            }
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let mut peer = http2_client::<Empty<Bytes>>(&server).await;
+        let call = |path: &str| {
+            let request = Request::post(format!("http://a{path}")).header("content-type", "application/grpc");
+            request.header("grpc-timeout", "300m").body(Empty::new()).unwrap()
+        };
+        // Nobody answers in time: the status takes the place of the answer.
+        let answer = peer.send_request(call("/a.B/Never")).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "4");
+        // The answer does not end in time: the status stands behind what came of it.
+        let answer = peer.send_request(call("/a.B/Slow")).await.unwrap();
+        assert!(!answer.headers().contains_key("grpc-status"));
+        let whole = answer.into_body().collect().await.unwrap();
+        assert_eq!(whole.trailers().unwrap()["grpc-status"], "4");
+        assert_eq!(whole.to_bytes(), "one");
+        until(|| given_up.load(Ordering::SeqCst) == 1).await;
+        until(|| server.metrics.http_open_requests.get() == 0).await;
+    });
+}

@@ -4,8 +4,8 @@
 
 Everything runs on loopback and takes turns; what counts is the ratio of the medians. Adit is there twice: as it comes,
 with a worker for each processor, and with one worker, which is what nginx and the load generator have here. Needs
-nginx, wrk and the release
-binary; rathole is left out where it is not installed. CPU is that of the processes in the middle, from /proc.
+nginx, wrk and the release binary; rathole is left out where it is not installed. CPU is that of the processes in the
+middle, from /proc.
 """
 
 import os

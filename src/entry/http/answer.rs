@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -85,10 +85,9 @@ const RETRY_AFTER_SECONDS: Duration = Duration::from_secs(1);
 pub fn failed(failure: Failure, grpc: bool) -> Response<Body> {
     if grpc {
         let mut response = Response::new(empty());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from(u16::from(failure.grpc_status())));
-        headers.insert("grpc-message", HeaderValue::from_static(failure.reason()));
+        *response.headers_mut() = grpc_trailers(failure);
+        let kind = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
         return response;
     }
     let status = failure.status();
@@ -109,6 +108,14 @@ pub fn failed(failure: Failure, grpc: bool) -> Response<Body> {
         headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS.as_secs()));
     }
     response
+}
+
+/// What gRPC is told of a failure.
+pub fn grpc_trailers(failure: Failure) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(u16::from(failure.grpc_status())));
+    trailers.insert("grpc-message", HeaderValue::from_static(failure.reason()));
+    trailers
 }
 
 /// A body of bytes that are there.

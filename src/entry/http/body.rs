@@ -14,7 +14,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    answer::BodyError,
+    answer::{self, BodyError, Failure},
     record::{End, Record},
 };
 use crate::{
@@ -223,8 +223,10 @@ impl http_body::Body for TryBody {
 
 /// The body of an answer. What is held until its end is let go of there, or where it is dropped.
 pub struct AnswerBody<H: Held> {
-    incoming: Incoming,
+    /// Nothing when its caller's time is over.
+    incoming: Option<Incoming>,
     idle: Option<Idle>,
+    deadline: Option<(Instant, Timer)>,
     record: Arc<Record>,
     held: Option<H>,
 }
@@ -251,11 +253,33 @@ impl<H: Held> AnswerBody<H> {
             timer: Timer::default(),
         });
         Self {
-            incoming,
+            incoming: Some(incoming),
             idle,
+            deadline: None,
             record,
             held: Some(held),
         }
+    }
+
+    /// The answer to a call of gRPC whose caller gives up then.
+    pub fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline.map(|deadline| (deadline, Timer::default()));
+        self
+    }
+
+    /// Whether its caller's time is over just now. Then the upstream need not go on, and the call has a status.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((deadline, timer)) = &mut self.deadline else {
+            return false;
+        };
+        if timer.poll(cx, Some(*deadline)).is_pending() {
+            return false;
+        }
+        self.deadline = None;
+        self.incoming = None;
+        self.record.ended(End::Deadline);
+        self.let_go(false);
+        true
     }
 }
 
@@ -280,7 +304,15 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        if this.is_late(cx) {
+            let trailers = answer::grpc_trailers(Failure::Timeout);
+            this.record.heard(&trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(incoming).poll_frame(cx);
         let polled = match polled {
             Poll::Ready(Some(Err(_))) if mutant!("broken-answer-looks-whole") => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() && mutant!("trailers-not-passed-on") => {
@@ -313,16 +345,20 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.incoming {
+            Some(incoming) if self.deadline.is_none() => incoming.size_hint(),
+            // It may have less.
+            _ => SizeHint::new(),
+        }
     }
 }
 
 impl<H: Held> Drop for AnswerBody<H> {
     fn drop(&mut self) {
-        self.let_go(self.incoming.is_end_stream());
+        self.let_go(self.is_end_stream());
     }
 }

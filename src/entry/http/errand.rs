@@ -26,7 +26,7 @@ use crate::{
         visitor_side::{Cause, Outcome},
     },
     target::{InFlight, Target, Tunnel},
-    time,
+    time::{self, Instant},
     wire::message::RefuseCode,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Errand<'a> {
     pub(super) parts: request::Parts,
     pub(super) body: RequestBody,
     pub(super) grpc: bool,
+    /// When its caller gives up.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// What an answer holds until its end.
@@ -75,7 +77,14 @@ impl Errand<'_> {
             true => Speech::Http2,
             false => Speech::Http1,
         });
-        let (response, kept, in_flight) = self.ask(speech).await?;
+        let asked = self.ask(speech);
+        let (response, kept, in_flight) = match self.deadline {
+            None => asked.await?,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(time::now());
+                time::within(left, asked).await.ok_or(Failure::Timeout)??
+            }
+        };
         Ok(self.pass_on(response, kept, in_flight))
     }
 
@@ -97,7 +106,8 @@ impl Errand<'_> {
             self.route.timeouts.idle,
             Arc::clone(self.record),
             serving,
-        );
+        )
+        .until(self.deadline);
         Response::from_parts(parts, body.boxed_unsync())
     }
 

@@ -231,6 +231,7 @@ impl Gateway {
         record: &Arc<Record>,
     ) -> Result<Response<Body>, Failure> {
         let grpc = headers::is_grpc(request.headers());
+        let timeout = grpc.then(|| headers::grpc_timeout(request.headers())).flatten();
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
@@ -271,6 +272,7 @@ impl Gateway {
                 _ => RequestBody::new(incoming, body_max, record.received()),
             },
             grpc,
+            deadline: timeout.map(|timeout| record.began() + timeout),
         };
         match wanted {
             Some(wanted) => errand.upgrade(wanted).await,

@@ -14,7 +14,7 @@ use http::{
     request,
 };
 
-use crate::probe::mutant;
+use crate::{probe::mutant, time::Duration};
 
 /// What belongs to one connection, besides what `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -296,6 +296,25 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
+/// How long a call of gRPC may take (its specification, "Requests": up to eight digits and a unit).
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
 /// What an HTTP/1 request wants to become, if it wants that. HTTP/2 is no such thing: requests within it would pass by
 /// every rule.
 pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -462,6 +481,19 @@ mod tests {
         check("application/grpc;x=y", true);
         check("application/grpc-web", false);
         check("text/plain", false);
+        let check = |text: &str, millis: Option<u64>| {
+            let found = grpc_timeout(&headers(&[("grpc-timeout", text)]));
+            assert_eq!(found, millis.map(Duration::from_millis), "{text}");
+        };
+        check("2H", Some(7_200_000));
+        check("3M", Some(180_000));
+        check("4S", Some(4000));
+        check("00000150m", Some(150));
+        check("5000u", Some(5));
+        check("6000000n", Some(6));
+        for bad in ["", "m", "5", "5x", "123456789m", "-1S", "1.5S", "1 S"] {
+            check(bad, None);
+        }
         let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(upgrade(Version::HTTP_11, &asks).unwrap(), "websocket");
         assert_eq!(upgrade(Version::HTTP_10, &asks), None);

@@ -69,6 +69,8 @@ pub enum End {
     Broke,
     /// Nothing of the answer came for too long.
     Idle,
+    /// The time that its caller gave was over.
+    Deadline,
 }
 
 impl End {
@@ -78,6 +80,7 @@ impl End {
             Self::Whole => "whole",
             Self::Broke => "broke",
             Self::Idle => "idle",
+            Self::Deadline => "deadline",
         }
     }
 }
@@ -150,6 +153,11 @@ impl Record {
 
     fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When its head was there.
+    pub fn began(&self) -> Instant {
+        self.began
     }
 
     /// Who asks: the peer, or whom a trusted proxy names.
