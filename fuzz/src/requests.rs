@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use adit::entry::http::headers::{self, BadRequest, Origin};
+use adit::entry::http::{
+    grpc,
+    headers::{self, BadRequest, Origin},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, request::Parts};
 
 /// The most headers of one request, as for a visitor.
@@ -35,7 +38,7 @@ pub fn requests(data: &[u8]) {
     );
     // Nothing of what it wants may be read another way later.
     let (grpc, upgrade) = (
-        headers::is_grpc(&parts.headers),
+        grpc::is_grpc(&parts.headers),
         headers::upgrade(version, &parts.headers),
     );
     assert!(
@@ -63,7 +66,7 @@ pub fn requests(data: &[u8]) {
     let named = all(&came.headers, "connection")
         .iter()
         .any(|name| name == "content-type");
-    assert!(named || headers::is_grpc(&parts.headers) == grpc, "gRPC is gRPC");
+    assert!(named || grpc::is_grpc(&parts.headers) == grpc, "gRPC is gRPC");
 }
 
 fn first_line(line: &str) -> Option<(Parts, Version, Origin)> {

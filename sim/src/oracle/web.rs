@@ -146,10 +146,12 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
     }
     if exposure.clients.is_empty() {
         // It may have been said to a client that is lost for good, or to an upstream that closed just then what had
-        // waited for too long.
+        // waited for too long. One that closes as soon as its kernel has the whole answer resets it, if anything comes to
+        // it before all of it is taken: with HTTP/2 something does.
         let web = model.plan.web.as_ref();
         let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
-        let excused = (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
+        let cut = hasty && session.greeted.is_some();
+        let excused = cut || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
         return (!excused).then_some("nothing was troubled and a client was registered");
     }
     // Each of them may have been tried; or none is left that could be.

@@ -37,7 +37,7 @@ pub struct Browser {
 }
 
 /// How long a connection is kept on which nothing is asked: less than the server keeps it.
-const KEPT_FOR: Duration = Duration::from_secs(8);
+const KEPT_FOR: Duration = Duration::from_secs(50);
 
 /// A connection to the server.
 pub struct Line {

@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        let request = Request::get("/a%20b?q=\"1\"").header("host", "example.com:80");
+        let request = Request::get("/a%20b?q='1'").header("host", "example.com:80");
         let request = request.header("user-agent", "quo\"te \\ \t");
         Head::of(&request.body(()).unwrap())
     }
@@ -375,7 +375,7 @@ mod tests {
         let found: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = serde_json::json!({
             "time": "2026-11-27T05:12:43.120Z", "entry": "www", "client": "192.0.2.1", "peer": "127.0.0.1:5000",
-            "method": "GET", "host": "example.com:80", "path": "/a%20b?q=\"1\"", "protocol": "HTTP/1.1",
+            "method": "GET", "host": "example.com:80", "path": "/a%20b?q='1'", "protocol": "HTTP/1.1",
             "user_agent": "quo\"te \\ \t", "status": 200, "end": "whole", "received": 3, "sent": 5,
             "rule": "rules[0]", "group": "api", "target": "a/main", "tries": 1,
             "queue_ms": 0.0, "pool_ms": 0.0, "start_ms": 1.5, "first_byte_ms": 0.0, "total_ms": 2.0,
@@ -387,7 +387,7 @@ mod tests {
     fn a_line_of_the_combined_format_cannot_be_broken_out_of() {
         let head = head();
         let mut line = line(&head);
-        let start = "192.0.2.1 - - [27/Nov/2026:05:12:43 +0000] \"GET /a%20b?q=\\\"1\\\" HTTP/1.1\"";
+        let start = "192.0.2.1 - - [27/Nov/2026:05:12:43 +0000] \"GET /a%20b?q='1' HTTP/1.1\"";
         let end = "\"-\" \"quo\\\"te \\\\ \\x09\"\n";
         assert_eq!(combined(&line), format!("{start} 200 5 {end}"));
         line.status = None;

@@ -16,6 +16,7 @@ use super::{
     answer::{self, Body, Failure},
     body::RequestBody,
     errand::Errand,
+    grpc,
     headers::{self, Origin},
     pages::Pages,
     record::{Books, End, OpenRequests, Record},
@@ -161,7 +162,7 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
         let record = Arc::new(Record::new(&self.books, visitor, &request));
-        let grpc = headers::is_grpc(request.headers());
+        let grpc = grpc::is_grpc(request.headers());
         let response = match self.find(&request) {
             Ok((host, route)) => {
                 record.fell_under(&route);
@@ -230,8 +231,8 @@ impl Gateway {
         memo: &mut Memo,
         record: &Arc<Record>,
     ) -> Result<Response<Body>, Failure> {
-        let grpc = headers::is_grpc(request.headers());
-        let timeout = grpc.then(|| headers::grpc_timeout(request.headers())).flatten();
+        let grpc = grpc::is_grpc(request.headers());
+        let timeout = grpc.then(|| grpc::timeout(request.headers())).flatten();
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();

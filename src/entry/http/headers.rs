@@ -8,13 +8,13 @@ use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{
-        CONNECTION, CONTENT_TYPE, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE, VIA,
+        CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
+        UPGRADE, VIA,
     },
     request,
 };
 
-use crate::{probe::mutant, time::Duration};
+use crate::probe::mutant;
 
 /// What belongs to one connection, besides what `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -285,36 +285,6 @@ fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadRequest
     Ok(())
 }
 
-/// Whether a request is of gRPC.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    said.is_some_and(|said| {
-        said == "application/grpc" || {
-            said.strip_prefix("application/grpc")
-                .is_some_and(|rest| rest.starts_with(['+', ';']))
-        }
-    })
-}
-
-/// How long a call of gRPC may take (its specification, "Requests": up to eight digits and a unit).
-pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let said = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
-}
-
 /// What an HTTP/1 request wants to become, if it wants that. HTTP/2 is no such thing: requests within it would pass by
 /// every rule.
 pub fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -472,28 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_and_upgrades_are_known_by_their_headers() {
-        let check = |kind: &str, expected| {
-            assert_eq!(is_grpc(&headers(&[("content-type", kind)])), expected, "{kind}")
-        };
-        check("application/grpc", true);
-        check("application/grpc+proto", true);
-        check("application/grpc;x=y", true);
-        check("application/grpc-web", false);
-        check("text/plain", false);
-        let check = |text: &str, millis: Option<u64>| {
-            let found = grpc_timeout(&headers(&[("grpc-timeout", text)]));
-            assert_eq!(found, millis.map(Duration::from_millis), "{text}");
-        };
-        check("2H", Some(7_200_000));
-        check("3M", Some(180_000));
-        check("4S", Some(4000));
-        check("00000150m", Some(150));
-        check("5000u", Some(5));
-        check("6000000n", Some(6));
-        for bad in ["", "m", "5", "5x", "123456789m", "-1S", "1.5S", "1 S"] {
-            check(bad, None);
-        }
+    fn an_upgrade_is_asked_for_by_its_headers() {
         let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(upgrade(Version::HTTP_11, &asks).unwrap(), "websocket");
         assert_eq!(upgrade(Version::HTTP_10, &asks), None);

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod body;
 mod errand;
 pub mod gateway;
+pub mod grpc;
 pub mod headers;
 pub mod network;
 pub mod pages;
@@ -123,15 +124,16 @@ pub async fn serve(
     loop {
         let (stream, peer) = gateway.env.accept(&mut *listener, name).await;
         gateway.env.metrics.visitors.inc();
-        let stream = VisitorStream::new(stream);
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             gateway.env.metrics.session_outcomes.inc("too_many_sessions");
+            // It has asked for nothing yet.
+            RawStream::new(stream).close();
             continue;
         };
         let visitor = Visitor {
             peer,
             trusted: options.trusted.iter().any(|network| network.contains(peer.ip())),
-            open: Arc::default(),
+            open: Arc::new(OpenRequests::new(time::now())),
             slot: Arc::<OwnedSemaphorePermit>::new(slot),
         };
         let talk = talk(Arc::clone(&gateway), stream, visitor);
@@ -140,15 +142,17 @@ pub async fn serve(
 }
 
 /// One connection, to its end.
-async fn talk(gateway: Arc<Gateway>, stream: VisitorStream, visitor: Visitor) {
+async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) {
     let env = gateway.env.clone();
+    let stream = VisitorStream::new(stream, Arc::clone(&visitor.open));
     let (peer, open, idle) = (visitor.peer, Arc::clone(&visitor.open), stream.idle());
     let service = service_fn(move |request| Arc::clone(&gateway).handle(visitor.clone(), request));
     let mut server = auto::Builder::new(Spawned(env.clone()));
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // Hyper's would count while nothing is asked, too.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_LEN_MAX)
         .max_headers(HEADERS_MAX)
         // The wall clock is not read: an upstream says when it has answered.
@@ -163,49 +167,67 @@ async fn talk(gateway: Arc<Gateway>, stream: VisitorStream, visitor: Visitor) {
         .enable_connect_protocol()
         .auto_date_header(false);
     let mut talking = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut leaving = pin!(leave(env.stop.clone(), open));
-    let ended = tokio::select! {
-        biased;
-        ended = &mut talking => Some(ended),
-        () = &mut leaving => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        // What is under way is answered; what follows is not.
-        None => {
-            talking.as_mut().graceful_shutdown();
-            talking.await
+    let mut leaving = false;
+    let ended = loop {
+        let why = tokio::select! {
+            biased;
+            ended = &mut talking => break ended,
+            why = leave(env.stop.clone(), &open, leaving) => why,
+        };
+        match why {
+            // What is under way is answered; what follows is not.
+            Leave::AfterThis => {
+                talking.as_mut().graceful_shutdown();
+                leaving = true;
+            }
+            Leave::Now => {
+                idle.store(true, Ordering::Relaxed);
+                return;
+            }
         }
     };
     if let Err(error) = ended {
-        let timed_out = error.downcast_ref().is_some_and(hyper::Error::is_timeout);
-        idle.store(timed_out, Ordering::Relaxed);
         debug!(%peer, %error, "visitor's connection failed");
     }
 }
 
-/// Waits until a connection should take no more requests: the node drains, or none has come for too long.
-async fn leave(mut stop: crate::env::Stop, open: Arc<OpenRequests>) {
-    let idle = async {
+/// How a connection is left.
+enum Leave {
+    /// It takes no more requests.
+    AfterThis,
+    /// The head of a request does not come to its end: nothing is owed.
+    Now,
+}
+
+/// Waits until a connection is to be left: the node drains, no request has come for too long, or the head of one takes too
+/// long. Of one that is being `left` already only the last is waited for.
+async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> Leave {
+    let quiet = async {
         let (mut quiet, mut before) = (Duration::ZERO, 0);
         loop {
-            time::sleep(LOOK_INTERVAL).await;
+            let head = open.head_began().map(|began| began + HEAD_TIMEOUT);
+            let until_head = head.map(|late| late.saturating_duration_since(time::now()));
+            if until_head.is_some_and(|left| left.is_zero()) {
+                return Leave::Now;
+            }
+            let look = until_head.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));
+            time::sleep(look).await;
             let (now_open, begun) = open.count();
             quiet = match now_open == 0 && begun == before {
-                true => quiet + LOOK_INTERVAL,
+                true => quiet + look,
                 false => Duration::ZERO,
             };
             before = begun;
             let most = if begun == 0 { HEAD_TIMEOUT } else { IDLE_TIMEOUT };
-            if quiet >= most {
-                return;
+            if quiet >= most && !left {
+                return Leave::AfterThis;
             }
         }
     };
     tokio::select! {
         biased;
-        () = stop.reached(StopPhase::Draining) => {}
-        () = idle => {}
+        () = stop.reached(StopPhase::Draining), if !left => Leave::AfterThis,
+        why = quiet => why,
     }
 }
 
@@ -213,8 +235,12 @@ async fn leave(mut stop: crate::env::Stop, open: Arc<OpenRequests>) {
 /// look finished.
 pub struct VisitorStream {
     raw: Option<RawStream>,
+    /// What is asked on it.
+    open: Arc<OpenRequests>,
     /// It has said something, and may wait for an answer.
     asked: bool,
+    /// It speaks HTTP/2, where frames say when a head is whole.
+    framed: bool,
     /// All that will be said to it has been.
     ended: bool,
     /// It was waited for in vain: nothing is owed to it.
@@ -223,10 +249,12 @@ pub struct VisitorStream {
 
 impl VisitorStream {
     /// Takes charge of `stream`.
-    pub fn new(stream: Box<dyn Stream>) -> Self {
+    pub fn new(stream: Box<dyn Stream>, open: Arc<OpenRequests>) -> Self {
         Self {
             raw: Some(RawStream::new(stream)),
+            open,
             asked: false,
+            framed: false,
             ended: false,
             idle: Arc::default(),
         }
@@ -261,7 +289,16 @@ impl AsyncRead for VisitorStream {
         let before = into.filled().len();
         let read = self.pin().poll_read(cx, into);
         let came = into.filled().len() > before;
-        self.asked |= came;
+        if came {
+            if !self.asked {
+                // No method begins like that.
+                self.framed = into.filled()[before..].starts_with(b"PRI");
+            }
+            self.asked = true;
+            if !self.framed {
+                self.open.heard(time::now());
+            }
+        }
         if came && mutant!("visitor-reset-for-late-bytes") {
             self.ended = false;
         }
@@ -298,3 +335,6 @@ impl AsyncWrite for VisitorStream {
         shut
     }
 }
+
+#[cfg(test)]
+mod tests;

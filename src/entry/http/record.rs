@@ -41,13 +41,47 @@ pub struct Books {
 }
 
 /// The requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OpenRequests {
+    /// When the connection was made.
+    since: Instant,
     open: AtomicUsize,
     begun: AtomicUsize,
+    /// When the head of a request has begun that is not whole: milliseconds, and one more; 0 if there is none.
+    head: AtomicU64,
 }
 
 impl OpenRequests {
+    /// None, on a connection made `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            open: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            head: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes have come that are no frames. While nothing is asked they are the head of a request.
+    pub fn heard(&self, now: Instant) {
+        if self.open.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+            let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
+            self.head.store(millis + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// When the head of a request has begun that is not whole yet.
+    pub fn head_began(&self) -> Option<Instant> {
+        let millis = self.head.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since + Duration::from_millis(millis))
+    }
+
+    fn begin(&self) {
+        self.head.store(0, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How many are not answered to their end, and how many have begun.
     pub fn count(&self) -> (usize, usize) {
         (
@@ -119,8 +153,7 @@ struct Notes {
 impl Record {
     /// A request that has come just now.
     pub fn new<B>(books: &Arc<Books>, visitor: Visitor, request: &Request<B>) -> Self {
-        visitor.open.open.fetch_add(1, Ordering::Relaxed);
-        visitor.open.begun.fetch_add(1, Ordering::Relaxed);
+        visitor.open.begin();
         let shown = &books.env.metrics.http_open_requests;
         if mutant!("request-open-for-ever") {
             std::mem::forget(Counted::new(shown));

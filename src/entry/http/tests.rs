@@ -1,0 +1,114 @@
+//! How long a visitor's connection is kept, on a clock that the test moves.
+
+use std::collections::BTreeMap;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::{
+    env::{Env, Stop, Stopper},
+    id::EntryName,
+    rules::Matcher,
+    time::Instant,
+    transport::pipe::pipe,
+};
+
+/// A connection to an entry that answers everything with 404, and what tells it to drain.
+fn visit() -> (DuplexStream, Stopper) {
+    let (stopper, stop) = Stop::channel();
+    let env = Env::production(stop);
+    let books = record::Books {
+        env: env.clone(),
+        entry: EntryName::new("www").unwrap(),
+        log: None,
+    };
+    let gateway = Gateway {
+        env: env.clone(),
+        rules: Matcher::new(Vec::new()),
+        fallback: None,
+        services: BTreeMap::new(),
+        books: Arc::new(books),
+        pages: Pages::default(),
+        server_timing: false,
+    };
+    let visitor = Visitor {
+        peer: "192.0.2.1:1".parse().unwrap(),
+        trusted: false,
+        open: Arc::new(OpenRequests::new(time::now())),
+        slot: Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()),
+    };
+    let (near, far) = pipe();
+    env.spawn(talk(Arc::new(gateway), Box::new(near), visitor))
+        .detach();
+    (far, stopper)
+}
+
+/// Asks once, and reads the answer.
+async fn ask(visitor: &mut DuplexStream) {
+    visitor
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 4096];
+    let len = visitor.read(&mut answer).await.unwrap();
+    assert!(answer[..len].starts_with(b"HTTP/1.1 404"));
+}
+
+/// How many seconds it is until the connection is closed, with nothing more said.
+async fn closed(visitor: &mut DuplexStream, since: Instant) -> u64 {
+    let mut rest = Vec::new();
+    let read = time::within(Duration::from_secs(600), visitor.read_to_end(&mut rest)).await;
+    read.expect("it is closed at all").unwrap();
+    assert_eq!(rest, b"");
+    (time::now() - since).as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_nothing_is_left_after_a_while() {
+    let (mut visitor, _stopper) = visit();
+    assert_eq!(closed(&mut visitor, time::now()).await, 10);
+
+    let (mut visitor, _stopper) = visit();
+    for _ in 0..3 {
+        ask(&mut visitor).await;
+        time::sleep(Duration::from_secs(50)).await;
+    }
+    ask(&mut visitor).await;
+    let waited = closed(&mut visitor, time::now()).await;
+    assert!((60..=66).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_of_a_request_has_ten_seconds() {
+    let since = time::now();
+    let (mut visitor, _stopper) = visit();
+    visitor.write_all(b"GET / HTTP/1.1\r\nHost").await.unwrap();
+    assert_eq!(closed(&mut visitor, since).await, 10);
+
+    // However often it goes on.
+    let (mut visitor, _stopper) = visit();
+    ask(&mut visitor).await;
+    time::sleep(Duration::from_secs(33)).await;
+    let since = time::now();
+    for byte in b"GET / HTT" {
+        visitor.write_all(&[*byte]).await.unwrap();
+        time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(closed(&mut visitor, since).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_head_of_a_request() {
+    let (mut visitor, stopper) = visit();
+    ask(&mut visitor).await;
+    let since = time::now();
+    stopper.advance();
+    assert_eq!(closed(&mut visitor, since).await, 0);
+
+    let (mut visitor, stopper) = visit();
+    visitor.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    time::sleep(Duration::from_secs(1)).await;
+    stopper.advance();
+    let waited = closed(&mut visitor, since).await;
+    assert!(waited <= 11, "{waited} s");
+}
