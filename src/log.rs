@@ -14,6 +14,9 @@ use adit::{
 use anyhow::{Context, anyhow};
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
 
+/// Lines that wait to be written.
+const LINES_WAITING_MAX: usize = 128_000;
+
 /// What is being written. Dropping it waits, a moment at most, until every line is.
 #[must_use = "dropping it ends the log"]
 pub struct Log(Written);
@@ -45,7 +48,7 @@ pub fn init(logging: &Logging) -> anyhow::Result<Log> {
         Output::Stderr => io::stderr().is_terminal(),
         Output::File(_) | Output::Rolling(_) => false,
     };
-    let written = Written::open(&logging.output)
+    let written = Written::open(&logging.output, LINES_WAITING_MAX)
         .with_context(|| format!("cannot open the log file {}", logging.output))?;
     let builder = fmt::Subscriber::builder()
         .with_env_filter(filter)

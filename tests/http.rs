@@ -441,11 +441,12 @@ fn a_call_ends_when_its_caller_gives_up() {
             move |request| {
                 let given_up = Arc::clone(&given_up);
                 async move {
+                    let given_up = GivenUp(given_up);
                     if request.uri().path() == "/a.B/Never" {
                         std::future::pending::<()>().await;
                     }
                     // One piece, and then nothing.
-                    let said = futures_util::stream::unfold((0, GivenUp(given_up)), |(n, held)| async move {
+                    let said = futures_util::stream::unfold((0, given_up), |(n, held)| async move {
                         match n {
                             0 => Some((Ok::<_, Infallible>(Frame::data(Bytes::from("one"))), (1, held))),
                             _ => std::future::pending().await,
@@ -465,13 +466,14 @@ fn a_call_ends_when_its_caller_gives_up() {
         // Nobody answers in time: the status takes the place of the answer.
         let answer = peer.send_request(call("/a.B/Never")).await.unwrap();
         assert_eq!(answer.headers()["grpc-status"], "4");
+        until(|| given_up.load(Ordering::SeqCst) == 1).await;
         // The answer does not end in time: the status stands behind what came of it.
         let answer = peer.send_request(call("/a.B/Slow")).await.unwrap();
         assert!(!answer.headers().contains_key("grpc-status"));
         let whole = answer.into_body().collect().await.unwrap();
         assert_eq!(whole.trailers().unwrap()["grpc-status"], "4");
         assert_eq!(whole.to_bytes(), "one");
-        until(|| given_up.load(Ordering::SeqCst) == 1).await;
+        until(|| given_up.load(Ordering::SeqCst) == 2).await;
         until(|| server.metrics.http_open_requests.get() == 0).await;
     });
 }

@@ -100,7 +100,15 @@ rules:
         ask(&server, "GET / HTTP/1.1\nHost: a\nConnection: close\n\n").await;
         ask(&server, "GET /closed HTTP/1.1\nHost: a\nConnection: close\n\n").await;
         ask(&server, "GET / HTTP/1.1\nHost: a b\nConnection: close\n\n").await;
-        let all = lines(&log, 4).await;
+        let answer = ask(&server, "HEAD / HTTP/1.1\nHost: a b\nConnection: close\n\n").await;
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let all = lines(&log, 5).await;
+        let head = parsed(&all[4]);
+        assert_eq!(
+            (&head["sent"], &head["end"]),
+            (&0.into(), &"whole".into()),
+            "{head}"
+        );
         let [again, closed, bad] = [&all[1], &all[2], &all[3]].map(|line| parsed(line));
         assert_eq!((&again["rule"], &again["tries"]), (&"none".into(), &1.into()));
         assert_eq!(times(&again)[2], 0.0, "its connection was there: {again}");
@@ -172,8 +180,15 @@ fn who_leaves_and_what_becomes_a_websocket_are_lines_too() {
             .await
             .unwrap();
         until(|| server.metrics.http_open_requests.get() == 1).await;
+        // It waits for a while before it goes.
+        adit::time::sleep(adit::time::Duration::from_millis(50)).await;
         drop(leaver);
         let left = parsed(&lines(&log, 1).await[0]);
+        let waited = times(&left);
+        assert!(
+            waited[3] >= 45.0 && waited[..4].iter().sum::<f64>() > waited[4] - 5.0,
+            "{left}"
+        );
         assert_eq!(
             (&left["status"], &left["end"]),
             (&Value::Null, &"visitor_left".into())
@@ -313,6 +328,8 @@ rules:
             answer.contains("grpc-status: 14") && !answer.contains("sorry"),
             "{answer}"
         );
+        let answer = ask(&server, &call.replace("Host: a", "Host: closed")).await;
+        assert!(!answer.contains("<p>"), "{answer}");
     });
 }
 

@@ -18,6 +18,9 @@ use tokio::sync::watch;
 use super::{Changes, FILE_LEN_MAX, Files, Lines, Output, Written};
 use crate::transport::BoxFuture;
 
+/// Lines that wait to be written. They may be some kilobytes each, by the will of strangers.
+const LINES_WAITING_MAX: usize = 16 * 1024;
+
 /// The files of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
@@ -32,7 +35,7 @@ impl Files for Disk {
     }
 
     fn lines(&self, output: &Output) -> io::Result<Arc<dyn Lines>> {
-        Ok(Arc::new(Written::open(output)?))
+        Ok(Arc::new(Written::open(output, LINES_WAITING_MAX)?))
     }
 }
 

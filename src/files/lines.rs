@@ -5,7 +5,7 @@
 use std::{ffi::OsStr, fmt, fs::OpenOptions, io, path::Path, path::PathBuf};
 
 use tracing_appender::{
-    non_blocking::{ErrorCounter, NonBlocking, WorkerGuard},
+    non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard},
     rolling::{RollingFileAppender, Rotation},
 };
 
@@ -64,19 +64,20 @@ pub struct Written {
 }
 
 impl Written {
-    /// Opens `output`, and begins to write.
+    /// Opens `output`, and begins to write; at most `waiting` lines wait for that.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(output: &Output) -> io::Result<Self> {
+    pub fn open(output: &Output, waiting: usize) -> io::Result<Self> {
+        let queue = NonBlockingBuilder::default().buffered_lines_limit(waiting);
         let (writer, thread) = match output {
-            Output::Stdout => tracing_appender::non_blocking(io::stdout()),
-            Output::Stderr => tracing_appender::non_blocking(io::stderr()),
+            Output::Stdout => queue.finish(io::stdout()),
+            Output::Stderr => queue.finish(io::stderr()),
             Output::File(path) => {
                 let file = OpenOptions::new().create(true).append(true).open(path)?;
-                tracing_appender::non_blocking(file)
+                queue.finish(file)
             }
-            Output::Rolling(rolling) => tracing_appender::non_blocking(appender(rolling)?),
+            Output::Rolling(rolling) => queue.finish(appender(rolling)?),
         };
         Ok(Self {
             lost: writer.error_counter(),

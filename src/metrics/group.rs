@@ -40,10 +40,7 @@ pub struct GroupFigures {
 impl Groups {
     /// The figures of the group `name`: those that someone has already, or new ones at zero.
     pub fn join(&self, name: &str) -> GroupSeries {
-        let labels = (name.to_owned(), String::new());
-        self.0
-            .find(&labels)
-            .unwrap_or_else(|| self.0.join(labels, GroupFigures::default()))
+        self.0.find_or_join((name.to_owned(), String::new()))
     }
 }
 

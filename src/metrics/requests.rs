@@ -103,10 +103,7 @@ pub struct RuleFigures {
 impl Rules {
     /// The figures of `rule`, which leads to `group`: those that someone has already, or new ones at zero.
     pub fn join(&self, group: &str, rule: &str) -> RuleSeries {
-        let labels = (group.to_owned(), rule.to_owned());
-        self.0
-            .find(&labels)
-            .unwrap_or_else(|| self.0.join(labels, RuleFigures::default()))
+        self.0.find_or_join((group.to_owned(), rule.to_owned()))
     }
 }
 

@@ -74,14 +74,36 @@ impl<F> Series<F> {
         home.get(labels)?.upgrade().map(Member)
     }
 
-    /// A new member. One of the same labels that is still here is shown no longer: a client that registers again
-    /// is another target of the same name.
-    pub(super) fn join(&self, labels: Labels, figures: F) -> Member<F> {
-        let entry = Arc::new(Entry {
+    /// The member of these labels that is here already, or a new one.
+    pub(super) fn find_or_join(&self, labels: Labels) -> Member<F>
+    where
+        F: Default,
+    {
+        if let Some(member) = self.find(&labels) {
+            return member;
+        }
+        // Between the two looks somebody else may have made it.
+        let mut home = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(member) = home.get(&labels).and_then(Weak::upgrade) {
+            return Member(member);
+        }
+        let entry = self.entry(&labels, F::default());
+        home.insert(labels, Arc::downgrade(&entry));
+        Member(entry)
+    }
+
+    fn entry(&self, labels: &Labels, figures: F) -> Arc<Entry<F>> {
+        Arc::new(Entry {
             labels: labels.clone(),
             home: Arc::downgrade(&self.0),
             figures,
-        });
+        })
+    }
+
+    /// A new member. One of the same labels that is still here is shown no longer: a client that registers again
+    /// is another target of the same name.
+    pub(super) fn join(&self, labels: Labels, figures: F) -> Member<F> {
+        let entry = self.entry(&labels, figures);
         let mut home = self.0.write().unwrap_or_else(PoisonError::into_inner);
         home.insert(labels, Arc::downgrade(&entry));
         Member(entry)

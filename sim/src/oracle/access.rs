@@ -57,6 +57,10 @@ impl Invariant for Logged {
         if let Some(line) = lines.iter().find(|line| hops(line) > line.total_ms + ROUNDING_MS) {
             return Some(format!("a request took longer at its hops than in all: {line:?}"));
         }
+        let lost = |line: &&Line| line.status.is_none() && hops(line) < line.total_ms - ROUNDING_MS;
+        if let Some(line) = lines.iter().find(lost) {
+            return Some(format!("a request lasted longer than it was anywhere: {line:?}"));
+        }
         for (number, session) in &model.sessions {
             let whole = matches!(session.ended, Some((_, End::Complete)));
             let twice = session.visit.call.is_none_or(|call| call.kind == Kind::Pipelined);

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Version};
 use humantime_serde::re::humantime::format_rfc3339_millis;
 use rand::RngExt as _;
 use serde::{Serialize, Serializer};
@@ -143,42 +143,26 @@ pub struct Line<'a> {
     pub times: Times,
 }
 
-/// How long a request took at each hop, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Times {
-    #[serde(rename = "queue_ms", serialize_with = "as_millis")]
-    queue: Duration,
-    #[serde(rename = "pool_ms", serialize_with = "as_millis")]
-    pool: Duration,
-    #[serde(rename = "start_ms", serialize_with = "as_millis")]
-    start: Duration,
-    #[serde(rename = "first_byte_ms", serialize_with = "as_millis")]
-    first_byte: Duration,
-    #[serde(rename = "total_ms", serialize_with = "as_millis")]
-    total: Duration,
+/// How long a request took at each hop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times([Duration; Hop::ALL.len()]);
+
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let hops = Hop::ALL.map(|hop| (format!("{}_ms", hop.label()), millis(self.of(hop))));
+        to.collect_map(hops)
+    }
 }
 
 impl Times {
     /// So much more at `hop`.
     pub fn add(&mut self, hop: Hop, took: Duration) {
-        *match hop {
-            Hop::Queue => &mut self.queue,
-            Hop::Pool => &mut self.pool,
-            Hop::Start => &mut self.start,
-            Hop::FirstByte => &mut self.first_byte,
-            Hop::Total => &mut self.total,
-        } += took;
+        self.0[hop as usize] += took;
     }
 
     /// So long at `hop`.
     pub fn of(&self, hop: Hop) -> Duration {
-        match hop {
-            Hop::Queue => self.queue,
-            Hop::Pool => self.pool,
-            Hop::Start => self.start,
-            Hop::FirstByte => self.first_byte,
-            Hop::Total => self.total,
-        }
+        self.0[hop as usize]
     }
 
     /// The value of `Server-Timing` (W3C, Server Timing): what is known when the head of the answer goes out.
@@ -193,51 +177,59 @@ impl Times {
     }
 }
 
-/// What is kept of the head of a request for its line.
+/// The longest text of one header or path in a line, in bytes. Lines wait in memory: visitors choose their length.
+const TEXT_LEN_MAX: usize = 1024;
+
+/// What is kept of the head of a request for its line: copies, because what it came in is larger, and may be held for as
+/// long as a WebSocket is open.
 #[derive(Clone, Debug, Serialize)]
 pub struct Head {
-    #[serde(serialize_with = "as_text_of")]
-    method: Method,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_words")]
-    host: Option<HeaderValue>,
-    #[serde(serialize_with = "as_path")]
-    path: Uri,
-    #[serde(serialize_with = "as_version")]
-    protocol: Version,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_words")]
-    referer: Option<HeaderValue>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_words")]
-    user_agent: Option<HeaderValue>,
+    method: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Box<str>>,
+    path: Box<str>,
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referer: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Box<str>>,
 }
 
 impl Head {
-    /// The head of `request`. Nothing is copied but handles.
+    /// The head of `request`.
     pub fn of<B>(request: &http::Request<B>) -> Self {
         use http::header::{HOST, REFERER, USER_AGENT};
-        let value = |name| request.headers().get(name).cloned();
-        let authority = request.uri().authority();
-        let authority = authority.and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+        let value = |name| {
+            let value = request.headers().get(name);
+            value.map(|value| kept(value.as_bytes()))
+        };
+        let uri = request.uri();
+        let authority = uri.authority().map(|it| kept(it.as_str().as_bytes()));
+        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         Self {
-            method: request.method().clone(),
+            method: kept(request.method().as_str().as_bytes()),
             host: authority.or_else(|| value(HOST)),
-            path: request.uri().clone(),
-            protocol: request.version(),
+            path: kept(path.as_bytes()),
+            protocol: match request.version() {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2.0",
+                _ => "HTTP/1.1",
+            },
             referer: value(REFERER),
             user_agent: value(USER_AGENT),
         }
     }
 }
 
-fn path(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
+/// As text, without what a terminal might obey, and not longer than it may be.
+fn kept(bytes: &[u8]) -> Box<str> {
+    let cut = bytes.len() > TEXT_LEN_MAX;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_LEN_MAX)]);
+    let mut text = text.replace(|c: char| c.is_control(), "\u{fffd}");
+    if cut {
+        text.push('\u{2026}');
     }
+    text.into()
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -245,29 +237,8 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_micros() as f64) / 1000.0
 }
 
-fn as_millis<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(millis(*duration))
-}
-
 fn as_text<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_rfc3339_millis(*time))
-}
-
-fn as_text_of<S: Serializer>(method: &Method, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(method.as_str())
-}
-
-fn as_path<S: Serializer>(uri: &Uri, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(path(uri))
-}
-
-fn as_version<S: Serializer>(of: &Version, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(version(*of))
-}
-
-fn as_words<S: Serializer>(value: &Option<HeaderValue>, to: S) -> Result<S::Ok, S::Error> {
-    let bytes = value.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-    to.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
 fn json(line: &Line<'_>) -> String {
@@ -279,24 +250,19 @@ fn json(line: &Line<'_>) -> String {
 
 /// `client - - [time] "method path protocol" status bytes "referer" "user agent"`.
 fn combined(line: &Line<'_>) -> String {
-    let Head {
-        method,
-        path: uri,
-        protocol,
-        ..
-    } = line.head;
+    let head = line.head;
     let mut text = String::with_capacity(256);
     let (client, day) = (line.client, day(line.time));
     // Whoever left is 499, as in nginx's.
     let (status, sent) = (line.status.unwrap_or(499), line.sent);
     let _ = write!(text, "{client} - - [{day}] \"");
-    quote(&mut text, method.as_str().as_bytes());
+    quote(&mut text, &head.method);
     text.push(' ');
-    quote(&mut text, path(uri).as_bytes());
-    let _ = write!(text, " {}\" {status} {sent}", version(*protocol));
-    for value in [&line.head.referer, &line.head.user_agent] {
+    quote(&mut text, &head.path);
+    let _ = write!(text, " {}\" {status} {sent}", head.protocol);
+    for value in [&head.referer, &head.user_agent] {
         text.push_str(" \"");
-        quote(&mut text, value.as_ref().map_or(b"-", HeaderValue::as_bytes));
+        quote(&mut text, value.as_deref().unwrap_or("-"));
         text.push('"');
     }
     text.push('\n');
@@ -304,8 +270,8 @@ fn combined(line: &Line<'_>) -> String {
 }
 
 /// Within quotes, as Apache has it: what would end them or be no text is escaped.
-fn quote(text: &mut String, bytes: &[u8]) {
-    for &byte in bytes {
+fn quote(text: &mut String, value: &str) {
+    for byte in value.bytes() {
         match byte {
             b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
             b' '..=b'~' => text.push(char::from(byte)),
@@ -376,7 +342,7 @@ mod tests {
         let expected = serde_json::json!({
             "time": "2026-11-27T05:12:43.120Z", "entry": "www", "client": "192.0.2.1", "peer": "127.0.0.1:5000",
             "method": "GET", "host": "example.com:80", "path": "/a%20b?q='1'", "protocol": "HTTP/1.1",
-            "user_agent": "quo\"te \\ \t", "status": 200, "end": "whole", "received": 3, "sent": 5,
+            "user_agent": "quo\"te \\ \u{fffd}", "status": 200, "end": "whole", "received": 3, "sent": 5,
             "rule": "rules[0]", "group": "api", "target": "a/main", "tries": 1,
             "queue_ms": 0.0, "pool_ms": 0.0, "start_ms": 1.5, "first_byte_ms": 0.0, "total_ms": 2.0,
         });
@@ -388,7 +354,7 @@ mod tests {
         let head = head();
         let mut line = line(&head);
         let start = "192.0.2.1 - - [27/Nov/2026:05:12:43 +0000] \"GET /a%20b?q='1' HTTP/1.1\"";
-        let end = "\"-\" \"quo\\\"te \\\\ \\x09\"\n";
+        let end = "\"-\" \"quo\\\"te \\\\ \\xef\\xbf\\xbd\"\n";
         assert_eq!(combined(&line), format!("{start} 200 5 {end}"));
         line.status = None;
         assert_eq!(combined(&line), format!("{start} 499 5 {end}"));

@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 
 /// What is said of a failure, in a word, for people and their scripts.
 pub const REASON: HeaderName = HeaderName::from_static("x-adit-reason");
@@ -82,9 +82,9 @@ const RETRY_AFTER_SECONDS: Duration = Duration::from_secs(1);
 
 /// The answer to a request that failed. To gRPC it is an answer without a body whose status is in its trailers
 /// ("Trailers-Only").
-pub fn failed(failure: Failure, grpc: bool) -> Response<Body> {
+pub fn failed(failure: Failure, grpc: bool) -> Response<Bytes> {
     if grpc {
-        let mut response = Response::new(empty());
+        let mut response = Response::new(Bytes::new());
         *response.headers_mut() = grpc_trailers(failure);
         let kind = HeaderValue::from_static("application/grpc");
         response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -92,11 +92,8 @@ pub fn failed(failure: Failure, grpc: bool) -> Response<Body> {
     }
     let status = failure.status();
     let words = status.canonical_reason().unwrap_or("error");
-    let mut response = Response::new(text(format!(
-        "{} {words}: {}\n",
-        status.as_u16(),
-        failure.reason()
-    )));
+    let text = format!("{} {words}: {}\n", status.as_u16(), failure.reason());
+    let mut response = Response::new(Bytes::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(
@@ -118,14 +115,7 @@ pub fn grpc_trailers(failure: Failure) -> HeaderMap {
     trailers
 }
 
-/// A body of bytes that are there.
-pub fn text(text: impl Into<Bytes>) -> Body {
-    Full::new(text.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
 /// No body.
 pub fn empty() -> Body {
-    text(Bytes::new())
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }

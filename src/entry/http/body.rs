@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, Weak},
     task::{Context, Poll},
 };
 
@@ -15,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{self, BodyError, Failure},
-    record::{End, Record},
+    record::{End, Received, Record},
 };
 use crate::{
     probe::{mutant, sometimes},
@@ -58,7 +55,7 @@ struct Spoken {
     /// All bytes that may come.
     left: u64,
     /// Counts those that have.
-    received: Arc<AtomicU64>,
+    received: Received,
     too_large: bool,
     /// The visitor did not say it to its end: there is no whole of it to be said to anybody.
     broken: bool,
@@ -66,7 +63,7 @@ struct Spoken {
 
 impl RequestBody {
     /// A body of at most `max` bytes. What has come of it is counted in `received`.
-    pub fn new(incoming: Incoming, max: Option<u64>, received: Arc<AtomicU64>) -> Self {
+    pub fn new(incoming: Incoming, max: Option<u64>, received: Received) -> Self {
         if incoming.is_end_stream() {
             return Self(None);
         }
@@ -164,7 +161,7 @@ impl Spoken {
                     return Poll::Ready(Some(Err(BadBody::TooLarge.into())));
                 }
                 self.left -= len;
-                self.received.fetch_add(len, Ordering::Relaxed);
+                self.received.add(len);
                 let bytes = bytes.clone();
                 self.keep(&bytes);
             }
@@ -226,7 +223,7 @@ pub struct AnswerBody<H: Held> {
     /// Nothing when its caller's time is over.
     incoming: Option<Incoming>,
     idle: Option<Idle>,
-    deadline: Option<(Instant, Timer)>,
+    deadline: Option<Deadline>,
     record: Arc<Record>,
     held: Option<H>,
 }
@@ -235,6 +232,14 @@ pub struct AnswerBody<H: Held> {
 pub trait Held: Send + Unpin + 'static {
     /// It has been read to its end, or not.
     fn let_go(self, whole: bool);
+}
+
+/// When a caller gives up, and what it would still say.
+struct Deadline {
+    at: Instant,
+    timer: Timer,
+    /// Not held for the answer's sake: a body that nobody reads has to be known as such.
+    body: Option<Weak<Lock<Spoken>>>,
 }
 
 /// How long an answer may pause.
@@ -262,18 +267,26 @@ impl<H: Held> AnswerBody<H> {
     }
 
     /// The answer to a call of gRPC whose caller gives up then.
-    pub fn until(mut self, deadline: Option<Instant>) -> Self {
-        self.deadline = deadline.map(|deadline| (deadline, Timer::default()));
+    pub fn until(mut self, deadline: Option<Instant>, body: &RequestBody) -> Self {
+        self.deadline = deadline.map(|at| Deadline {
+            at,
+            timer: Timer::default(),
+            body: body.0.as_ref().map(Arc::downgrade),
+        });
         self
     }
 
     /// Whether its caller's time is over just now. Then the upstream need not go on, and the call has a status.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((deadline, timer)) = &mut self.deadline else {
+        let Some(deadline) = &mut self.deadline else {
             return false;
         };
-        if timer.poll(cx, Some(*deadline)).is_pending() {
+        if deadline.timer.poll(cx, Some(deadline.at)).is_pending() {
             return false;
+        }
+        // Whatever its caller goes on to say resets the call at the upstream.
+        if let Some(body) = deadline.body.as_ref().and_then(Weak::upgrade) {
+            body.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
         }
         self.deadline = None;
         self.incoming = None;
@@ -360,5 +373,52 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
 impl<H: Held> Drop for AnswerBody<H> {
     fn drop(&mut self) {
         self.let_go(self.is_end_stream());
+    }
+}
+
+/// The body of an answer that the entry gives itself: all of it is there.
+pub struct OwnBody {
+    left: Bytes,
+    record: Arc<Record>,
+}
+
+impl OwnBody {
+    /// This text, as the answer to the request of `record`.
+    pub fn new(text: Bytes, record: Arc<Record>) -> Self {
+        Self { left: text, record }
+    }
+}
+
+impl http_body::Body for OwnBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let text = std::mem::take(&mut self.left);
+        self.record.add_sent(text.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(text))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+impl Drop for OwnBody {
+    fn drop(&mut self) {
+        // Nothing of it is sent where only its head was asked for.
+        if self.left.is_empty() || self.record.is_head() {
+            self.record.ended(End::Whole);
+        }
     }
 }

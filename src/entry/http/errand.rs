@@ -11,11 +11,10 @@ use super::{
     body::{AnswerBody, Held, RequestBody, TryBody},
     gateway::{Gateway, Route, Service},
     headers,
-    record::Record,
+    record::{End, Record},
     upstream::{Asked, Kept, Lease, Speech, TryError},
 };
 use crate::{
-    metrics::Hop,
     probe::{mutant, sometimes},
     selector::strategy::bound_to,
     session::{
@@ -82,7 +81,11 @@ impl Errand<'_> {
             None => asked.await?,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(time::now());
-                time::within(left, asked).await.ok_or(Failure::Timeout)??
+                let asked = time::within(left, asked).await;
+                asked.ok_or_else(|| {
+                    self.record.ended(End::Deadline);
+                    Failure::Timeout
+                })??
             }
         };
         Ok(self.pass_on(response, kept, in_flight))
@@ -107,7 +110,7 @@ impl Errand<'_> {
             Arc::clone(self.record),
             serving,
         )
-        .until(self.deadline);
+        .until(self.deadline, &self.body);
         Response::from_parts(parts, body.boxed_unsync())
     }
 
@@ -141,7 +144,12 @@ impl Errand<'_> {
             let active = service.group.active();
             match attempts.choose(time::now(), &active, service.strategy, &mut rng) {
                 Choice::Try(target) => {
-                    self.record.asks(&target);
+                    if self.record.asks(&target) > 1 {
+                        sometimes!("request-tried-elsewhere");
+                        let metrics = &self.gateway.env.metrics;
+                        metrics.http_retries.inc();
+                        self.route.figures(metrics).retries.inc();
+                    }
                     let in_flight = target.gauges.begin();
                     let error = match self.try_on(&target, speech, &attempts).await {
                         Ok((response, kept)) => return Ok((response, kept, in_flight)),
@@ -153,10 +161,6 @@ impl Errand<'_> {
                     {
                         return Err(last);
                     }
-                    sometimes!("request-tried-elsewhere");
-                    let metrics = &self.gateway.env.metrics;
-                    metrics.http_retries.inc();
-                    self.route.figures(metrics).retries.inc();
                 }
                 Choice::Pause(pause) => time::sleep(pause).await,
                 Choice::Empty => {
@@ -191,11 +195,10 @@ impl Errand<'_> {
                 connect: self.route.timeouts.connect,
             };
             let lease = connections.lease(&asked, fresh).await;
-            self.record.lap(Hop::Pool);
-            let lease = lease?;
-            let (new, progress) = (!lease.is_reused(), lease.progress());
-            let sent = self.send(lease, speech).await;
-            self.record.lap_asked(new, progress.start());
+            let new = |lease: &Lease| (!lease.is_reused()).then(|| lease.progress());
+            self.record.connected(lease.as_ref().ok().and_then(new));
+            let sent = self.send(lease?, speech).await;
+            self.record.heard_back();
             match sent {
                 Err(TryError::Stale) if !fresh && self.body.is_whole() => {
                     sometimes!("kept-connection-was-closed");

@@ -7,19 +7,21 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Timeouts,
     answer::{self, Body, Failure},
-    body::RequestBody,
+    body::{OwnBody, RequestBody},
     errand::Errand,
     grpc,
     headers::{self, Origin},
     pages::Pages,
-    record::{Books, End, OpenRequests, Record},
+    record::{Books, OpenRequests, Record},
     retry::RetryBudget,
     upgrade::{self, Wanted},
     upstream::{Speech, Upstreams},
@@ -195,7 +197,7 @@ impl Gateway {
     }
 
     /// The answer to a request that failed.
-    fn failed(&self, failure: Failure, grpc: bool, pages: &Pages, record: &Record) -> Response<Body> {
+    fn failed(&self, failure: Failure, grpc: bool, pages: &Pages, record: &Arc<Record>) -> Response<Body> {
         self.env.metrics.http_failures.inc(failure.reason());
         record.failed(failure.reason());
         let mut response = answer::failed(failure, grpc);
@@ -246,7 +248,7 @@ impl Gateway {
                 secure: origin.secure,
                 fresh: u128::from_le_bytes(self.env.entropy.bytes()),
             };
-            let answered = self.pass_plugins(route, &mut parts, &visit, memo).await?;
+            let answered = self.pass_plugins(route, &mut parts, &visit, memo, grpc).await?;
             if let Some(id) = memo.request_id() {
                 record.named(id);
             }
@@ -288,11 +290,12 @@ impl Gateway {
         parts: &mut request::Parts,
         visit: &Visit,
         memo: &mut Memo,
-    ) -> Result<Option<Response<Body>>, Failure> {
+        grpc: bool,
+    ) -> Result<Option<Response<Bytes>>, Failure> {
         loop {
             let refusal = match route.plugins.request(parts, visit, memo) {
                 Decision::Pass => return Ok(None),
-                Decision::Answer(response) => return Ok(Some(response.map(answer::text))),
+                Decision::Answer(response) => return Ok(Some(*response)),
                 Decision::Refuse(refusal) => refusal,
                 Decision::Verify(check) => match self.env.blocking(move || check.run()).await {
                     Some(Ok(proof)) => {
@@ -305,8 +308,10 @@ impl Gateway {
             };
             self.env.metrics.http_refusals.inc(refusal.plugin);
             route.figures(&self.env.metrics).refused(refusal.plugin);
-            let mut response = refusal.into_response().map(answer::text);
-            route.pages.dress(&mut response);
+            let mut response = refusal.into_response();
+            if !grpc {
+                route.pages.dress(&mut response);
+            }
             return Ok(Some(response));
         }
     }
@@ -323,10 +328,7 @@ fn bad(request: headers::BadRequest) -> Failure {
     Failure::Bad(request.status(), reason)
 }
 
-/// An answer of the entry itself: all of it is there.
-fn own(response: Response<Body>, record: &Record) -> Response<Body> {
-    use http_body::Body as _;
-    record.add_sent(response.body().size_hint().lower());
-    record.ended(End::Whole);
-    response
+/// An answer of the entry itself.
+fn own(response: Response<Bytes>, record: &Arc<Record>) -> Response<Body> {
+    response.map(|text| OwnBody::new(text, Arc::clone(record)).boxed_unsync())
 }

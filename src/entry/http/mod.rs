@@ -150,7 +150,6 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
     let mut server = auto::Builder::new(Spawned(env.clone()));
     server
         .http1()
-        .timer(TokioTimer::new())
         // Hyper's would count while nothing is asked, too.
         .header_read_timeout(None)
         .max_buf_size(HEAD_LEN_MAX)
@@ -180,10 +179,11 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
                 talking.as_mut().graceful_shutdown();
                 leaving = true;
             }
-            Leave::Now => {
+            Leave::Unasked => {
                 idle.store(true, Ordering::Relaxed);
                 return;
             }
+            Leave::Stuck => return,
         }
     };
     if let Err(error) = ended {
@@ -196,31 +196,36 @@ enum Leave {
     /// It takes no more requests.
     AfterThis,
     /// The head of a request does not come to its end: nothing is owed.
-    Now,
+    Unasked,
+    /// It takes no more requests, and does not end: its visitor takes nothing, or does not answer a GOAWAY.
+    Stuck,
 }
 
 /// Waits until a connection is to be left: the node drains, no request has come for too long, or the head of one takes too
-/// long. Of one that is being `left` already only the last is waited for.
+/// long. Of one that is being `left` already it waits until that takes too long.
 async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> Leave {
     let quiet = async {
-        let (mut quiet, mut before) = (Duration::ZERO, 0);
+        let (mut quiet, mut before) = (Duration::ZERO, open.count());
         loop {
             let head = open.head_began().map(|began| began + HEAD_TIMEOUT);
             let until_head = head.map(|late| late.saturating_duration_since(time::now()));
             if until_head.is_some_and(|left| left.is_zero()) {
-                return Leave::Now;
+                return Leave::Unasked;
             }
             let look = until_head.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));
             time::sleep(look).await;
-            let (now_open, begun) = open.count();
-            quiet = match now_open == 0 && begun == before {
+            let now = open.count();
+            quiet = match now.open == 0 && now == before {
                 true => quiet + look,
                 false => Duration::ZERO,
             };
-            before = begun;
-            let most = if begun == 0 { HEAD_TIMEOUT } else { IDLE_TIMEOUT };
-            if quiet >= most && !left {
-                return Leave::AfterThis;
+            before = now;
+            let most = match now.begun {
+                0 if !left => HEAD_TIMEOUT,
+                _ => IDLE_TIMEOUT,
+            };
+            if quiet >= most {
+                return if left { Leave::Stuck } else { Leave::AfterThis };
             }
         }
     };
@@ -239,8 +244,8 @@ pub struct VisitorStream {
     open: Arc<OpenRequests>,
     /// It has said something, and may wait for an answer.
     asked: bool,
-    /// It speaks HTTP/2, where frames say when a head is whole.
-    framed: bool,
+    /// How it speaks, as soon as that is known.
+    framed: Framed,
     /// All that will be said to it has been.
     ended: bool,
     /// It was waited for in vain: nothing is owed to it.
@@ -254,7 +259,7 @@ impl VisitorStream {
             raw: Some(RawStream::new(stream)),
             open,
             asked: false,
-            framed: false,
+            framed: Framed::default(),
             ended: false,
             idle: Arc::default(),
         }
@@ -265,9 +270,50 @@ impl VisitorStream {
         Arc::clone(&self.idle)
     }
 
+    /// Whoever takes something is not stuck.
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.open.wrote();
+        }
+    }
+
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
         let raw = self.raw.as_mut();
         raw.expect("a stream is there until it is dropped").pin()
+    }
+}
+
+/// What is known of how a visitor speaks: in HTTP/2 frames say when a head is whole, in HTTP/1 the bytes do.
+#[derive(Default)]
+struct Framed {
+    /// So many bytes came that HTTP/2 begins with.
+    alike: usize,
+    /// What came was something else.
+    otherwise: bool,
+}
+
+/// What HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Framed {
+    /// Takes note of what came.
+    fn hear(&mut self, bytes: &[u8], open: &OpenRequests) {
+        let expected = &PREFACE[self.alike..];
+        if expected.is_empty() {
+            return;
+        }
+        let len = expected.len().min(bytes.len());
+        self.otherwise |= bytes[..len] != expected[..len];
+        if !self.otherwise {
+            self.alike += len;
+            if self.alike == PREFACE.len() {
+                return open.no_head();
+            }
+        }
+        // An empty line may stand before a request (RFC 9112, section 2.2).
+        if bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
+            open.heard(time::now());
+        }
     }
 }
 
@@ -290,14 +336,9 @@ impl AsyncRead for VisitorStream {
         let read = self.pin().poll_read(cx, into);
         let came = into.filled().len() > before;
         if came {
-            if !self.asked {
-                // No method begins like that.
-                self.framed = into.filled()[before..].starts_with(b"PRI");
-            }
             self.asked = true;
-            if !self.framed {
-                self.open.heard(time::now());
-            }
+            let this = &mut *self;
+            this.framed.hear(&into.filled()[before..], &this.open);
         }
         if came && mutant!("visitor-reset-for-late-bytes") {
             self.ended = false;
@@ -308,7 +349,9 @@ impl AsyncRead for VisitorStream {
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.pin().poll_write(cx, bytes)
+        let written = self.pin().poll_write(cx, bytes);
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -316,7 +359,9 @@ impl AsyncWrite for VisitorStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.pin().poll_write_vectored(cx, slices)
+        let written = self.pin().poll_write_vectored(cx, slices);
+        self.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

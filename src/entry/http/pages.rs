@@ -5,8 +5,6 @@ use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header::CONTENT_TYPE};
 
-use super::answer::{self, Body};
-
 /// The largest page, in bytes. More is a mistake: it is kept in memory.
 pub const PAGE_LEN_MAX: usize = 1024 * 1024;
 
@@ -86,21 +84,19 @@ impl Pages {
     }
 
     /// Puts the page for its status in the place of a response's body.
-    pub fn dress(&self, response: &mut Response<Body>) {
+    pub fn dress(&self, response: &mut Response<Bytes>) {
         let status = response.status().as_u16();
         let page = self.0.get(&Which::Status(status));
         let Some(page) = page.or_else(|| self.0.get(&Which::Class(status / 100))) else {
             return;
         };
-        *response.body_mut() = answer::text(page.body.clone());
+        *response.body_mut() = page.body.clone();
         response.headers_mut().insert(CONTENT_TYPE, page.kind.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-
     use super::*;
 
     fn pages(of: &[(&str, &str)]) -> Pages {
@@ -114,10 +110,10 @@ mod tests {
         let pages =
             pages(&[("404", "four"), ("5xx", "five+")]).over(&pages(&[("404", "x"), ("4xx", "any+")]));
         for (status, len) in [(404, 4), (400, 4), (502, 5), (301, 0)] {
-            let mut response = Response::new(answer::empty());
+            let mut response = Response::new(Bytes::new());
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
             pages.dress(&mut response);
-            assert_eq!(response.body().size_hint().exact(), Some(len), "{status}");
+            assert_eq!(response.body().len(), len, "{status}");
             assert_eq!(response.headers().contains_key(CONTENT_TYPE), len > 0);
         }
         for bad in ["3xx", "200", "600", "", "html"] {

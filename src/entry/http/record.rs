@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::{
     access::{AccessLog, Head, Line, Times},
@@ -20,6 +20,7 @@ use crate::{
     id::EntryName,
     metrics::{Class, Counted, Hop},
     probe::{mutant, sometimes},
+    session::tunnel_stream::Progress,
     target::{Reach, Target, Tunnel},
     time::{self, Duration, Instant},
 };
@@ -47,8 +48,23 @@ pub struct OpenRequests {
     since: Instant,
     open: AtomicUsize,
     begun: AtomicUsize,
+    /// Bodies of requests that may still come, also behind an answer that is over.
+    bodies: AtomicUsize,
+    /// Times that something was written.
+    written: AtomicUsize,
     /// When the head of a request has begun that is not whole: milliseconds, and one more; 0 if there is none.
     head: AtomicU64,
+}
+
+/// What is counted on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Requests that are not answered to their end.
+    pub open: usize,
+    /// Those that have begun.
+    pub begun: usize,
+    /// Times that something was written.
+    pub written: usize,
 }
 
 impl OpenRequests {
@@ -58,16 +74,29 @@ impl OpenRequests {
             since: now,
             open: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
             head: AtomicU64::new(0),
         }
     }
 
     /// Bytes have come that are no frames. While nothing is asked they are the head of a request.
     pub fn heard(&self, now: Instant) {
-        if self.open.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+        let none = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 0;
+        if none(&self.open) && none(&self.bodies) && self.head.load(Ordering::Relaxed) == 0 {
             let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
             self.head.store(millis + 1, Ordering::Relaxed);
         }
+    }
+
+    /// What came was no head.
+    pub fn no_head(&self) {
+        self.head.store(0, Ordering::Relaxed);
+    }
+
+    /// Something was written.
+    pub fn wrote(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
     }
 
     /// When the head of a request has begun that is not whole yet.
@@ -77,17 +106,37 @@ impl OpenRequests {
     }
 
     fn begin(&self) {
-        self.head.store(0, Ordering::Relaxed);
+        self.no_head();
         self.open.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many are not answered to their end, and how many have begun.
-    pub fn count(&self) -> (usize, usize) {
-        (
-            self.open.load(Ordering::Relaxed),
-            self.begun.load(Ordering::Relaxed),
-        )
+    /// What there is now.
+    pub fn count(&self) -> Count {
+        Count {
+            open: self.open.load(Ordering::Relaxed),
+            begun: self.begun.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts the bytes of a request's body. As long as it lives the body may come.
+pub struct Received {
+    bytes: Arc<AtomicU64>,
+    of: Arc<OpenRequests>,
+}
+
+impl Received {
+    /// So many more.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.of.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -125,6 +174,7 @@ pub struct Record {
     began: Instant,
     visitor: Visitor,
     client: IpAddr,
+    is_head: bool,
     /// There if there is a log.
     head: Option<Box<Head>>,
     received: Arc<AtomicU64>,
@@ -146,8 +196,42 @@ struct Notes {
     grpc_status: Option<HeaderValue>,
     end: End,
     times: Times,
+    /// Tells when the connection that began with it was started.
+    progress: Option<Progress>,
+    /// Where its time goes now; nowhere once the head of the answer has gone out.
+    at: Option<Hop>,
     /// Up to when its time is accounted for.
     accounted: Instant,
+}
+
+impl Notes {
+    /// The time since the last time was spent at `hop`, and what comes goes to `next`.
+    fn lap(&mut self, hop: Hop, next: Option<Hop>) {
+        let now = time::now();
+        self.times.add(hop, now - self.accounted);
+        if !mutant!("time-counted-twice") {
+            self.accounted = now;
+        }
+        self.at = next;
+    }
+
+    /// The time that is not accounted for yet goes where it was spent, and what comes goes to `next`. Of a connection that
+    /// began with this request a part was its start.
+    fn close(&mut self, next: Option<Hop>) {
+        let Some(at) = self.at else {
+            return;
+        };
+        let start = self.progress.take().and_then(|progress| progress.start());
+        match start.filter(|_| at == Hop::Start) {
+            None => self.lap(at, next),
+            Some(start) => {
+                let start = start.min(time::now() - self.accounted);
+                self.times.add(Hop::Start, start);
+                self.accounted += start;
+                self.lap(Hop::FirstByte, next);
+            }
+        }
+    }
 }
 
 impl Record {
@@ -162,6 +246,7 @@ impl Record {
         Self {
             began: now,
             client: visitor.origin().client(request.headers()),
+            is_head: request.method() == Method::HEAD,
             head: books.log.as_ref().map(|_| Box::new(Head::of(request))),
             received: Arc::default(),
             sent: AtomicU64::new(0),
@@ -176,6 +261,8 @@ impl Record {
                 grpc_status: None,
                 end: End::default(),
                 times: Times::default(),
+                progress: None,
+                at: Some(Hop::Queue),
                 accounted: now,
             }),
             _shown: Counted::new(shown),
@@ -186,6 +273,11 @@ impl Record {
 
     fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether only the head of its answer is asked for.
+    pub fn is_head(&self) -> bool {
+        self.is_head
     }
 
     /// When its head was there.
@@ -214,41 +306,29 @@ impl Record {
         self.note(|notes| notes.route = Some(Arc::clone(route)));
     }
 
-    /// The time since the last lap was spent at `hop`.
-    pub fn lap(&self, hop: Hop) {
-        let now = time::now();
+    /// There is a connection, or there was none to be had. A new one says how far it is.
+    pub fn connected(&self, new: Option<Progress>) {
         self.note(|notes| {
-            notes.times.add(hop, now - notes.accounted);
-            if !mutant!("time-counted-twice") {
-                notes.accounted = now;
-            }
+            notes.started |= new.is_some();
+            let next = if new.is_some() { Hop::Start } else { Hop::FirstByte };
+            notes.progress = new;
+            notes.lap(Hop::Pool, Some(next));
         });
     }
 
-    /// The time since the last lap was spent on a connection to an upstream: up to its start, if it began with this
-    /// request and has started, and then for the head of the answer.
-    pub fn lap_asked(&self, new: bool, start: Option<Duration>) {
-        let now = time::now();
-        self.note(|notes| {
-            let took = now - notes.accounted;
-            let start = match new {
-                true => start.map_or(took, |start| start.min(took)),
-                false => Duration::ZERO,
-            };
-            notes.started |= new;
-            notes.times.add(Hop::Start, start);
-            notes.times.add(Hop::FirstByte, took - start);
-            notes.accounted = now;
-        });
+    /// The head of an answer is there, or the try has failed.
+    pub fn heard_back(&self) {
+        self.note(|notes| notes.close(Some(Hop::Queue)));
     }
 
-    /// `target` is asked now.
-    pub fn asks(&self, target: &Arc<Target<Tunnel>>) {
-        self.lap(Hop::Queue);
+    /// `target` is asked now; says how many were, with it.
+    pub fn asks(&self, target: &Arc<Target<Tunnel>>) -> u32 {
         self.note(|notes| {
+            notes.lap(Hop::Queue, Some(Hop::Pool));
             notes.target = Some(Arc::clone(target));
             notes.tries += 1;
-        });
+            notes.tries
+        })
     }
 
     /// The entry fails it, and why.
@@ -265,7 +345,10 @@ impl Record {
 
     /// The head of the answer goes out.
     pub fn answered(&self, status: u16) {
-        self.note(|notes| notes.status = Some(status));
+        self.note(|notes| {
+            notes.status = Some(status);
+            notes.close(None);
+        });
     }
 
     /// Where the time has gone up to now.
@@ -287,9 +370,14 @@ impl Record {
         }
     }
 
-    /// The bytes of its body that have come, to be counted by whoever reads it. That may take longer than the request.
-    pub fn received(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.received)
+    /// Counts the bytes of its body that come. That may take longer than the request.
+    pub fn received(&self) -> Received {
+        let of = Arc::clone(&self.visitor.open);
+        of.bodies.fetch_add(1, Ordering::Relaxed);
+        Received {
+            bytes: Arc::clone(&self.received),
+            of,
+        }
     }
 
     /// Bytes of the answer's body have gone.
@@ -297,9 +385,13 @@ impl Record {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// It has ended, and how.
+    /// It has ended, and how. What ended with its deadline has, whatever is said of it then.
     pub fn ended(&self, end: End) {
-        self.note(|notes| notes.end = end);
+        self.note(|notes| {
+            if notes.end != End::Deadline {
+                notes.end = end;
+            }
+        });
     }
 }
 
@@ -309,6 +401,7 @@ impl Drop for Record {
         let Books { env, entry, log } = &*self.books;
         let total = time::now() - self.began;
         let notes = self.notes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        notes.close(None);
         notes.times.add(Hop::Total, total);
         sometimes!(notes.status.is_none(), "visitor-left-before-the-answer");
         if let Some(route) = &notes.route {

@@ -85,6 +85,16 @@ async fn the_head_of_a_request_has_ten_seconds() {
     visitor.write_all(b"GET / HTTP/1.1\r\nHost").await.unwrap();
     assert_eq!(closed(&mut visitor, since).await, 10);
 
+    // An empty line is none, and a method may begin as HTTP/2 does.
+    let (mut visitor, _stopper) = visit();
+    ask(&mut visitor).await;
+    visitor.write_all(b"\r\n").await.unwrap();
+    assert!(closed(&mut visitor, time::now()).await >= 60);
+    let since = time::now();
+    let (mut visitor, _stopper) = visit();
+    visitor.write_all(b"PRIX / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(closed(&mut visitor, since).await, 10);
+
     // However often it goes on.
     let (mut visitor, _stopper) = visit();
     ask(&mut visitor).await;
@@ -106,9 +116,25 @@ async fn a_drain_does_not_wait_for_the_head_of_a_request() {
     assert_eq!(closed(&mut visitor, since).await, 0);
 
     let (mut visitor, stopper) = visit();
+    let since = time::now();
     visitor.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     time::sleep(Duration::from_secs(1)).await;
     stopper.advance();
-    let waited = closed(&mut visitor, since).await;
-    assert!(waited <= 11, "{waited} s");
+    assert_eq!(closed(&mut visitor, since).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_answer_a_goaway_is_left_in_the_end() {
+    let (mut visitor, _stopper) = visit();
+    let since = time::now();
+    // In two pieces, and no settings are acknowledged.
+    visitor.write_all(&PREFACE[..2]).await.unwrap();
+    time::sleep(Duration::from_secs(1)).await;
+    visitor.write_all(&PREFACE[2..]).await.unwrap();
+    visitor.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut rest = Vec::new();
+    let read = time::within(Duration::from_secs(600), visitor.read_to_end(&mut rest)).await;
+    read.expect("it is closed at all").unwrap();
+    let waited = (time::now() - since).as_secs();
+    assert!((70..=85).contains(&waited), "{waited} s");
 }

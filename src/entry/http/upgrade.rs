@@ -6,7 +6,7 @@ use std::{
     io,
     mem::MaybeUninit,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -138,7 +138,7 @@ async fn join(visitor: OnUpgrade, upstream: OnUpgrade, held: Held) {
             up.poll(cx, &mut visitor, &mut upstream),
             down.poll(cx, &mut upstream, &mut visitor),
         );
-        received.fetch_add(std::mem::take(&mut up.moved), Ordering::Relaxed);
+        received.add(std::mem::take(&mut up.moved));
         record.add_sent(std::mem::take(&mut down.moved));
         let (up, down) = (up_is?, down_is?);
         if up.is_ready() && down.is_ready() {
