@@ -195,9 +195,10 @@ impl Errand<'_> {
                 connect: self.route.timeouts.connect,
             };
             let lease = connections.lease(&asked, fresh).await;
-            let new = |lease: &Lease| (!lease.is_reused()).then(|| lease.progress());
-            self.record.connected(lease.as_ref().ok().and_then(new));
-            let sent = self.send(lease?, speech).await;
+            let lease = lease.inspect_err(|_| self.record.heard_back())?;
+            let new = (!lease.is_reused()).then(|| lease.progress());
+            self.record.connected(new);
+            let sent = self.send(lease, speech).await;
             self.record.heard_back();
             match sent {
                 Err(TryError::Stale) if !fresh && self.body.is_whole() => {

@@ -306,7 +306,7 @@ impl Record {
         self.note(|notes| notes.route = Some(Arc::clone(route)));
     }
 
-    /// There is a connection, or there was none to be had. A new one says how far it is.
+    /// There is a connection. A new one says how far it is.
     pub fn connected(&self, new: Option<Progress>) {
         self.note(|notes| {
             notes.started |= new.is_some();
@@ -316,7 +316,7 @@ impl Record {
         });
     }
 
-    /// The head of an answer is there, or the try has failed.
+    /// The head of an answer is there, or the try has failed at whatever it waited for.
     pub fn heard_back(&self) {
         self.note(|notes| notes.close(Some(Hop::Queue)));
     }
