@@ -172,8 +172,14 @@ impl Invariant for Switching {
                 }
                 None
             }
-            Event::Poor { poor, .. } => {
-                let most = self.most;
+            Event::Poor { poor, of } => {
+                // The journal told how many there were when it told of a change, which may be long ago.
+                let listed = model
+                    .plan
+                    .forward
+                    .as_ref()
+                    .map_or(0, |forward| forward.candidates.len());
+                let most = self.most.max((*of).min(listed));
                 (2 * poor > most || (most < SOFT_MIN && *poor > 0))
                     .then(|| format!("{poor} of {most} candidates are put out for doing poorly"))
             }
