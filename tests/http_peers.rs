@@ -349,11 +349,14 @@ fn tonic_hears_of_deadlines_and_of_what_is_not_there_and_cancels() {
         server.wait_for_clients(1).await;
         peer.ready().await.unwrap();
         let mut late = asked();
-        late.set_timeout(adit::time::Duration::from_millis(100));
-        let error = peer
-            .unary(late, path("/shop.Cart/Never"), Items)
-            .await
-            .unwrap_err();
+        late.set_timeout(adit::time::Duration::from_secs(1));
+        let mut other = peer.clone();
+        let call = tokio::task::spawn_local(async move {
+            other.ready().await.unwrap();
+            other.unary(late, path("/shop.Cart/Never"), Items).await
+        });
+        until(|| waiting.load(Ordering::SeqCst) == 1).await;
+        let error = call.await.unwrap().unwrap_err();
         assert!(
             matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled),
             "{error}"

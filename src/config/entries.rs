@@ -208,8 +208,7 @@ fn access_log(keys: AccessLogKeys, at: &KeyPath, source: &Source) -> Result<acce
         },
         sample: keys
             .sample
-            .map(|Share(share)| access::Share(share))
-            .unwrap_or_default(),
+            .map_or(access::Options::default().sample, |Share(share)| share),
     })
 }
 

@@ -56,9 +56,9 @@ fn name(keys: &RuleKeys, at: &KeyPath, source: &Source) -> Result<String, Config
 
 fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, ConfigError> {
     let timeouts = keys.timeouts.clone().unwrap_or_default();
-    let span = |key: &str, value| {
+    let some = |key: &str, value| {
         let at = at.key("timeouts").key(key);
-        source.duration(&at, Some(Span(value)), TIMEOUT_MIN, value)
+        source.some_duration(&at, value, TIMEOUT_MIN)
     };
     let plugins = keys.plugins.clone().unwrap_or_default();
     let plugins: Vec<_> = plugins
@@ -80,19 +80,9 @@ fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, Con
         },
         name: name(&keys, at, source)?,
         pages: error_pages(keys.error_pages.clone(), &at.key("error_pages"), source)?,
-        connect: timeouts
-            .connect
-            .map(|Span(value)| span("connect", value))
-            .transpose()?,
-        first_byte: timeouts
-            .first_byte
-            .map(|Span(value)| span("first_byte", value))
-            .transpose()?,
-        idle: match timeouts.idle {
-            Some(Age(Some(value))) => Some(Some(span("idle", value)?)),
-            Some(Age(None)) => Some(None),
-            None => None,
-        },
+        connect: some("connect", timeouts.connect.map(|Span(value)| value))?,
+        first_byte: some("first_byte", timeouts.first_byte.map(|Span(value)| value))?,
+        idle: timeouts.idle.map(|Age(idle)| some("idle", idle)).transpose()?,
         conditions: conditions(keys, at, source)?,
         plugins,
     })

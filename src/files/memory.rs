@@ -18,19 +18,18 @@ use crate::transport::BoxFuture;
 pub struct Memory {
     contents: Arc<ArcSwap<BTreeMap<PathBuf, Vec<u8>>>>,
     changed: Arc<watch::Sender<()>>,
-    written: Written,
+    written: Outputs,
 }
 
 /// What nodes have written, by the name of the output.
-#[derive(Clone, Debug, Default)]
-struct Written(Arc<RwLock<BTreeMap<String, Vec<String>>>>);
+type Outputs = Arc<RwLock<BTreeMap<String, Vec<String>>>>;
 
 impl Default for Memory {
     fn default() -> Self {
         Self {
             contents: Arc::default(),
             changed: Arc::new(watch::Sender::new(())),
-            written: Written::default(),
+            written: Outputs::default(),
         }
     }
 }
@@ -62,21 +61,21 @@ impl Memory {
 impl Memory {
     /// The lines that nodes have written to `output`.
     pub fn written(&self, output: &Output) -> Vec<String> {
-        let written = self.written.0.read().unwrap_or_else(PoisonError::into_inner);
+        let written = self.written.read().unwrap_or_else(PoisonError::into_inner);
         written.get(&output.to_string()).cloned().unwrap_or_default()
     }
 }
 
 /// One output of a disk in memory.
-struct Page {
+struct MemoryLines {
     name: String,
-    written: Written,
+    written: Outputs,
 }
 
-impl Lines for Page {
+impl Lines for MemoryLines {
     fn write(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line).into_owned();
-        let mut written = self.written.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.write().unwrap_or_else(PoisonError::into_inner);
         written.entry(self.name.clone()).or_default().push(line);
     }
 
@@ -98,9 +97,9 @@ impl Files for Memory {
     }
 
     fn lines(&self, output: &Output) -> io::Result<Arc<dyn Lines>> {
-        Ok(Arc::new(Page {
+        Ok(Arc::new(MemoryLines {
             name: output.to_string(),
-            written: self.written.clone(),
+            written: Arc::clone(&self.written),
         }))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 
 use prometheus_client::{
     encoding::{EncodeMetric, MetricEncoder, NoLabelSet},
-    metrics::{MetricType, TypedMetric, histogram::Histogram},
+    metrics::MetricType,
     registry::Registry,
 };
 
@@ -43,10 +43,6 @@ impl Seconds {
     }
 }
 
-impl TypedMetric for Seconds {
-    const TYPE: MetricType = Histogram::TYPE;
-}
-
 impl EncodeMetric for Seconds {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
         let counts = self
@@ -61,7 +57,7 @@ impl EncodeMetric for Seconds {
     }
 
     fn metric_type(&self) -> MetricType {
-        Self::TYPE
+        MetricType::Histogram
     }
 }
 

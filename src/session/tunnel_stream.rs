@@ -63,10 +63,10 @@ impl Stage {
 
 /// Where others read how far a stream has come, also when it is no more. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Way>);
+pub struct Progress(Arc<Reached>);
 
 #[derive(Debug, Default)]
-struct Way {
+struct Reached {
     stage: AtomicU8,
     start: OnceLock<Duration>,
 }

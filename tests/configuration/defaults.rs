@@ -177,7 +177,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.set("entries[].access_log.keep", KEPT_FILES);
     defaults.set(
         "entries[].access_log.sample",
-        format!("{}%", access.sample.0 * 100.0),
+        format!("{}%", access.sample * 100.0),
     );
     let http = adit::entry::http::Options::default();
     defaults.set("entries[].server_timing", http.server_timing);

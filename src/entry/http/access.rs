@@ -23,23 +23,23 @@ use crate::{
 };
 
 /// What is logged, and where to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Where lines go. Default standard output.
     pub output: Output,
     /// How lines look. Default JSON.
     pub format: Format,
     /// The share of requests that are logged, 0 to 1; those that end with 5xx always are. Default all.
-    pub sample: Share,
+    pub sample: f64,
 }
 
-/// A share of requests, 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share(pub f64);
-
-impl Default for Share {
+impl Default for Options {
     fn default() -> Self {
-        Self(1.0)
+        Self {
+            output: Output::default(),
+            format: Format::default(),
+            sample: 1.0,
+        }
     }
 }
 
@@ -71,7 +71,7 @@ impl AccessLog {
         Ok(Self {
             lines: env.files.lines(&options.output)?,
             format: options.format,
-            sample: options.sample.0,
+            sample: options.sample,
             lost: AtomicU64::new(0),
         })
     }

@@ -285,18 +285,15 @@ impl<H: Held> AnswerBody<H> {
             return false;
         }
         // Whatever its caller goes on to say resets the call at the upstream.
-        if let Some(body) = deadline.body.as_ref().and_then(Weak::upgrade) {
-            body.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
-        }
+        let body = deadline.body.as_ref().and_then(Weak::upgrade);
+        RequestBody(body).with(|spoken| spoken.broken = true);
         self.deadline = None;
         self.incoming = None;
         self.record.ended(End::Deadline);
         self.let_go(false);
         true
     }
-}
 
-impl<H: Held> AnswerBody<H> {
     fn let_go(&mut self, whole: bool) {
         let Some(held) = self.held.take() else {
             return;

@@ -169,7 +169,9 @@ impl Gateway {
             Ok((host, route)) => {
                 record.fell_under(&route);
                 let mut memo = Memo::default();
-                let answered = self.answer(request, (&host, &route), &mut memo, &record).await;
+                let answered = self
+                    .answer(request, (&host, &route), &mut memo, &record, grpc)
+                    .await;
                 let grpc = grpc && !mutant!("failed-call-answered-with-status");
                 let response =
                     answered.unwrap_or_else(|failure| self.failed(failure, grpc, &route.pages, &record));
@@ -232,8 +234,8 @@ impl Gateway {
         (host, route): (&str, &Arc<Route>),
         memo: &mut Memo,
         record: &Arc<Record>,
+        grpc: bool,
     ) -> Result<Response<Body>, Failure> {
-        let grpc = grpc::is_grpc(request.headers());
         let timeout = grpc.then(|| grpc::timeout(request.headers())).flatten();
         let wanted = Wanted::of(&mut request);
         let version = request.version();
