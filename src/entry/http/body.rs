@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{self, BodyError, Failure},
-    record::{End, Received, Record},
+    open::Received,
+    record::{End, Record},
 };
 use crate::{
     probe::{mutant, sometimes},

@@ -20,8 +20,9 @@ use super::{
     errand::Errand,
     grpc,
     headers::{self, Origin},
+    open::OpenRequests,
     pages::Pages,
-    record::{Books, OpenRequests, Record},
+    record::{Books, Record},
     retry::RetryBudget,
     upgrade::{self, Wanted},
     upstream::{Speech, Upstreams},
@@ -165,7 +166,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Infallible> {
         let record = Arc::new(Record::new(&self.books, visitor, &request));
         let grpc = grpc::is_grpc(request.headers());
-        let response = match self.find(&request) {
+        let response = match self.find(&request, &record) {
             Ok((host, route)) => {
                 record.fell_under(&route);
                 let mut memo = Memo::default();
@@ -210,7 +211,10 @@ impl Gateway {
     }
 
     /// The host that a request names, and where it goes.
-    fn find(&self, request: &Request<Incoming>) -> Result<(String, Arc<Route>), Failure> {
+    fn find(&self, request: &Request<Incoming>, record: &Record) -> Result<(String, Arc<Route>), Failure> {
+        if record.is_framed_twice() {
+            return Err(Failure::Bad(StatusCode::BAD_REQUEST, "framed_twice"));
+        }
         if *request.method() == Method::CONNECT && !upgrade::is_extended(request) {
             return Err(bad(headers::BadRequest::Connect));
         }

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -14,6 +14,7 @@ use super::{
     access::{AccessLog, Head, Line, Times},
     gateway::{Route, Visitor},
     headers::Origin,
+    open::Received,
 };
 use crate::{
     env::Env,
@@ -22,7 +23,7 @@ use crate::{
     probe::{mutant, sometimes},
     session::tunnel_stream::Progress,
     target::{Reach, Target, Tunnel},
-    time::{self, Duration, Instant},
+    time::{self, Instant},
 };
 
 #[allow(
@@ -39,105 +40,6 @@ pub struct Books {
     pub entry: EntryName,
     /// A line for each request, if anybody wants that.
     pub log: Option<AccessLog>,
-}
-
-/// The requests of one connection.
-#[derive(Debug)]
-pub struct OpenRequests {
-    /// When the connection was made.
-    since: Instant,
-    open: AtomicUsize,
-    begun: AtomicUsize,
-    /// Bodies of requests that may still come, also behind an answer that is over.
-    bodies: AtomicUsize,
-    /// Times that something was written.
-    written: AtomicUsize,
-    /// When the head of a request has begun that is not whole: milliseconds, and one more; 0 if there is none.
-    head: AtomicU64,
-}
-
-/// What is counted on one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// Requests that are not answered to their end.
-    pub open: usize,
-    /// Those that have begun.
-    pub begun: usize,
-    /// Times that something was written.
-    pub written: usize,
-}
-
-impl OpenRequests {
-    /// None, on a connection made `now`.
-    pub fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            open: AtomicUsize::new(0),
-            begun: AtomicUsize::new(0),
-            bodies: AtomicUsize::new(0),
-            written: AtomicUsize::new(0),
-            head: AtomicU64::new(0),
-        }
-    }
-
-    /// Bytes have come that are no frames. While nothing is asked they are the head of a request.
-    pub fn heard(&self, now: Instant) {
-        let none = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 0;
-        if none(&self.open) && none(&self.bodies) && self.head.load(Ordering::Relaxed) == 0 {
-            let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
-            self.head.store(millis + 1, Ordering::Relaxed);
-        }
-    }
-
-    /// What came was no head.
-    pub fn no_head(&self) {
-        self.head.store(0, Ordering::Relaxed);
-    }
-
-    /// Something was written.
-    pub fn wrote(&self) {
-        self.written.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// When the head of a request has begun that is not whole yet.
-    pub fn head_began(&self) -> Option<Instant> {
-        let millis = self.head.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.since + Duration::from_millis(millis))
-    }
-
-    fn begin(&self) {
-        self.no_head();
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What there is now.
-    pub fn count(&self) -> Count {
-        Count {
-            open: self.open.load(Ordering::Relaxed),
-            begun: self.begun.load(Ordering::Relaxed),
-            written: self.written.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Counts the bytes of a request's body. As long as it lives the body may come.
-pub struct Received {
-    bytes: Arc<AtomicU64>,
-    of: Arc<OpenRequests>,
-}
-
-impl Received {
-    /// So many more.
-    pub fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        self.of.bodies.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// How a request ended.
@@ -290,6 +192,11 @@ impl Record {
         self.client
     }
 
+    /// Whether its body has both a length and an encoding.
+    pub fn is_framed_twice(&self) -> bool {
+        self.visitor.open.is_framed_twice()
+    }
+
     /// Whom it is from, as its upstream is told.
     pub fn origin(&self) -> Origin {
         self.visitor.origin()
@@ -372,12 +279,7 @@ impl Record {
 
     /// Counts the bytes of its body that come. That may take longer than the request.
     pub fn received(&self) -> Received {
-        let of = Arc::clone(&self.visitor.open);
-        of.bodies.fetch_add(1, Ordering::Relaxed);
-        Received {
-            bytes: Arc::clone(&self.received),
-            of,
-        }
+        Received::new(Arc::clone(&self.received), Arc::clone(&self.visitor.open))
     }
 
     /// Bytes of the answer's body have gone.
@@ -397,7 +299,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.visitor.open.open.fetch_sub(1, Ordering::Relaxed);
+        self.visitor.open.end();
         let Books { env, entry, log } = &*self.books;
         let total = time::now() - self.began;
         let notes = self.notes.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::*;
+use super::{stream::PREFACE, *};
 use crate::{
     env::{Env, Stop, Stopper},
     id::EntryName,

@@ -1,0 +1,138 @@
+//! What is asked on one visitor's connection, as far as those need to know who wait for it to end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use crate::time::{Duration, Instant};
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub struct OpenRequests {
+    /// When the connection was made.
+    since: Instant,
+    open: AtomicUsize,
+    begun: AtomicUsize,
+    /// Bodies of requests that may still come, also behind an answer that is over.
+    bodies: AtomicUsize,
+    /// Times that something was written.
+    written: AtomicUsize,
+    /// When the head of a request has begun that is not whole: milliseconds, and one more; 0 if there is none.
+    head: AtomicU64,
+    /// The number of a request whose body has both a length and an encoding; 0 if there is none.
+    framed_twice: AtomicUsize,
+}
+
+/// What is counted on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Requests that are not answered to their end.
+    pub open: usize,
+    /// Those that have begun.
+    pub begun: usize,
+    /// Times that something was written.
+    pub written: usize,
+}
+
+impl OpenRequests {
+    /// None, on a connection made `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            open: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
+            head: AtomicU64::new(0),
+            framed_twice: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether nothing is asked: what comes next is the head of a request.
+    pub fn is_none(&self) -> bool {
+        let none = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 0;
+        none(&self.open) && none(&self.bodies)
+    }
+
+    /// Bytes have come that are no frames. While nothing is asked they are the head of a request.
+    pub fn heard(&self, now: Instant) {
+        if self.is_none() && self.head.load(Ordering::Relaxed) == 0 {
+            let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
+            self.head.store(millis + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// What came was no head.
+    pub fn no_head(&self) {
+        self.head.store(0, Ordering::Relaxed);
+    }
+
+    /// The body of this request has both a length and an encoding. The first has the number 1.
+    pub fn framed_twice(&self, request: usize) {
+        self.framed_twice.store(request, Ordering::Relaxed);
+    }
+
+    /// Whether that of the request has that began last.
+    pub fn is_framed_twice(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        begun > 0 && begun == self.framed_twice.load(Ordering::Relaxed)
+    }
+
+    /// Something was written.
+    pub fn wrote(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// When the head of a request has begun that is not whole yet.
+    pub fn head_began(&self) -> Option<Instant> {
+        let millis = self.head.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since + Duration::from_millis(millis))
+    }
+
+    /// The head of a request is whole.
+    pub fn begin(&self) {
+        self.no_head();
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request is answered to its end.
+    pub fn end(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What there is now.
+    pub fn count(&self) -> Count {
+        Count {
+            open: self.open.load(Ordering::Relaxed),
+            begun: self.begun.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts the bytes of a request's body. As long as it lives the body may come.
+pub struct Received {
+    bytes: Arc<AtomicU64>,
+    of: Arc<OpenRequests>,
+}
+
+impl Received {
+    /// The body of a request on the connection `of`.
+    pub fn new(bytes: Arc<AtomicU64>, of: Arc<OpenRequests>) -> Self {
+        of.bodies.fetch_add(1, Ordering::Relaxed);
+        Self { bytes, of }
+    }
+
+    /// So many more.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.of.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,168 @@
+//! A visitor's connection as bytes: what is said on it before hyper understands it, and how it ends.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{heads::Heads, open::OpenRequests};
+use crate::{probe::mutant, session::raw::RawStream, time, transport::Stream};
+
+/// A visitor's stream as hyper wants it. One that has said something and that hyper has not ended is reset: it must not
+/// look finished.
+pub struct VisitorStream {
+    raw: Option<RawStream>,
+    /// What is asked on it.
+    open: Arc<OpenRequests>,
+    /// It has said something, and may wait for an answer.
+    asked: bool,
+    /// How it speaks, as soon as that is known.
+    framed: Framed,
+    /// All that will be said to it has been.
+    ended: bool,
+    /// It was waited for in vain: nothing is owed to it.
+    idle: Arc<AtomicBool>,
+}
+
+impl VisitorStream {
+    /// Takes charge of `stream`.
+    pub fn new(stream: Box<dyn Stream>, open: Arc<OpenRequests>) -> Self {
+        Self {
+            raw: Some(RawStream::new(stream)),
+            open,
+            asked: false,
+            framed: Framed::default(),
+            ended: false,
+            idle: Arc::default(),
+        }
+    }
+
+    /// Where to say that it was waited for in vain.
+    pub fn idle(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.idle)
+    }
+
+    /// Whoever takes something is not stuck.
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.open.wrote();
+        }
+    }
+
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        let raw = self.raw.as_mut();
+        raw.expect("a stream is there until it is dropped").pin()
+    }
+}
+
+/// What is known of how a visitor speaks: in HTTP/2 frames say when a head is whole, in HTTP/1 the bytes do.
+#[derive(Default)]
+struct Framed {
+    /// So many bytes came that HTTP/2 begins with.
+    alike: usize,
+    /// What came was something else.
+    otherwise: bool,
+    heads: Heads,
+}
+
+/// What HTTP/2 begins with (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+impl Framed {
+    /// Takes note of what came.
+    fn hear(&mut self, bytes: &[u8], open: &OpenRequests) {
+        let expected = &PREFACE[self.alike..];
+        if expected.is_empty() {
+            return;
+        }
+        let len = expected.len().min(bytes.len());
+        self.otherwise |= bytes[..len] != expected[..len];
+        if !self.otherwise {
+            self.alike += len;
+            if self.alike == PREFACE.len() {
+                return open.no_head();
+            }
+        }
+        // An empty line may stand before a request (RFC 9112, section 2.2).
+        if bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
+            open.heard(time::now());
+        }
+        if open.is_none() {
+            self.heads.next_is_head(open.count().begun);
+        }
+        if let Some(request) = self.heads.hear(bytes) {
+            open.framed_twice(request);
+        }
+    }
+}
+
+impl Drop for VisitorStream {
+    fn drop(&mut self) {
+        let owed = self.asked && !self.ended && !self.idle.load(Ordering::Relaxed);
+        if let Some(raw) = self.raw.take().filter(|_| !owed) {
+            raw.close();
+        }
+    }
+}
+
+impl AsyncRead for VisitorStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = self.pin().poll_read(cx, into);
+        let came = into.filled().len() > before;
+        if came {
+            self.asked = true;
+            let this = &mut *self;
+            this.framed.hear(&into.filled()[before..], &this.open);
+        }
+        if came && mutant!("visitor-reset-for-late-bytes") {
+            self.ended = false;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for VisitorStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.pin().poll_write(cx, bytes);
+        self.wrote(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.pin().poll_write_vectored(cx, slices);
+        self.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pin().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = self.pin().poll_shutdown(cx);
+        if shut.is_ready() {
+            self.ended = true;
+        }
+        shut
+    }
+}
