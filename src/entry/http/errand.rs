@@ -37,6 +37,8 @@ pub(super) struct Errand<'a> {
     pub(super) record: &'a Arc<Record>,
     pub(super) parts: request::Parts,
     pub(super) body: RequestBody,
+    /// What the visitor speaks.
+    pub(super) version: Version,
     pub(super) grpc: bool,
     /// When its caller gives up.
     pub(super) deadline: Option<Instant>,
@@ -218,7 +220,14 @@ impl Errand<'_> {
         if speech == Speech::Http2 {
             to_http2(&mut request);
         }
-        let sent = lease.send(request, self.route.timeouts.first_byte).await;
+        // HTTP/1.0 knows no interim answers; hyper says none over HTTP/2, and hears none.
+        let asking = (self.version == Version::HTTP_11 && speech == Speech::Http1)
+            .then(|| self.record.asking(&mut request));
+        let sent = lease.send(request, self.route.timeouts.first_byte);
+        let sent = match asking {
+            Some(asking) => asking.until(sent).await,
+            None => sent.await,
+        };
         if sent.is_ok() {
             self.body.forget();
         }

@@ -280,6 +280,7 @@ impl Gateway {
                 Some(wanted) if wanted.is_extended() => RequestBody::none(),
                 _ => RequestBody::new(incoming, body_max, record.received()),
             },
+            version,
             grpc,
             deadline: timeout.map(|timeout| record.began() + timeout),
         };

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod headers;
 mod heads;
+mod interim;
 pub mod network;
 pub mod open;
 pub mod pages;

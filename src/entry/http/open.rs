@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use super::interim::Interim;
 use crate::time::{Duration, Instant};
 
 /// The requests of one connection.
@@ -22,6 +23,8 @@ pub struct OpenRequests {
     head: AtomicU64,
     /// The number of a request whose body has both a length and an encoding; 0 if there is none.
     framed_twice: AtomicUsize,
+    /// What its upstreams say before they answer.
+    pub(super) interim: Interim,
 }
 
 /// What is counted on one connection.
@@ -46,6 +49,7 @@ impl OpenRequests {
             written: AtomicUsize::new(0),
             head: AtomicU64::new(0),
             framed_twice: AtomicUsize::new(0),
+            interim: Interim::default(),
         }
     }
 

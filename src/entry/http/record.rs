@@ -14,6 +14,7 @@ use super::{
     access::{AccessLog, Head, Line, Times},
     gateway::{Route, Visitor},
     headers::Origin,
+    interim::Asking,
     open::Received,
 };
 use crate::{
@@ -195,6 +196,11 @@ impl Record {
     /// Whether its body has both a length and an encoding.
     pub fn is_framed_twice(&self) -> bool {
         self.visitor.open.is_framed_twice()
+    }
+
+    /// Lets the upstream that is sent `request` speak to the visitor before it answers.
+    pub fn asking<B>(&self, request: &mut Request<B>) -> Asking {
+        Asking::begin(&self.visitor.open, request)
     }
 
     /// Whom it is from, as its upstream is told.

@@ -7,12 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{heads::Heads, open::OpenRequests};
+use super::{heads::Heads, interim::Saying, open::OpenRequests};
 use crate::{probe::mutant, session::raw::RawStream, time, transport::Stream};
 
 /// A visitor's stream as hyper wants it. One that has said something and that hyper has not ended is reset: it must not
@@ -29,6 +29,9 @@ pub struct VisitorStream {
     ended: bool,
     /// It was waited for in vain: nothing is owed to it.
     idle: Arc<AtomicBool>,
+    /// Hyper has flushed: it has written all that it had to.
+    at_rest: bool,
+    interim: Saying,
 }
 
 impl VisitorStream {
@@ -41,6 +44,8 @@ impl VisitorStream {
             framed: Framed::default(),
             ended: false,
             idle: Arc::default(),
+            at_rest: true,
+            interim: Saying::default(),
         }
     }
 
@@ -54,6 +59,23 @@ impl VisitorStream {
         if matches!(written, Poll::Ready(Ok(_))) {
             self.open.wrote();
         }
+    }
+
+    /// Says what upstreams have said before their answers, while hyper is between two things that it says.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.at_rest {
+            let bytes = self.interim.next(&self.open.interim);
+            if bytes.is_empty() {
+                break;
+            }
+            let raw = self.raw.as_mut().expect("a stream is there until it is dropped");
+            match ready!(raw.pin().poll_write(cx, bytes))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.wrote(written),
+            }
+            self.open.wrote();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
@@ -135,6 +157,8 @@ impl AsyncRead for VisitorStream {
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.at_rest = false;
         let written = self.pin().poll_write(cx, bytes);
         self.wrote(&written);
         written
@@ -145,6 +169,8 @@ impl AsyncWrite for VisitorStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.at_rest = false;
         let written = self.pin().poll_write_vectored(cx, slices);
         self.wrote(&written);
         written
@@ -155,6 +181,9 @@ impl AsyncWrite for VisitorStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Hyper flushes when nothing is left in its own buffer.
+        self.at_rest = true;
+        ready!(self.poll_interim(cx))?;
         self.pin().poll_flush(cx)
     }
 

@@ -1,0 +1,203 @@
+//! Interim answers (1xx) of upstreams, on their way to visitors of HTTP/1.
+//!
+//! Hyper 1.12 hears them from an HTTP/1 upstream, and has no way to say them. So they are written beside it, before the head
+//! of the answer: at a moment when hyper has nothing left to write. `100 Continue` is hyper's own, 101 is no interim answer.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Request, StatusCode, header::CONTENT_LENGTH};
+use tokio::sync::Notify;
+
+use super::{headers, open::OpenRequests};
+
+#[allow(
+    clippy::disallowed_types,
+    reason = "one lock per connection, held while bytes are put in or taken out"
+)]
+type Lock<T> = std::sync::Mutex<T>;
+
+/// The most bytes of them that wait for a visitor who does not read. What does not fit is not said.
+const WAITING_MAX: usize = 16 * 1024;
+
+/// What of interim answers is still to be said on one visitor's connection.
+#[derive(Debug, Default)]
+pub struct Interim {
+    /// Whether there is something.
+    any: AtomicBool,
+    waiting: Lock<Waiting>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// The try whose upstream may say something: none does once there is an answer.
+    from: Option<Arc<()>>,
+}
+
+impl Interim {
+    fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
+        work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, from: &Arc<()>, status: StatusCode, headers: &HeaderMap) {
+        if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
+            return;
+        }
+        let head = encode(status, headers);
+        self.with(|waiting| {
+            let is_asked = waiting
+                .from
+                .as_ref()
+                .is_some_and(|asked| Arc::ptr_eq(asked, from));
+            if is_asked && waiting.bytes.len() + head.len() <= WAITING_MAX {
+                waiting.bytes.extend_from_slice(&head);
+                self.any.store(true, Ordering::Release);
+            }
+        });
+        self.came.notify_one();
+    }
+
+    /// What is to be said now.
+    pub fn take(&self) -> Option<Bytes> {
+        if !self.any.swap(false, Ordering::Acquire) {
+            return None;
+        }
+        Some(self.with(|waiting| std::mem::take(&mut waiting.bytes)).into())
+    }
+}
+
+/// The head of an answer as HTTP/1 has it, without what belongs to the connection it came on.
+fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    headers::strip_hop_by_hop(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    let reason = status.canonical_reason().unwrap_or("Interim");
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in &headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// One try, as long as its upstream may say something before it answers.
+pub struct Asking {
+    open: Arc<OpenRequests>,
+}
+
+impl Asking {
+    /// Lets whoever is sent `request` speak to the visitor whose connection has it `open`.
+    pub fn begin<B>(open: &Arc<OpenRequests>, request: &mut Request<B>) -> Self {
+        let from = Arc::new(());
+        open.interim
+            .with(|waiting| waiting.from = Some(Arc::clone(&from)));
+        let to = Arc::clone(open);
+        hyper::ext::on_informational(request, move |answer| {
+            to.interim.add(&from, answer.status(), answer.headers());
+        });
+        Self {
+            open: Arc::clone(open),
+        }
+    }
+
+    /// Waits for `answer`, in the task that writes to the visitor: it looks whenever something came.
+    pub async fn until<T>(self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = self.open.interim.came.notified() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.open.interim.with(|waiting| waiting.from = None);
+    }
+}
+
+/// Says what waits, in the place of a writer that has nothing left to say.
+#[derive(Debug, Default)]
+pub struct Saying {
+    left: Bytes,
+}
+
+impl Saying {
+    /// The bytes to be written next; empty if there are none.
+    pub fn next(&mut self, interim: &Interim) -> &[u8] {
+        if self.left.is_empty()
+            && let Some(bytes) = interim.take()
+        {
+            self.left = bytes;
+        }
+        &self.left
+    }
+
+    /// So many were written.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.left.advance(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    const HINTS: StatusCode = StatusCode::EARLY_HINTS;
+
+    fn said(open: &OpenRequests) -> String {
+        let mut saying = Saying::default();
+        let bytes = saying.next(&open.interim).to_vec();
+        String::from_utf8(bytes).expect("heads are text")
+    }
+
+    fn asking(open: &Arc<OpenRequests>) -> (Asking, Arc<()>) {
+        let asking = Asking::begin(open, &mut Request::new(()));
+        let from = open.interim.with(|waiting| waiting.from.clone());
+        (asking, from.expect("somebody is asked"))
+    }
+
+    #[test]
+    fn nothing_is_said_once_there_is_an_answer() {
+        let open = Arc::new(OpenRequests::new(time::now()));
+        let (first, from_first) = asking(&open);
+        open.interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&open), "HTTP/1.1 103 Early Hints\r\n\r\n");
+        drop(first);
+        open.interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&open), "");
+        // Nor by one that was given up, while another is asked.
+        let (_second, from_second) = asking(&open);
+        open.interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&open), "");
+        open.interim.add(&from_second, HINTS, &HeaderMap::new());
+        assert_ne!(said(&open), "");
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_remembered_for_ever() {
+        let open = Arc::new(OpenRequests::new(time::now()));
+        let (_asking, from) = asking(&open);
+        for _ in 0..10_000 {
+            open.interim.add(&from, HINTS, &HeaderMap::new());
+        }
+        let len = said(&open).len();
+        assert!((WAITING_MAX - 100..=WAITING_MAX).contains(&len), "{len}");
+    }
+}
