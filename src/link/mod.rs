@@ -7,6 +7,7 @@ pub mod connect;
 pub mod control;
 pub mod data_link;
 pub mod framed;
+mod gather;
 pub mod gauges;
 pub mod keepalive;
 pub mod links;

@@ -18,12 +18,14 @@ use tokio_util::io::poll_read_buf;
 use super::{
     buffer::{CHUNK_LEN, give_chunk, take_chunk},
     data_link::{DataLink, Ended, State},
+    gather::Gather,
     keepalive::{Act, Keepalive},
     mux::{Violation, batch::Batch},
     stream::LinkStream,
 };
 use crate::{
     metrics::Metrics,
+    probe::mutant,
     time::{self, Instant, Timer},
     transport::Stream,
     wire::{
@@ -37,6 +39,15 @@ const TURNS_MAX: usize = 4;
 
 /// Pieces written at once.
 const SLICES_MAX: usize = 64;
+
+/// What became of an attempt to write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrote {
+    Some,
+    Nothing,
+    /// Others have a turn first.
+    Later,
+}
 
 /// Why what came in cannot be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +72,7 @@ pub async fn run(
         decoder: Decoder::new(LINK_BODY_LEN_MAX),
         batch: Batch::default(),
         blocked: false,
+        gather: Gather::default(),
         keepalive: Keepalive::new(time::now()),
         timer: Timer::default(),
         metrics,
@@ -77,6 +89,7 @@ struct Pump<F> {
     batch: Batch,
     /// The socket has taken no more since.
     blocked: bool,
+    gather: Gather,
     keepalive: Keepalive,
     timer: Timer,
     metrics: Arc<Metrics>,
@@ -102,12 +115,15 @@ impl<F: FnMut(LinkStream)> Pump<F> {
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let now = time::now();
         for _ in 0..TURNS_MAX {
-            let mut moved = match self.poll_write(cx, now) {
+            // What comes in may make others speak, who then leave with the rest.
+            let mut moved = match self.poll_read(cx, now) {
                 Ok(moved) => moved,
                 Err(ended) => return Poll::Ready(ended),
             };
-            moved |= match self.poll_read(cx, now) {
-                Ok(moved) => moved,
+            moved |= match self.poll_write(cx, now) {
+                Ok(Wrote::Later) if mutant!("link-that-gathers-sleeps") => return Poll::Pending,
+                Ok(Wrote::Later) => break,
+                Ok(wrote) => wrote == Wrote::Some,
                 Err(ended) => return Poll::Ready(ended),
             };
             moved |= match self.poll_timer(cx, now) {
@@ -115,6 +131,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                 Err(ended) => return Poll::Ready(ended),
             };
             if !moved {
+                self.gather.sleep();
                 return Poll::Pending;
             }
         }
@@ -123,22 +140,28 @@ impl<F: FnMut(LinkStream)> Pump<F> {
     }
 
     /// Writes what the books say, some at a time: what is urgent must not wait behind much that is not.
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Wrote, Ended> {
         if self.batch.is_empty() {
-            let batch = &mut self.batch;
-            let over = self.link.with(|state| {
+            let (batch, gather) = (&mut self.batch, &mut self.gather);
+            let (later, over) = self.link.with(|state| {
+                if gather.holds_back(state.mux.waiting()) {
+                    return (true, false);
+                }
                 state.mux.poll_transmit(now, batch);
                 if batch.is_empty() {
                     state.pump = Some(cx.waker().clone());
                 }
-                batch.is_empty() && state.mux.is_over()
+                (false, batch.is_empty() && state.mux.is_over())
             });
             if over {
                 return Err(Ended::Left);
             }
+            if later {
+                return Ok(Wrote::Later);
+            }
         }
         if self.batch.is_empty() {
-            return Ok(false);
+            return Ok(Wrote::Nothing);
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = self.batch.slices(&mut slices);
@@ -147,14 +170,14 @@ impl<F: FnMut(LinkStream)> Pump<F> {
             Poll::Ready(Ok(written)) => {
                 self.batch.advance(written);
                 self.blocked = false;
-                Ok(true)
+                Ok(Wrote::Some)
             }
             Poll::Ready(Err(error)) => Err(Ended::Io(error.kind())),
             Poll::Pending => {
                 if !std::mem::replace(&mut self.blocked, true) {
                     self.link.with(|state| state.mux.handle_blocked());
                 }
-                Ok(false)
+                Ok(Wrote::Nothing)
             }
         }
     }

@@ -300,6 +300,10 @@ pub const MARKS: &[Mark] = &[
         means: "A stream had something to say and no credit.",
     },
     Mark {
+        name: "frames-left-together",
+        means: "A link gave others a turn before it wrote, and they had something to say too.",
+    },
+    Mark {
         name: "window-grew",
         means: "A window was doubled, as it held its stream back.",
     },

@@ -88,6 +88,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A stream that gets credit does not get a turn.",
     },
     Planted {
+        name: "link-that-gathers-sleeps",
+        breaks: "A link that gives others a turn before it writes does not come back to it.",
+    },
+    Planted {
         name: "waiting-writer-never-told",
         breaks: "A writer that waits for room is not told of it.",
     },

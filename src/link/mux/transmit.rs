@@ -20,6 +20,11 @@ impl Mux {
         !self.urgent.is_empty() || !self.lanes.is_empty()
     }
 
+    /// How many have something to say: streams, and what is urgent.
+    pub fn waiting(&self) -> usize {
+        self.urgent.len() + self.lanes.len()
+    }
+
     /// Fills `batch` with frames, the most urgent first.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) {
         while !batch.is_full() {
