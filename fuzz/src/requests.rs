@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 
 use adit::entry::http::{
+    forwarded::Origin,
     grpc,
-    headers::{self, BadRequest, Origin},
+    headers::{self, BadRequest},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, request::Parts};
 
@@ -33,7 +34,7 @@ pub fn requests(data: &[u8]) {
     };
     let client = origin.client(&parts.headers);
     assert!(
-        origin.trusted || client == origin.peer,
+        origin.is_trusted() || client == origin.peer(),
         "{client} is nobody's word"
     );
     // Nothing of what it wants may be read another way later.
@@ -48,7 +49,7 @@ pub fn requests(data: &[u8]) {
     if headers::to_origin_form(&mut parts).is_err() {
         return;
     }
-    let forwarded = headers::forward(&mut parts.headers, version, &host, origin);
+    let forwarded = headers::forward(&mut parts.headers, version, &host, &origin);
     let passed = hops(&came.headers).iter().filter(|hop| is_mine(hop)).count();
     assert_eq!(
         forwarded,
@@ -62,7 +63,7 @@ pub fn requests(data: &[u8]) {
         return;
     }
     check_path(&came, &parts, &host);
-    check_headers(&came, &parts.headers, &host, origin);
+    check_headers(&came, &parts.headers, &host, &origin);
     let named = all(&came.headers, "connection")
         .iter()
         .any(|name| name == "content-type");
@@ -81,11 +82,7 @@ fn first_line(line: &str) -> Option<(Parts, Version, Origin)> {
     let peer: IpAddr = words.next()?.parse().ok()?;
     let request = Request::builder().method(method).uri(target).version(version);
     let (parts, ()) = request.body(()).ok()?.into_parts();
-    let origin = Origin {
-        peer,
-        trusted: words.next() == Some("trusted"),
-        secure: false,
-    };
+    let origin = Origin::new(peer, words.next() == Some("trusted"), false);
     Some((parts, version, origin))
 }
 
@@ -186,7 +183,7 @@ fn check_path(came: &Parts, goes: &Parts, host: &str) {
     assert_eq!(again.uri, goes.uri);
 }
 
-fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: Origin) {
+fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
     let gone = [
         "connection",
         "keep-alive",
@@ -235,10 +232,14 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: Origin) {
     let chain = all(goes, "x-forwarded-for");
     assert_eq!(goes.get_all("x-forwarded-for").iter().count(), 1);
     if is_text(goes, "x-forwarded-for") {
-        assert_eq!(chain.last(), Some(&origin.peer.to_string()), "who it came from");
+        assert_eq!(chain.last(), Some(&origin.peer().to_string()), "who it came from");
     }
-    if !origin.trusted {
-        assert_eq!(chain, [origin.peer.to_string()], "the untrusted are not believed");
+    if !origin.is_trusted() {
+        assert_eq!(
+            chain,
+            [origin.peer().to_string()],
+            "the untrusted are not believed"
+        );
         assert_eq!(all(goes, "x-forwarded-host"), [host]);
         assert_eq!(all(goes, "x-forwarded-proto"), ["http"]);
         assert_eq!(all(goes, "forwarded").len(), 1);

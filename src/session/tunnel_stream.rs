@@ -292,7 +292,7 @@ impl AsyncRead for TunnelStream {
         if into.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        this.reader_waits = false;
+        this.reader_waits = true;
         loop {
             if this.unread > 0 {
                 let there = std::mem::take(&mut this.unread);
@@ -305,6 +305,8 @@ impl AsyncRead for TunnelStream {
                 };
                 conn.carrier.consume_body(consumed);
                 side.handle_delivered(now, copied);
+                // It may not come back for more.
+                this.reader_waits = false;
                 this.note();
                 return Poll::Ready(Ok(()));
             }
@@ -316,8 +318,6 @@ impl AsyncRead for TunnelStream {
                 return Poll::Ready(Ok(()));
             }
             if !this.receive(cx, now) {
-                this.reader_waits = true;
-                this.drive(cx, now);
                 return Poll::Pending;
             }
         }

@@ -18,8 +18,8 @@ use super::{
     answer::{self, Body, Failure},
     body::{OwnBody, RequestBody},
     errand::Errand,
-    grpc,
-    headers::{self, Origin},
+    forwarded::Origin,
+    grpc, headers,
     open::OpenRequests,
     pages::Pages,
     record::{Books, Record},
@@ -104,23 +104,12 @@ pub struct Service {
 pub struct Visitor {
     /// Its address.
     pub peer: SocketAddr,
-    /// Whether it may say whom it speaks for.
-    pub trusted: bool,
+    /// Whom its requests are from.
+    pub origin: Arc<Origin>,
     /// Its requests that are not answered to their end.
     pub open: Arc<OpenRequests>,
     /// Counts the connection against the limit.
     pub slot: Arc<OwnedSemaphorePermit>,
-}
-
-impl Visitor {
-    /// Whom its requests are from.
-    pub fn origin(&self) -> Origin {
-        Origin {
-            peer: self.peer.ip(),
-            trusted: self.trusted,
-            secure: false,
-        }
-    }
 }
 
 impl Route {
@@ -244,14 +233,13 @@ impl Gateway {
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
-        let origin = record.origin();
         headers::to_origin_form(&mut parts).map_err(bad)?;
-        headers::forward(&mut parts.headers, version, host, origin).map_err(bad)?;
+        headers::forward(&mut parts.headers, version, host, record.origin()).map_err(bad)?;
         if !route.plugins.is_empty() {
             let visit = Visit {
                 now: time::now(),
                 peer: record.client(),
-                secure: origin.secure,
+                secure: record.origin().is_secure(),
                 fresh: u128::from_le_bytes(self.env.entropy.bytes()),
             };
             let answered = self.pass_plugins(route, &mut parts, &visit, memo, grpc).await?;

@@ -3,21 +3,21 @@
 //! Nothing about how a message is framed is passed on: lengths and encodings are rebuilt from the body. Nor is what
 //! belongs to one connection alone (RFC 9110, section 7.6.1).
 
-use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
+use std::borrow::Cow;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
     header::{
-        CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-        UPGRADE, VIA,
+        CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
     },
     request,
 };
 
+use super::forwarded::{Origin, count_hop};
 use crate::probe::mutant;
 
 /// What belongs to one connection, besides what `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -27,16 +27,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// How this proxy names itself in `Via`.
-const VIA_NAME: &str = "adit";
-
-/// So often a request may pass a proxy of this name. More is a loop.
-const HOPS_MAX: usize = 8;
 
 /// Why a request goes nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +132,15 @@ pub fn to_origin_form(parts: &mut request::Parts) -> Result<(), BadRequest> {
 /// Takes away what belongs to the connection it came on. The host is for everybody, whatever a visitor says of it: without
 /// it an upstream would take the request for another site's.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most have few of them or none: to look at the names that are there costs less than to ask for each.
+    let place = |name: &HeaderName| HOP_BY_HOP.iter().position(|hop| hop == name);
+    let there = headers
+        .keys()
+        .filter_map(place)
+        .fold(0, |all, one| all | 1_u8 << one);
+    if there == 0 {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -150,37 +149,12 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| *name != HOST && !mutant!("named-hop-by-hop-passed-on"))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in &named {
         headers.remove(name);
     }
-}
-
-/// Who asks, as far as the way here tells.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin {
-    /// The visitor's address.
-    pub peer: IpAddr,
-    /// Whether it is a proxy that may say whom it speaks for.
-    pub trusted: bool,
-    /// Whether it came over TLS.
-    pub secure: bool,
-}
-
-impl Origin {
-    /// Whom a trusted proxy speaks for; else the visitor itself.
-    pub fn client(&self, headers: &HeaderMap) -> IpAddr {
-        let said = || {
-            let last = headers
-                .get_all(X_FORWARDED_FOR)
-                .iter()
-                .next_back()?
-                .to_str()
-                .ok()?;
-            last.rsplit(',').next()?.trim().parse().ok()
-        };
-        match self.trusted {
-            true => said().unwrap_or(self.peer),
-            false => self.peer,
+    for (place, name) in HOP_BY_HOP.iter().enumerate() {
+        if there & 1 << place != 0 {
+            headers.remove(name);
         }
     }
 }
@@ -193,7 +167,7 @@ pub fn forward(
     headers: &mut HeaderMap,
     version: Version,
     host: &str,
-    origin: Origin,
+    origin: &Origin,
 ) -> Result<(), BadRequest> {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
@@ -201,7 +175,7 @@ pub fn forward(
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(headers);
-    tell_forwarded(headers, host, origin);
+    origin.tell(headers, host);
     count_hop(headers, version)
 }
 
@@ -225,64 +199,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(COOKIE, cookie);
     }
-}
-
-/// What the untrusted say of where they come from is replaced, what trusted proxies say is added to.
-fn tell_forwarded(headers: &mut HeaderMap, host: &str, origin: Origin) {
-    let proto = if origin.secure { "https" } else { "http" };
-    if !origin.trusted && !mutant!("anybody-believed-for-whom-they-speak") {
-        for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
-            headers.remove(name);
-        }
-    }
-    append(headers, X_FORWARDED_FOR, &origin.peer.to_string());
-    let quoted = match origin.peer {
-        IpAddr::V4(peer) => peer.to_string(),
-        IpAddr::V6(peer) => format!("\"[{peer}]\""),
-    };
-    let mut element = format!("for={quoted};proto={proto}");
-    // A port or a bracket needs quotes; a host that passed is free of them.
-    let _ = write!(element, ";host=\"{host}\"");
-    append(headers, FORWARDED, &element);
-    for (name, value) in [(X_FORWARDED_HOST, host), (X_FORWARDED_PROTO, proto)] {
-        if let (false, Ok(value)) = (headers.contains_key(&name), value.parse()) {
-            headers.insert(name, value);
-        }
-    }
-}
-
-/// One list in one header.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
-    let before: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let mut list = before.join(&b", "[..]);
-    if !list.is_empty() {
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(element.as_bytes());
-    if let Ok(list) = HeaderValue::from_bytes(&list) {
-        headers.insert(name, list);
-    }
-}
-
-fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadRequest> {
-    let values = headers
-        .get_all(VIA)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let hops = values.flat_map(|value| value.split(','));
-    let mine = hops
-        .filter(|hop| hop.split_whitespace().nth(1) == Some(VIA_NAME))
-        .count();
-    if mine >= HOPS_MAX {
-        return Err(BadRequest::Loop);
-    }
-    let version = match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    };
-    append(headers, VIA, &format!("{version} {VIA_NAME}"));
-    Ok(())
 }
 
 /// What an HTTP/1 request wants to become, if it wants that. HTTP/2 is no such thing: requests within it would pass by
@@ -391,13 +307,9 @@ mod tests {
                 ("cookie", "b=2"),
                 ("te", "trailers, deflate"),
             ]);
-            let origin = Origin {
-                peer: "10.0.0.1".parse().unwrap(),
-                trusted,
-                secure: false,
-            };
+            let origin = Origin::new("10.0.0.1".parse().unwrap(), trusted, false);
             assert_eq!(origin.client(&found).to_string(), expected.0);
-            forward(&mut found, Version::HTTP_2, "a", origin).unwrap();
+            forward(&mut found, Version::HTTP_2, "a", &origin).unwrap();
             let mut lines = shown(&found);
             lines.sort();
             assert_eq!(lines, expected.1);
@@ -427,16 +339,12 @@ mod tests {
     #[test]
     fn a_request_goes_by_here_eight_times_at_most() {
         let mut found = headers(&[("via", "1.1 other")]);
-        let origin = Origin {
-            peer: "::1".parse().unwrap(),
-            trusted: false,
-            secure: false,
-        };
-        for _ in 0..HOPS_MAX {
-            forward(&mut found, Version::HTTP_11, "a", origin).unwrap();
+        let origin = Origin::new("::1".parse().unwrap(), false, false);
+        for _ in 0..8 {
+            forward(&mut found, Version::HTTP_11, "a", &origin).unwrap();
         }
         assert_eq!(
-            forward(&mut found, Version::HTTP_11, "a", origin),
+            forward(&mut found, Version::HTTP_11, "a", &origin),
             Err(BadRequest::Loop)
         );
     }

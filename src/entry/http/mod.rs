@@ -4,6 +4,7 @@ pub mod access;
 pub mod answer;
 pub mod body;
 mod errand;
+pub mod forwarded;
 pub mod gateway;
 pub mod grpc;
 pub mod headers;
@@ -33,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use self::{
+    forwarded::Origin,
     gateway::{Gateway, Visitor},
     network::Network,
     open::OpenRequests,
@@ -126,9 +128,10 @@ pub async fn serve(
             RawStream::new(stream).close();
             continue;
         };
+        let trusted = options.trusted.iter().any(|network| network.contains(peer.ip()));
         let visitor = Visitor {
             peer,
-            trusted: options.trusted.iter().any(|network| network.contains(peer.ip())),
+            origin: Arc::new(Origin::new(peer.ip(), trusted, false)),
             open: Arc::new(OpenRequests::new(time::now())),
             slot: Arc::<OwnedSemaphorePermit>::new(slot),
         };

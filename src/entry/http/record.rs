@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::{
     access::{AccessLog, Head, Line, Times},
+    forwarded::Origin,
     gateway::{Route, Visitor},
-    headers::Origin,
     interim::Asking,
     open::Received,
 };
@@ -148,7 +148,7 @@ impl Record {
         let now = time::now();
         Self {
             began: now,
-            client: visitor.origin().client(request.headers()),
+            client: visitor.origin.client(request.headers()),
             is_head: request.method() == Method::HEAD,
             head: books.log.as_ref().map(|_| Box::new(Head::of(request))),
             received: Arc::default(),
@@ -204,8 +204,8 @@ impl Record {
     }
 
     /// Whom it is from, as its upstream is told.
-    pub fn origin(&self) -> Origin {
-        self.visitor.origin()
+    pub fn origin(&self) -> &Origin {
+        &self.visitor.origin
     }
 
     /// Who the connection is from.

@@ -31,9 +31,10 @@ fn visit() -> (DuplexStream, Stopper) {
         pages: Pages::default(),
         server_timing: false,
     };
+    let peer = "192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap();
     let visitor = Visitor {
-        peer: "192.0.2.1:1".parse().unwrap(),
-        trusted: false,
+        peer,
+        origin: Arc::new(Origin::new(peer.ip(), false, false)),
         open: Arc::new(OpenRequests::new(time::now())),
         slot: Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()),
     };

@@ -295,14 +295,18 @@ impl Connections {
         self.lend(connection, shared.progress.clone(), reused)
     }
 
-    /// The one that was used last; those that wait for too long are closed. An answer may be over before its request
+    /// The one that was used last. An answer may be over before its request
     /// is: such a one is not free yet, and hyper 1.12 may forget to say when it is.
     fn take_free(&self) -> Option<Free> {
         let now = time::now();
         with(&self.free, |free| {
-            free.retain(|one| now - one.since < IDLE_MAX && !one.alone.sender.is_closed());
-            let last = free.iter().rposition(|one| one.alone.is_free());
-            sometimes!(last.is_none() && !free.is_empty(), "kept-connection-was-busy");
+            let fits = |one: &Free| now - one.since < IDLE_MAX && one.alone.is_free();
+            let last = free.iter().rposition(fits);
+            let busy = |one: &Free| !one.alone.is_free() && !one.alone.sender.is_closed();
+            sometimes!(
+                last.is_none() && free.iter().any(busy),
+                "kept-connection-was-busy"
+            );
             Some(free.remove(last?))
         })
     }
@@ -327,7 +331,9 @@ impl Connections {
         if mutant!("idle-connections-kept-for-ever") {
             return;
         }
-        with(&self.free, |free| free.retain(|one| now - one.since < IDLE_MAX));
+        with(&self.free, |free| {
+            free.retain(|one| now - one.since < IDLE_MAX && !one.alone.sender.is_closed());
+        });
         with(&self.shared, |all| {
             all.retain(|one| {
                 let usage = &one.usage;
