@@ -102,9 +102,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 16 * 1024;
 
-/// The most headers of a request.
-const HEADERS_MAX: usize = 100;
-
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 100;
 
@@ -152,7 +149,7 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
         // Hyper's would count while nothing is asked, too.
         .header_read_timeout(None)
         .max_buf_size(HEAD_LEN_MAX)
-        .max_headers(HEADERS_MAX)
+        // A hundred headers are the most by themselves; to say so costs every request.
         // The wall clock is not read: an upstream says when it has answered.
         .auto_date_header(false);
     server

@@ -109,6 +109,18 @@ async fn the_head_of_a_request_has_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_has_a_hundred_headers_at_most() {
+    for (headers, status) in [(99, "404"), (100, "431")] {
+        let (mut visitor, _stopper) = visit();
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(headers));
+        visitor.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        visitor.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_does_not_wait_for_the_head_of_a_request() {
     let (mut visitor, stopper) = visit();
     ask(&mut visitor).await;

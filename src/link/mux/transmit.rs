@@ -32,17 +32,18 @@ impl Mux {
                 self.send_urgent(urgent, batch);
                 continue;
             }
-            let starved = || self.streams.values().any(|stream| stream.starved);
-            if !self.lanes.is_empty() && starved() && mutant!("stream-without-credit-blocks-others") {
+            if mutant!("stream-without-credit-blocks-others")
+                && self.streams.values().any(|stream| stream.starved)
+            {
                 break;
             }
             let Some((id, quantum)) = self.lanes.pop() else {
                 break;
             };
-            let lane = Lane::of(self.sent(id));
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
+            let lane = Lane::of(stream.sent);
             stream.enrolled = false;
             let sent = stream.send(now, id.value(), quantum, batch);
             self.queued -= sent as usize;
@@ -83,10 +84,6 @@ impl Mux {
             }
         }
         self.counts.control += (batch.len() - before) as u64;
-    }
-
-    pub(super) fn sent(&self, id: StreamId) -> u64 {
-        self.streams.get(&id).map_or(0, |stream| stream.sent)
     }
 
     /// Puts a stream that can send in its lane, unless it stands there.
