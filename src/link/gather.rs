@@ -29,8 +29,8 @@ impl Gather {
         self.woken = true;
     }
 
-    /// Whether others are to have a turn before those are heard who have something to say now.
-    pub fn holds_back(&mut self, waiting: usize) -> bool {
+    /// Whether others are to have a turn before so many streams are heard that wait now, unless they are in a `hurry`.
+    pub fn holds_back(&mut self, waiting: usize, hurry: bool) -> bool {
         if let Some(before) = self.before.take() {
             let joined = waiting > before;
             sometimes!(joined, "frames-left-together");
@@ -40,7 +40,7 @@ impl Gather {
             };
             self.skip = self.backoff;
         }
-        if !std::mem::take(&mut self.woken) || waiting == 0 {
+        if !std::mem::take(&mut self.woken) || waiting == 0 || hurry {
             return false;
         }
         if self.skip > 0 {
@@ -60,9 +60,9 @@ mod tests {
     fn turns(gather: &mut Gather, wakes: usize, joining: usize) -> usize {
         let mut wake = |_: &usize| {
             gather.sleep();
-            let held = gather.holds_back(1);
+            let held = gather.holds_back(1, false);
             // Once is enough.
-            assert!(!(held && gather.holds_back(1 + joining)));
+            assert!(!(held && gather.holds_back(1 + joining, false)));
             held
         };
         (0..wakes).filter(&mut wake).count()
@@ -78,11 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn who_has_nothing_to_say_or_was_not_woken_is_not_held_back() {
+    fn who_has_nothing_to_say_or_is_in_a_hurry_or_was_not_woken_is_not_held_back() {
         let mut gather = Gather::default();
-        assert!(!gather.holds_back(1));
+        assert!(!gather.holds_back(1, false));
         gather.sleep();
-        assert!(!gather.holds_back(0));
-        assert!(!gather.holds_back(1));
+        assert!(!gather.holds_back(0, false));
+        assert!(!gather.holds_back(1, false));
+        gather.sleep();
+        assert!(!gather.holds_back(1, true));
     }
 }

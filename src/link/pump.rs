@@ -144,7 +144,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
         if self.batch.is_empty() {
             let (batch, gather) = (&mut self.batch, &mut self.gather);
             let (later, over) = self.link.with(|state| {
-                if gather.holds_back(state.mux.waiting()) {
+                if gather.holds_back(state.mux.waiting(), state.mux.is_in_hurry()) {
                     return (true, false);
                 }
                 state.mux.poll_transmit(now, batch);

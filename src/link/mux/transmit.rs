@@ -14,15 +14,24 @@ use crate::{
     wire::frame::kind,
 };
 
+/// So many bytes are written at once, whoever else might join. More makes bulk wait for company that it does not need;
+/// less lets fewer small frames leave together.
+const MUCH_LEN: usize = 16 * 1024;
+
 impl Mux {
     /// Whether [`poll_transmit`](Self::poll_transmit) has anything to say.
     pub fn has_frames(&self) -> bool {
         !self.urgent.is_empty() || !self.lanes.is_empty()
     }
 
-    /// How many have something to say: streams, and what is urgent.
+    /// How many streams have something to say.
     pub fn waiting(&self) -> usize {
-        self.urgent.len() + self.lanes.len()
+        self.lanes.len()
+    }
+
+    /// Whether what there is to say is worth a write of its own: something is urgent, or it is much.
+    pub fn is_in_hurry(&self) -> bool {
+        !self.urgent.is_empty() || self.queued >= MUCH_LEN
     }
 
     /// Fills `batch` with frames, the most urgent first.
