@@ -10,8 +10,8 @@ use http::{Request, Version};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use support::{
     RunningServer,
-    http::{exchange, full, run_http_by_each},
-    upstream,
+    http::{configured, exchange, full, run_http_by_each},
+    run, upstream,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -119,6 +119,25 @@ fn who_does_not_know_them_gets_the_answer_alone() {
         let request = Request::get(uri).version(Version::HTTP_2).body(full(""));
         let answer = client.request(request.unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
+    });
+}
+
+#[test]
+fn where_plugins_would_not_see_them_they_stay() {
+    run(|| async {
+        let (upstream, answer) = hinting(HINT).await;
+        let server = RunningServer::start(configured(
+            "entries: [ { name: www, kind: http, listen: \"127.0.0.1:0\", group: default } ]
+rules: [ { path: /1, plugins: [ { remove_response_header: { name: link } } ] } ]
+",
+        ))
+        .await;
+        let _client = server.client("a", upstream);
+        server.wait_for_clients(1).await;
+        answer.send(()).unwrap();
+        let request = b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = exchange(server.public(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     });
 }
 

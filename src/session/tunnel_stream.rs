@@ -315,9 +315,14 @@ impl AsyncRead for TunnelStream {
                 return Poll::Ready(Err(this.error()));
             }
             if this.heard_end {
+                this.reader_waits = false;
                 return Poll::Ready(Ok(()));
             }
             if !this.receive(cx, now) {
+                // What came may have asked for something (PING).
+                if !this.rest().conn.carrier.is_flushed() {
+                    this.drive(cx, now);
+                }
                 return Poll::Pending;
             }
         }

@@ -220,9 +220,10 @@ impl Errand<'_> {
         if speech == Speech::Http2 {
             to_http2(&mut request);
         }
-        // HTTP/1.0 knows no interim answers; hyper says none over HTTP/2, and hears none.
-        let asking = (self.version == Version::HTTP_11 && speech == Speech::Http1)
-            .then(|| self.record.asking(&mut request));
+        // HTTP/1.0 knows no interim answers; hyper says none over HTTP/2, and hears none. Plugins would not see them.
+        let interim =
+            self.version == Version::HTTP_11 && speech == Speech::Http1 && self.route.plugins.is_empty();
+        let asking = interim.then(|| self.record.asking(&mut request));
         let sent = lease.send(request, self.route.timeouts.first_byte);
         let sent = match asking {
             Some(asking) => asking.until(sent).await,

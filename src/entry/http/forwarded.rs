@@ -92,7 +92,10 @@ impl Origin {
             _ => HeaderValue::from_str(host),
         };
         let (Ok(element), Ok(host)) = (HeaderValue::from_maybe_shared(element), host) else {
-            // A host that passed is text.
+            // A host that passed is text; whoever got by is not believed.
+            for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
+                headers.remove(name);
+            }
             return;
         };
         let proto = HeaderValue::from_static(proto(self.secure));

@@ -144,34 +144,38 @@ impl Service {
 }
 
 impl Gateway {
-    /// Answers one request.
+    /// Answers one request. It has begun when this returns, before anything of its body is read.
     ///
     /// # Errors
     /// Never: what goes wrong is an answer.
-    pub async fn handle(
+    pub fn handle(
         self: Arc<Self>,
         visitor: Visitor,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
         let record = Arc::new(Record::new(&self.books, visitor, &request));
+        async move { Ok(self.respond(request, &record).await) }
+    }
+
+    async fn respond(&self, request: Request<Incoming>, record: &Arc<Record>) -> Response<Body> {
         let grpc = grpc::is_grpc(request.headers());
-        let response = match self.find(&request, &record) {
+        let response = match self.find(&request, record) {
             Ok((host, route)) => {
                 record.fell_under(&route);
                 let mut memo = Memo::default();
                 let answered = self
-                    .answer(request, (&host, &route), &mut memo, &record, grpc)
+                    .answer(request, (&host, &route), &mut memo, record, grpc)
                     .await;
                 let grpc = grpc && !mutant!("failed-call-answered-with-status");
                 let response =
-                    answered.unwrap_or_else(|failure| self.failed(failure, grpc, &route.pages, &record));
+                    answered.unwrap_or_else(|failure| self.failed(failure, grpc, &route.pages, record));
                 let (mut parts, body) = response.into_parts();
                 route.plugins.response(&memo, &mut parts);
                 Response::from_parts(parts, body)
             }
-            Err(failure) => self.failed(failure, grpc, &self.pages, &record),
+            Err(failure) => self.failed(failure, grpc, &self.pages, record),
         };
-        Ok(self.sign(response, &record))
+        self.sign(response, record)
     }
 
     /// What is noted of every answer, and said of it.

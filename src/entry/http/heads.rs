@@ -23,9 +23,15 @@ pub struct Heads {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Head,
-    /// In a body that goes on for so many bytes.
-    Body(u64),
-    /// In something whose end is not followed: chunks, or no HTTP any more.
+    /// In a body that goes on for so many bytes, or in a chunk of one.
+    Body {
+        left: u64,
+        chunked: bool,
+    },
+    /// Before a chunk, in the line that says how long it is.
+    Size,
+    Trailers,
+    /// In something that is not followed: it may be no HTTP any more, or hyper refuses it.
     Elsewhere,
 }
 
@@ -64,7 +70,7 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// What comes next is the head of a request, and so many have begun before it.
+    /// What comes next is the head of a request or goes on with one, and so many have begun before it.
     pub fn next_is_head(&mut self, begun: usize) {
         if self.place == Place::Elsewhere {
             self.place = Place::Head;
@@ -78,15 +84,16 @@ impl Heads {
         while !bytes.is_empty() {
             match self.place {
                 Place::Elsewhere => return None,
-                Place::Body(left) => {
+                Place::Body { left, chunked } => {
                     let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
                     bytes = &bytes[here..];
                     self.place = match left - here as u64 {
+                        0 if chunked => Place::Size,
                         0 => Place::Head,
-                        left => Place::Body(left),
+                        left => Place::Body { left, chunked },
                     };
                 }
-                Place::Head => match memchr(b'\n', bytes) {
+                Place::Head | Place::Size | Place::Trailers => match memchr(b'\n', bytes) {
                     None => {
                         self.line.add(bytes);
                         return None;
@@ -107,14 +114,18 @@ impl Heads {
     /// Whether a head has ended with it that has both.
     fn line_ended(&mut self) -> bool {
         let line = self.line.text();
-        match (line.is_empty(), self.lines) {
+        match (self.place, line.is_empty()) {
+            (Place::Size, _) => self.place = after_size(line),
+            (Place::Trailers, true) => self.place = Place::Head,
+            (Place::Trailers, false) => {}
             // Before a request (RFC 9112, section 2.2).
-            (true, 0) => {}
-            (true, _) => return self.head_ended(),
-            (false, 0) => self.lines = 1,
-            (false, _) => {
+            (_, true) if self.lines == 0 => {}
+            (_, true) => return self.head_ended(),
+            (_, false) => {
+                if self.lines > 0 {
+                    self.head.add(line, self.line.cut);
+                }
                 self.lines += 1;
-                self.head.add(line, self.line.cut);
             }
         }
         self.line.clear();
@@ -127,7 +138,8 @@ impl Heads {
         self.lines = 0;
         self.ended += 1;
         self.place = match head {
-            Head { encoded: true, .. } | Head { upgrade: true, .. } => Place::Elsewhere,
+            Head { upgrade: true, .. } => Place::Elsewhere,
+            Head { encoded: true, .. } => Place::Size,
             Head {
                 length: None | Some(Some(0)),
                 ..
@@ -135,13 +147,31 @@ impl Heads {
             Head {
                 length: Some(Some(length)),
                 ..
-            } => Place::Body(length),
+            } => Place::Body {
+                left: length,
+                chunked: false,
+            },
             // Hyper refuses what is no length.
             Head {
                 length: Some(None), ..
             } => Place::Elsewhere,
         };
         head.encoded && head.length.is_some()
+    }
+}
+
+/// What comes behind the line that says how long a chunk is (RFC 9112, section 7.1).
+fn after_size(line: &[u8]) -> Place {
+    let len = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let size = str::from_utf8(&line[..len]).ok();
+    match size.and_then(|size| u64::from_str_radix(size, 16).ok()) {
+        Some(0) => Place::Trailers,
+        // An empty line ends it.
+        Some(size) => Place::Body {
+            left: size.saturating_add(2),
+            chunked: true,
+        },
+        None => Place::Elsewhere,
     }
 }
 
@@ -239,10 +269,28 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_no_heads() {
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let both = format!("{:x};a=b\r\n{BOTH}\r\n", BOTH.len());
+        for end in [
+            "0\r\n\r\n",
+            "000;last\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n",
+        ] {
+            let body = format!("{chunked}{both}5\r\nhello\r\n{both}{end}");
+            assert_eq!(found(&body), None);
+            assert_eq!(found(&format!("{body}{BOTH}")), Some(2));
+            assert_eq!(found(&format!("{body}{GET}{body}{BOTH}")), Some(4));
+        }
+        // Hyper refuses what is no size.
+        assert_eq!(found(&format!("{chunked}x\r\n{BOTH}")), None);
+        assert_eq!(found(&format!("{chunked}{}\r\n{BOTH}", "f".repeat(17))), None);
+    }
+
+    #[test]
     fn what_is_not_followed_is_taken_up_again() {
         let mut heads = Heads::default();
-        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(heads.hear(chunked.as_bytes()), None);
+        let upgrade = GET.replace("Host", "Upgrade: x\r\nHost");
+        assert_eq!(heads.hear(upgrade.as_bytes()), None);
         assert_eq!(heads.hear(BOTH.as_bytes()), None);
         heads.next_is_head(4);
         assert_eq!(heads.hear(BOTH.as_bytes()), Some(5));

@@ -32,6 +32,8 @@ const WAITING_MAX: usize = 16 * 1024;
 pub struct Interim {
     /// Whether there is something.
     any: AtomicBool,
+    /// Whether hyper has something left to write. Said and asked by the one task that works on the connection.
+    busy: AtomicBool,
     waiting: Lock<Waiting>,
     came: Notify,
 }
@@ -66,9 +68,14 @@ impl Interim {
         self.came.notify_one();
     }
 
+    /// Hyper has (not) written all that it had to.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
+    }
+
     /// What is to be said now.
     pub fn take(&self) -> Option<Bytes> {
-        if !self.any.swap(false, Ordering::Acquire) {
+        if self.busy.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::Acquire) {
             return None;
         }
         Some(self.with(|waiting| std::mem::take(&mut waiting.bytes)).into())
@@ -127,7 +134,15 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.open.interim.with(|waiting| waiting.from = None);
+        let interim = &self.open.interim;
+        interim.with(|waiting| {
+            waiting.from = None;
+            // Behind what is being written the answer comes next.
+            if interim.busy.load(Ordering::Relaxed) {
+                waiting.bytes.clear();
+                interim.any.store(false, Ordering::Relaxed);
+            }
+        });
     }
 }
 
@@ -188,6 +203,18 @@ mod tests {
         assert_eq!(said(&open), "");
         open.interim.add(&from_second, HINTS, &HeaderMap::new());
         assert_ne!(said(&open), "");
+    }
+
+    #[test]
+    fn what_could_not_be_said_before_the_answer_is_not_said() {
+        let open = Arc::new(OpenRequests::new(time::now()));
+        let (asked, from) = asking(&open);
+        open.interim.set_busy(true);
+        open.interim.add(&from, HINTS, &HeaderMap::new());
+        assert_eq!(said(&open), "");
+        drop(asked);
+        open.interim.set_busy(false);
+        assert_eq!(said(&open), "");
     }
 
     #[test]

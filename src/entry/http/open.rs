@@ -74,7 +74,9 @@ impl OpenRequests {
 
     /// The body of this request has both a length and an encoding. The first has the number 1.
     pub fn framed_twice(&self, request: usize) {
-        self.framed_twice.store(request, Ordering::Relaxed);
+        // What comes behind the first is not served any more.
+        let first = &self.framed_twice;
+        let _ = first.compare_exchange(0, request, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether that of the request has that began last.

@@ -29,8 +29,6 @@ pub struct VisitorStream {
     ended: bool,
     /// It was waited for in vain: nothing is owed to it.
     idle: Arc<AtomicBool>,
-    /// Hyper has flushed: it has written all that it had to.
-    at_rest: bool,
     interim: Saying,
 }
 
@@ -44,7 +42,6 @@ impl VisitorStream {
             framed: Framed::default(),
             ended: false,
             idle: Arc::default(),
-            at_rest: true,
             interim: Saying::default(),
         }
     }
@@ -63,10 +60,10 @@ impl VisitorStream {
 
     /// Says what upstreams have said before their answers, while hyper is between two things that it says.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.at_rest {
+        loop {
             let bytes = self.interim.next(&self.open.interim);
             if bytes.is_empty() {
-                break;
+                return Poll::Ready(Ok(()));
             }
             let raw = self.raw.as_mut().expect("a stream is there until it is dropped");
             match ready!(raw.pin().poll_write(cx, bytes))? {
@@ -75,7 +72,6 @@ impl VisitorStream {
             }
             self.open.wrote();
         }
-        Poll::Ready(Ok(()))
     }
 
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
@@ -158,7 +154,7 @@ impl AsyncRead for VisitorStream {
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.at_rest = false;
+        self.open.interim.set_busy(true);
         let written = self.pin().poll_write(cx, bytes);
         self.wrote(&written);
         written
@@ -170,7 +166,7 @@ impl AsyncWrite for VisitorStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.at_rest = false;
+        self.open.interim.set_busy(true);
         let written = self.pin().poll_write_vectored(cx, slices);
         self.wrote(&written);
         written
@@ -182,7 +178,7 @@ impl AsyncWrite for VisitorStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Hyper flushes when nothing is left in its own buffer.
-        self.at_rest = true;
+        self.open.interim.set_busy(false);
         ready!(self.poll_interim(cx))?;
         self.pin().poll_flush(cx)
     }

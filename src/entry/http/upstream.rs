@@ -431,6 +431,9 @@ impl Kept {
         }
         let since = time::now();
         with(&home.free, |free| {
+            if free.len() == FREE_MAX {
+                free.retain(|one| !one.alone.sender.is_closed());
+            }
             if free.len() < FREE_MAX {
                 free.push(Free {
                     alone,
