@@ -128,7 +128,7 @@ fn where_plugins_would_not_see_them_they_stay() {
         let (upstream, answer) = hinting(HINT).await;
         let server = RunningServer::start(configured(
             "entries: [ { name: www, kind: http, listen: \"127.0.0.1:0\", group: default } ]
-rules: [ { path: /1, plugins: [ { remove_response_header: { name: link } } ] } ]
+rules: [ { path: /1, plugins: [ { remove_response_header: link } ] } ]
 ",
         ))
         .await;
