@@ -371,6 +371,10 @@ impl Mux {
                 stream.out_len() <= OUT_LEN_MAX,
                 "a queue is no longer than it may be"
             );
+            assert!(
+                !stream.writer_waits || stream.out_len() > OUT_LEN_MAX / 2,
+                "who waits for room is told when there is some"
+            );
         }
     }
 }

@@ -63,7 +63,8 @@ impl Mux {
                 self.counts.stalls.credit += 1;
             }
             let room = stream.out_len() <= OUT_LEN_MAX / 2;
-            if room && std::mem::take(&mut stream.writer_waits) && !mutant!("waiting-writer-never-told") {
+            if room && stream.writer_waits && !mutant!("waiting-writer-never-told") {
+                stream.writer_waits = false;
                 self.events.push_back(Event::Writable(id));
             }
             self.enroll(id);
