@@ -6,10 +6,11 @@ mod support;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use adit::config::ServerConfig;
 use http::{Request, Version};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use support::{
-    RunningServer,
+    RunningClient, RunningServer,
     http::{configured, exchange, full, run_http_by_each},
     run, upstream,
 };
@@ -20,6 +21,9 @@ use tokio::{
 };
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+
+/// A request, and no other behind it.
+const ONCE: &str = "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// Says where it was asked.
 fn answer_to(path: &str) -> String {
@@ -53,6 +57,41 @@ async fn hinting(interim: &'static str) -> (SocketAddr, mpsc::UnboundedSender<()
     (address.await, answer)
 }
 
+/// A server with one client, before an upstream that says `interim` to each request; and what tells it to answer.
+struct Hinted {
+    server: RunningServer,
+    _client: RunningClient,
+    answer: mpsc::UnboundedSender<()>,
+}
+
+impl Hinted {
+    async fn start(config: ServerConfig, interim: &'static str) -> Self {
+        let (upstream, answer) = hinting(interim).await;
+        let server = RunningServer::start(config).await;
+        let client = server.client("a", upstream);
+        server.wait_for_clients(1).await;
+        Self {
+            server,
+            _client: client,
+            answer,
+        }
+    }
+
+    fn answer(&self) {
+        self.answer.send(()).unwrap();
+    }
+
+    async fn visit(&self) -> TcpStream {
+        TcpStream::connect(self.server.public()).await.unwrap()
+    }
+
+    /// What comes of one request, when it is answered.
+    async fn exchange(&self, request: &str) -> String {
+        self.answer();
+        exchange(self.server.public(), request.as_bytes()).await
+    }
+}
+
 /// Reads so many bytes.
 async fn read(stream: &mut TcpStream, len: usize) -> String {
     let mut bytes = vec![0; len];
@@ -64,17 +103,14 @@ async fn read(stream: &mut TcpStream, len: usize) -> String {
 fn they_are_said_before_the_answer() {
     run_http_by_each(|config| async {
         let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n";
-        let (upstream, answer) = hinting(interim).await;
-        let server = RunningServer::start(config).await;
-        let _client = server.client("a", upstream);
-        server.wait_for_clients(1).await;
-        let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+        let hinted = Hinted::start(config, interim).await;
+        let mut visitor = hinted.visit().await;
         for path in ["/1", "/2", "/3"] {
             let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
             visitor.write_all(request.as_bytes()).await.unwrap();
             // The upstream does not answer before it was read.
             assert_eq!(read(&mut visitor, HINT.len()).await, HINT);
-            answer.send(()).unwrap();
+            hinted.answer();
             let expected = answer_to(path);
             assert_eq!(read(&mut visitor, expected.len()).await, expected);
         }
@@ -84,15 +120,12 @@ fn they_are_said_before_the_answer() {
 #[test]
 fn each_stands_before_its_own_answer() {
     run_http_by_each(|config| async {
-        let (upstream, answer) = hinting(HINT).await;
-        let server = RunningServer::start(config).await;
-        let _client = server.client("a", upstream);
-        server.wait_for_clients(1).await;
-        (0..50).for_each(|_| answer.send(()).unwrap());
+        let hinted = Hinted::start(config, HINT).await;
+        (0..50).for_each(|_| hinted.answer());
         let requests: String = (10..60)
             .map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n"))
             .collect();
-        let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+        let mut visitor = hinted.visit().await;
         visitor.write_all(requests.as_bytes()).await.unwrap();
         for n in 10..60 {
             let expected = format!("{HINT}{}", answer_to(&format!("/{n}")));
@@ -104,18 +137,14 @@ fn each_stands_before_its_own_answer() {
 #[test]
 fn who_does_not_know_them_gets_the_answer_alone() {
     run_http_by_each(|config| async {
-        let (upstream, answer) = hinting(HINT).await;
-        let server = RunningServer::start(config).await;
-        let _client = server.client("a", upstream);
-        server.wait_for_clients(1).await;
-        answer.send(()).unwrap();
-        let old = exchange(server.public(), b"GET /1 HTTP/1.0\r\nHost: a\r\n\r\n").await;
+        let hinted = Hinted::start(config, HINT).await;
+        let old = hinted.exchange("GET /1 HTTP/1.0\r\nHost: a\r\n\r\n").await;
         assert!(old.starts_with("HTTP/1.0 200 OK"), "{old}");
-        answer.send(()).unwrap();
+        hinted.answer();
         let client = Client::builder(TokioExecutor::new())
             .http2_only(true)
             .build_http();
-        let uri = format!("http://{}/2", server.public());
+        let uri = format!("http://{}/2", hinted.server.public());
         let request = Request::get(uri).version(Version::HTTP_2).body(full(""));
         let answer = client.request(request.unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -125,18 +154,12 @@ fn who_does_not_know_them_gets_the_answer_alone() {
 #[test]
 fn where_plugins_would_not_see_them_they_stay() {
     run(|| async {
-        let (upstream, answer) = hinting(HINT).await;
-        let server = RunningServer::start(configured(
+        let config = configured(
             "entries: [ { name: www, kind: http, listen: \"127.0.0.1:0\", group: default } ]
 rules: [ { path: /1, plugins: [ { remove_response_header: link } ] } ]
 ",
-        ))
-        .await;
-        let _client = server.client("a", upstream);
-        server.wait_for_clients(1).await;
-        answer.send(()).unwrap();
-        let request = b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        let answer = exchange(server.public(), request).await;
+        );
+        let answer = Hinted::start(config, HINT).await.exchange(ONCE).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     });
 }
@@ -145,13 +168,8 @@ rules: [ { path: /1, plugins: [ { remove_response_header: link } ] } ]
 #[test]
 fn a_continue_of_the_upstream_is_not_passed_on() {
     run_http_by_each(|config| async {
-        let (upstream, answer) = hinting("HTTP/1.1 100 Continue\r\n\r\n").await;
-        let server = RunningServer::start(config).await;
-        let _client = server.client("a", upstream);
-        server.wait_for_clients(1).await;
-        answer.send(()).unwrap();
-        let request = b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        let answer = exchange(server.public(), request).await;
+        let hinted = Hinted::start(config, "HTTP/1.1 100 Continue\r\n\r\n").await;
+        let answer = hinted.exchange(ONCE).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     });
 }

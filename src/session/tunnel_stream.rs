@@ -315,7 +315,7 @@ impl AsyncRead for TunnelStream {
                 return Poll::Ready(Err(this.error()));
             }
             if this.heard_end {
-                this.reader_waits = false;
+                this.reader_waits = mutant!("half-closed-upgrade-not-answered-for");
                 return Poll::Ready(Ok(()));
             }
             if !this.receive(cx, now) {

@@ -69,6 +69,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "While an upgraded visitor takes nothing, nobody answers for what carries it.",
     },
     Planted {
+        name: "half-closed-upgrade-not-answered-for",
+        breaks: "Once an upgraded connection's upstream has ended, what carries it is asked whether it is there, and nobody reads the answer.",
+    },
+    Planted {
         name: "end-of-upgraded-not-passed-on",
         breaks: "One direction of an upgraded connection ends, and the other side is not told.",
     },
