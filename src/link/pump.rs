@@ -143,25 +143,23 @@ impl<F: FnMut(LinkStream)> Pump<F> {
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Wrote, Ended> {
         if self.batch.is_empty() {
             let (batch, gather) = (&mut self.batch, &mut self.gather);
-            let (later, over) = self.link.with(|state| {
+            let without = self.link.with(|state| {
                 if gather.holds_back(state.mux.waiting(), state.mux.is_in_hurry()) {
-                    return (true, false);
+                    return Some(Ok(Wrote::Later));
                 }
                 state.mux.poll_transmit(now, batch);
-                if batch.is_empty() {
-                    state.pump = Some(cx.waker().clone());
+                if !batch.is_empty() {
+                    return None;
                 }
-                (false, batch.is_empty() && state.mux.is_over())
+                state.pump = Some(cx.waker().clone());
+                Some(match state.mux.is_over() {
+                    true => Err(Ended::Left),
+                    false => Ok(Wrote::Nothing),
+                })
             });
-            if over {
-                return Err(Ended::Left);
+            if let Some(without) = without {
+                return without;
             }
-            if later {
-                return Ok(Wrote::Later);
-            }
-        }
-        if self.batch.is_empty() {
-            return Ok(Wrote::Nothing);
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = self.batch.slices(&mut slices);

@@ -9,7 +9,6 @@ use http::{
     header::{FORWARDED, HOST, VIA},
 };
 
-use super::headers::BadRequest;
 use crate::probe::mutant;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -130,11 +129,8 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
     }
 }
 
-/// Adds this hop to `Via`.
-///
-/// # Errors
-/// [`BadRequest::Loop`].
-pub fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadRequest> {
+/// Adds this hop to `Via`; not if the request came by here too often, which is what it says.
+pub fn count_hop(headers: &mut HeaderMap, version: Version) -> bool {
     let values = headers
         .get_all(VIA)
         .iter()
@@ -144,7 +140,7 @@ pub fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadReq
         .filter(|hop| hop.split_whitespace().nth(1) == Some(VIA_NAME))
         .count();
     if mine >= HOPS_MAX {
-        return Err(BadRequest::Loop);
+        return false;
     }
     let hop = match version {
         Version::HTTP_10 => "1.0 adit",
@@ -152,5 +148,5 @@ pub fn count_hop(headers: &mut HeaderMap, version: Version) -> Result<(), BadReq
         _ => "1.1 adit",
     };
     append(headers, VIA, &HeaderValue::from_static(hop));
-    Ok(())
+    true
 }

@@ -176,7 +176,10 @@ pub fn forward(
     }
     join_cookies(headers);
     origin.tell(headers, host);
-    count_hop(headers, version)
+    match count_hop(headers, version) {
+        true => Ok(()),
+        false => Err(BadRequest::Loop),
+    }
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {

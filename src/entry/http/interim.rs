@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, Request, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::Notify;
 
-use super::{headers, open::OpenRequests};
+use super::headers;
 
 #[allow(
     clippy::disallowed_types,
@@ -101,21 +101,20 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 
 /// One try, as long as its upstream may say something before it answers.
 pub struct Asking {
-    open: Arc<OpenRequests>,
+    interim: Arc<Interim>,
 }
 
 impl Asking {
-    /// Lets whoever is sent `request` speak to the visitor whose connection has it `open`.
-    pub fn begin<B>(open: &Arc<OpenRequests>, request: &mut Request<B>) -> Self {
+    /// Lets whoever is sent `request` speak to the visitor of that connection.
+    pub fn begin<B>(interim: &Arc<Interim>, request: &mut Request<B>) -> Self {
         let from = Arc::new(());
-        open.interim
-            .with(|waiting| waiting.from = Some(Arc::clone(&from)));
-        let to = Arc::clone(open);
+        interim.with(|waiting| waiting.from = Some(Arc::clone(&from)));
+        let to = Arc::clone(interim);
         hyper::ext::on_informational(request, move |answer| {
-            to.interim.add(&from, answer.status(), answer.headers());
+            to.add(&from, answer.status(), answer.headers());
         });
         Self {
-            open: Arc::clone(open),
+            interim: Arc::clone(interim),
         }
     }
 
@@ -126,7 +125,7 @@ impl Asking {
             tokio::select! {
                 biased;
                 answer = &mut answer => return answer,
-                () = self.open.interim.came.notified() => {}
+                () = self.interim.came.notified() => {}
             }
         }
     }
@@ -134,7 +133,7 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        let interim = &self.open.interim;
+        let interim = &self.interim;
         interim.with(|waiting| {
             waiting.from = None;
             // Behind what is being written the answer comes next.
@@ -172,59 +171,58 @@ impl Saying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time;
 
     const HINTS: StatusCode = StatusCode::EARLY_HINTS;
 
-    fn said(open: &OpenRequests) -> String {
+    fn said(interim: &Interim) -> String {
         let mut saying = Saying::default();
-        let bytes = saying.next(&open.interim).to_vec();
+        let bytes = saying.next(interim).to_vec();
         String::from_utf8(bytes).expect("heads are text")
     }
 
-    fn asking(open: &Arc<OpenRequests>) -> (Asking, Arc<()>) {
-        let asking = Asking::begin(open, &mut Request::new(()));
-        let from = open.interim.with(|waiting| waiting.from.clone());
+    fn asking(interim: &Arc<Interim>) -> (Asking, Arc<()>) {
+        let asking = Asking::begin(interim, &mut Request::new(()));
+        let from = interim.with(|waiting| waiting.from.clone());
         (asking, from.expect("somebody is asked"))
     }
 
     #[test]
     fn nothing_is_said_once_there_is_an_answer() {
-        let open = Arc::new(OpenRequests::new(time::now()));
-        let (first, from_first) = asking(&open);
-        open.interim.add(&from_first, HINTS, &HeaderMap::new());
-        assert_eq!(said(&open), "HTTP/1.1 103 Early Hints\r\n\r\n");
+        let interim = Arc::<Interim>::default();
+        let (first, from_first) = asking(&interim);
+        interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&interim), "HTTP/1.1 103 Early Hints\r\n\r\n");
         drop(first);
-        open.interim.add(&from_first, HINTS, &HeaderMap::new());
-        assert_eq!(said(&open), "");
+        interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&interim), "");
         // Nor by one that was given up, while another is asked.
-        let (_second, from_second) = asking(&open);
-        open.interim.add(&from_first, HINTS, &HeaderMap::new());
-        assert_eq!(said(&open), "");
-        open.interim.add(&from_second, HINTS, &HeaderMap::new());
-        assert_ne!(said(&open), "");
+        let (_second, from_second) = asking(&interim);
+        interim.add(&from_first, HINTS, &HeaderMap::new());
+        assert_eq!(said(&interim), "");
+        interim.add(&from_second, HINTS, &HeaderMap::new());
+        assert_ne!(said(&interim), "");
     }
 
     #[test]
     fn what_could_not_be_said_before_the_answer_is_not_said() {
-        let open = Arc::new(OpenRequests::new(time::now()));
-        let (asked, from) = asking(&open);
-        open.interim.set_busy(true);
-        open.interim.add(&from, HINTS, &HeaderMap::new());
-        assert_eq!(said(&open), "");
+        let interim = Arc::<Interim>::default();
+        let (asked, from) = asking(&interim);
+        interim.set_busy(true);
+        interim.add(&from, HINTS, &HeaderMap::new());
+        assert_eq!(said(&interim), "");
         drop(asked);
-        open.interim.set_busy(false);
-        assert_eq!(said(&open), "");
+        interim.set_busy(false);
+        assert_eq!(said(&interim), "");
     }
 
     #[test]
     fn who_does_not_read_is_not_remembered_for_ever() {
-        let open = Arc::new(OpenRequests::new(time::now()));
-        let (_asking, from) = asking(&open);
+        let interim = Arc::<Interim>::default();
+        let (_asking, from) = asking(&interim);
         for _ in 0..10_000 {
-            open.interim.add(&from, HINTS, &HeaderMap::new());
+            interim.add(&from, HINTS, &HeaderMap::new());
         }
-        let len = said(&open).len();
+        let len = said(&interim).len();
         assert!((WAITING_MAX - 100..=WAITING_MAX).contains(&len), "{len}");
     }
 }

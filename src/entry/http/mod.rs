@@ -148,8 +148,8 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
         .http1()
         // Hyper's would count while nothing is asked, too.
         .header_read_timeout(None)
+        // Headers are a hundred at most by hyper's own bound: to set the same costs every request.
         .max_buf_size(HEAD_LEN_MAX)
-        // A hundred headers are the most by themselves; to say so costs every request.
         // The wall clock is not read: an upstream says when it has answered.
         .auto_date_header(false);
     server

@@ -24,7 +24,7 @@ pub struct OpenRequests {
     /// The number of a request whose body has both a length and an encoding; 0 if there is none.
     framed_twice: AtomicUsize,
     /// What its upstreams say before they answer.
-    pub(super) interim: Interim,
+    pub(super) interim: Arc<Interim>,
 }
 
 /// What is counted on one connection.
@@ -49,7 +49,7 @@ impl OpenRequests {
             written: AtomicUsize::new(0),
             head: AtomicU64::new(0),
             framed_twice: AtomicUsize::new(0),
-            interim: Interim::default(),
+            interim: Arc::default(),
         }
     }
 
@@ -59,9 +59,9 @@ impl OpenRequests {
         none(&self.open) && none(&self.bodies)
     }
 
-    /// Bytes have come that are no frames. While nothing is asked they are the head of a request.
+    /// Bytes of the head of a request have come: nothing is asked before it.
     pub fn heard(&self, now: Instant) {
-        if self.is_none() && self.head.load(Ordering::Relaxed) == 0 {
+        if self.head.load(Ordering::Relaxed) == 0 {
             let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
             self.head.store(millis + 1, Ordering::Relaxed);
         }

@@ -200,7 +200,7 @@ impl Record {
 
     /// Lets the upstream that is sent `request` speak to the visitor before it answers.
     pub fn asking<B>(&self, request: &mut Request<B>) -> Asking {
-        Asking::begin(&self.visitor.open, request)
+        Asking::begin(&self.visitor.open.interim, request)
     }
 
     /// Whom it is from, as its upstream is told.

@@ -65,8 +65,7 @@ impl VisitorStream {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let raw = self.raw.as_mut().expect("a stream is there until it is dropped");
-            match ready!(raw.pin().poll_write(cx, bytes))? {
+            match ready!(pinned(&mut self.raw).poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.interim.wrote(written),
             }
@@ -74,10 +73,21 @@ impl VisitorStream {
         }
     }
 
-    fn pin(&mut self) -> Pin<&mut dyn Stream> {
-        let raw = self.raw.as_mut();
-        raw.expect("a stream is there until it is dropped").pin()
+    /// Before hyper writes.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        self.open.interim.set_busy(true);
+        Poll::Ready(Ok(()))
     }
+
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        pinned(&mut self.raw)
+    }
+}
+
+fn pinned(raw: &mut Option<RawStream>) -> Pin<&mut dyn Stream> {
+    let raw = raw.as_mut();
+    raw.expect("a stream is there until it is dropped").pin()
 }
 
 /// What is known of how a visitor speaks: in HTTP/2 frames say when a head is whole, in HTTP/1 the bytes do.
@@ -108,11 +118,11 @@ impl Framed {
                 return open.no_head();
             }
         }
-        // An empty line may stand before a request (RFC 9112, section 2.2).
-        if bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
-            open.heard(time::now());
-        }
         if open.is_none() {
+            // An empty line may stand before a request (RFC 9112, section 2.2).
+            if bytes.iter().any(|byte| !b"\r\n".contains(byte)) {
+                open.heard(time::now());
+            }
             self.heads.next_is_head(open.count().begun);
         }
         if let Some(request) = self.heads.hear(bytes) {
@@ -153,8 +163,7 @@ impl AsyncRead for VisitorStream {
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(cx))?;
-        self.open.interim.set_busy(true);
+        ready!(self.poll_turn(cx))?;
         let written = self.pin().poll_write(cx, bytes);
         self.wrote(&written);
         written
@@ -165,8 +174,7 @@ impl AsyncWrite for VisitorStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(cx))?;
-        self.open.interim.set_busy(true);
+        ready!(self.poll_turn(cx))?;
         let written = self.pin().poll_write_vectored(cx, slices);
         self.wrote(&written);
         written

@@ -295,8 +295,8 @@ impl Connections {
         self.lend(connection, shared.progress.clone(), reused)
     }
 
-    /// The one that was used last. An answer may be over before its request
-    /// is: such a one is not free yet, and hyper 1.12 may forget to say when it is.
+    /// The one that was used last. An answer may be over before its request is: such a one is not free yet, and hyper 1.12
+    /// may forget to say when it is.
     fn take_free(&self) -> Option<Free> {
         let now = time::now();
         with(&self.free, |free| {
