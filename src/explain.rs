@@ -10,7 +10,7 @@ use adit::{
 use anyhow::Context as _;
 use http::{HeaderMap, Uri};
 
-use crate::cli::ExplainArgs;
+use crate::{cli::ExplainArgs, terminal};
 
 /// Prints a line for each rule; the code says whether one wins.
 pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result<ExitCode> {
@@ -37,7 +37,7 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
     let query = match Query::new(&host, uri.path(), &method, &fields) {
         Ok(query) => query,
         Err(refused) => {
-            println!("the request is answered with 400: {refused}");
+            terminal::say(format_args!("the request is answered with 400: {refused}"));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -45,11 +45,11 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
     let matcher = Matcher::new(rules.collect());
     let verdicts = matcher.explain(&query);
     for (index, (rule, verdict)) in config.rules.iter().zip(&verdicts).enumerate() {
-        println!("{}: {verdict}", shown(index, rule));
+        terminal::say(format_args!("{}: {verdict}", shown(index, rule)));
     }
     let wins = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wins));
     if !wins {
-        println!("no rule is for it: {}", otherwise(&config));
+        terminal::say(format_args!("no rule is for it: {}", otherwise(&config)));
     }
     Ok(if wins {
         ExitCode::SUCCESS

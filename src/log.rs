@@ -14,6 +14,8 @@ use adit::{
 use anyhow::{Context, anyhow};
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
 
+use crate::terminal;
+
 /// Lines that wait to be written.
 const LINES_WAITING_MAX: usize = 128_000;
 
@@ -25,9 +27,9 @@ impl Drop for Log {
     fn drop(&mut self) {
         let lost = self.0.lost();
         if lost > 0 {
-            eprintln!(
+            terminal::complain(format_args!(
                 "adit: {lost} log lines were lost, because they came faster than they could be written"
-            );
+            ));
         }
     }
 }

@@ -23,6 +23,7 @@ mod cli;
 mod explain;
 mod health;
 mod log;
+mod terminal;
 
 /// Bytes are allocated by one worker and freed by another all the time; that of the C library has them wait for each other.
 #[global_allocator]
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("adit: {error:#}");
+    terminal::complain(format_args!("adit: {error:#}"));
     ExitCode::from(code)
 }
 
@@ -87,7 +88,7 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
         }
         cli::Command::Health(args) => Ok(Box::new(move || {
             health::ask(&args.admin)?;
-            println!("ready");
+            terminal::say("ready");
             Ok(ExitCode::SUCCESS)
         })),
         cli::Command::Check(args) => {
@@ -129,9 +130,9 @@ fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
         Role::Forward => warnings(config::build_forward(&source, &Default::default(), &lookup)?),
     };
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        terminal::complain(format_args!("warning: {warning}"));
     }
-    println!("{}: ok ({})", args.config.display(), role.word());
+    terminal::say(format_args!("{}: ok ({})", args.config.display(), role.word()));
     Ok(())
 }
 
@@ -189,9 +190,8 @@ where
     let result = local.block_on(&runtime, async {
         let (stopper, stop) = Stop::channel();
         let env = Env::production(stop);
-        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let _signals = env.spawn(obey(stopper, terminate, interrupt));
+        let signals = Signals::listen()?;
+        let _signals = env.spawn(signals.obey(stopper));
         role(env).await
     });
     drop(local);
@@ -201,15 +201,52 @@ where
     result
 }
 
-/// The first signal drains, the second ends at once.
-async fn obey(stopper: Stopper, mut terminate: Signal, mut interrupt: Signal) {
-    loop {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+/// The signals that this process does not die of.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    user: Signal,
+    /// Whether the end of its terminal ends this process.
+    ends_with_terminal: bool,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let ends_with_terminal = terminal::ends_with_terminal();
+        let listen = |kind, name| signal(kind).with_context(|| format!("cannot listen for {name}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hang_up: listen(SignalKind::hangup(), "SIGHUP")?,
+            user: listen(SignalKind::user_defined1(), "SIGUSR1")?,
+            ends_with_terminal,
+        })
+    }
+
+    /// The first signal to stop drains, the second ends at once. Log files that were renamed are opened anew by whoever writes
+    /// to them, at the next line: after SIGHUP or SIGUSR1 that is the line here.
+    async fn obey(mut self, stopper: Stopper) {
+        loop {
+            let signal = tokio::select! {
+                biased;
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.hang_up.recv() => "SIGHUP",
+                _ = self.user.recv() => "SIGUSR1",
+            };
+            match signal {
+                "SIGHUP" if self.ends_with_terminal && !terminal::has_terminal() => {
+                    tracing::info!(signal, "terminal hung up, stopping");
+                }
+                "SIGHUP" | "SIGUSR1" => {
+                    tracing::info!(signal, "log files are reopened if they were renamed");
+                    continue;
+                }
+                _ => tracing::info!(signal, "stopping"),
+            }
+            stopper.advance();
         }
-        stopper.advance();
     }
 }
 

@@ -26,6 +26,11 @@ struct Process(Child);
 
 impl Process {
     fn client(id: &str, control: SocketAddr, target: SocketAddr) -> Self {
+        Self::logging_client(id, control, target, Stdio::null())
+    }
+
+    /// Its log goes to `log`.
+    fn logging_client(id: &str, control: SocketAddr, target: SocketAddr, log: Stdio) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_adit"))
             .args([
                 "client",
@@ -37,7 +42,7 @@ impl Process {
                 &target.to_string(),
             ])
             .env("ADIT_TOKEN", TOKEN)
-            .stdout(Stdio::null())
+            .stdout(log)
             .spawn();
         Self(child.unwrap())
     }
@@ -124,4 +129,44 @@ fn a_blocked_visitor_that_resets_is_noticed() {
         until(|| server.metrics.session_outcomes.count("visitor_gone") == 1).await;
         until(|| server.metrics.sessions.get() == 0).await;
     });
+}
+
+/// logrotate and many scripts send these to everything that writes a log.
+#[test]
+fn hang_up_and_user_signals_end_nobody() {
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let file = std::fs::File::create(&log).unwrap();
+        let target = named("first").await;
+        let client = Process::logging_client("a", server.addresses.control, target, file.into());
+        server.wait_for_clients(1).await;
+        for (signal, word) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1")] {
+            client.signal(signal);
+            until(|| std::fs::read_to_string(&log).unwrap().contains(word)).await;
+            assert_eq!(visit(server.public(), b"").await.unwrap(), b"first");
+        }
+        assert_eq!(server.metrics.clients.get(), 1);
+        assert_eq!(server.metrics.links_lost.count("closed"), 0);
+    });
+}
+
+/// A full disk behind standard output and a reader that has left are no reason to panic.
+#[test]
+fn a_command_whose_output_nobody_takes_does_not_panic() {
+    let full = || Stdio::from(std::fs::File::create("/dev/full").unwrap());
+    let check = |args: &[&str], code| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+        let ended = command.args(args).stdout(full()).stderr(full()).status();
+        assert_eq!(ended.unwrap().code(), Some(code), "{args:?}");
+    };
+    check(&["check", "-c", "docs/examples/forward.yaml"], 0);
+    check(&["check", "-c", "docs/examples/no-such-file.yaml"], 2);
+    let explain = ["rules", "explain", "-c", "docs/examples/server.yaml"];
+    check(
+        &[&explain[..], &["--method", "GET", "--url", "http://a.example/"]].concat(),
+        1,
+    );
+    check(&["demo", "--once"], 0);
 }

@@ -2,12 +2,16 @@
 //!
 //! On a real disk a thread of its own writes: a slow disk or a full pipe holds nobody up who has something to say.
 
-use std::{ffi::OsStr, fmt, fs::OpenOptions, io, path::Path, path::PathBuf};
+mod reopened;
+
+use std::{ffi::OsStr, fmt, io, path::Path, path::PathBuf};
 
 use tracing_appender::{
     non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard},
     rolling::{RollingFileAppender, Rotation},
 };
+
+use self::reopened::ReopenedFile;
 
 /// Where lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum Output {
     Stdout,
     /// Standard error.
     Stderr,
-    /// Appended to this file.
+    /// Appended to this file. If it is renamed or removed, a new one is opened under its name.
     File(PathBuf),
     /// Appended to files that take turns.
     Rolling(Rolling),
@@ -73,10 +77,7 @@ impl Written {
         let (writer, thread) = match output {
             Output::Stdout => queue.finish(io::stdout()),
             Output::Stderr => queue.finish(io::stderr()),
-            Output::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
-                queue.finish(file)
-            }
+            Output::File(path) => queue.finish(ReopenedFile::open(path.clone())?),
             Output::Rolling(rolling) => queue.finish(appender(rolling)?),
         };
         Ok(Self {

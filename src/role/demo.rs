@@ -23,6 +23,14 @@ use crate::{
     wire::proof::Token,
 };
 
+/// Writes a line to standard output. Unlike `println!` it does not panic when nobody reads.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(io::stdout(), $($line)*);
+    }};
+}
+
 /// The names of the demo's clients, and of what answers behind each.
 const NAMES: [&str; 2] = ["amber", "beryl"];
 
@@ -85,22 +93,22 @@ pub async fn run(options: Options, env: Env) -> Result<bool, DemoError> {
     let mut clients = Vec::new();
     for name in NAMES {
         let upstream = start_upstream(&env, name, Rc::clone(&visitors), !options.once).await?;
-        println!("  upstream {name:<6} http://{upstream}");
+        say!("  upstream {name:<6} http://{upstream}");
         clients.push(start_client(&env, name, addresses.control, upstream));
     }
-    println!("  control port    {}", addresses.control);
-    println!("  proxy port      {}", addresses.proxy);
-    println!("  public port     {public}");
+    say!("  control port    {}", addresses.control);
+    say!("  proxy port      {}", addresses.proxy);
+    say!("  public port     {public}");
     let all = i64::try_from(NAMES.len()).unwrap_or(i64::MAX);
     wait_for_clients(&env, all)
         .await
         .ok_or(DemoError::NotRegistered)?;
-    println!("Two clients, {} and {}, are registered.\n", NAMES[0], NAMES[1]);
+    say!("Two clients, {} and {}, are registered.\n", NAMES[0], NAMES[1]);
 
     let all_answered = if options.once {
         once(&env, public, clients).await
     } else {
-        println!(
+        say!(
             "Try it, a few times:\n\n    curl http://{public}/\n\nEach visitor goes to a client at random. Ctrl-C ends the demo.\n"
         );
         stop.reached(StopPhase::Draining).await;
@@ -166,13 +174,13 @@ async fn once(env: &Env, public: SocketAddr, mut clients: Vec<DemoClient>) -> bo
     let Some(victim) = clients.pop() else {
         return false;
     };
-    println!("Killing client {}.", victim.name);
+    say!("Killing client {}.", victim.name);
     drop(victim);
     let after = ask_all(env, public).await;
     let failed = before + after;
     match failed {
-        0 => println!("None of {} requests failed.", 2 * REQUESTS),
-        n => println!("{n} of {} requests FAILED.", 2 * REQUESTS),
+        0 => say!("None of {} requests failed.", 2 * REQUESTS),
+        n => say!("{n} of {} requests FAILED.", 2 * REQUESTS),
     }
     failed == 0
 }
@@ -185,11 +193,11 @@ async fn ask_all(env: &Env, public: SocketAddr) -> usize {
         match time::within(PATIENCE, ask(env, public)).await {
             Some(Ok(name)) => *answers.entry(name).or_default() += 1,
             Some(Err(error)) => {
-                println!("  request failed: {error}");
+                say!("  request failed: {error}");
                 failed += 1;
             }
             None => {
-                println!("  request failed: no answer within {PATIENCE:?}");
+                say!("  request failed: no answer within {PATIENCE:?}");
                 failed += 1;
             }
         }
@@ -198,7 +206,7 @@ async fn ask_all(env: &Env, public: SocketAddr) -> usize {
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    println!("{REQUESTS} requests; answered by: {}", who.join(", "));
+    say!("{REQUESTS} requests; answered by: {}", who.join(", "));
     failed
 }
 
@@ -236,7 +244,7 @@ fn start_client(env: &Env, name: &'static str, control: SocketAddr, upstream: So
     let task = tokio::task::spawn_local(async move {
         let _stopper = stopper;
         if let Err(error) = LocalSet::new().run_until(client::run(config, env)).await {
-            println!("  client {name} did not start: {error}");
+            say!("  client {name} did not start: {error}");
         }
     });
     DemoClient { name, task }
@@ -259,7 +267,7 @@ async fn start_upstream(
             let visitor = visitors.replace(visitors.get() + 1) + 1;
             tokio::task::spawn_local(async move {
                 if announce {
-                    println!("  visitor {visitor} was served by client {name}");
+                    say!("  visitor {visitor} was served by client {name}");
                 }
                 // A visitor that leaves in the middle of its own request is no news.
                 let _ = time::within(PATIENCE, answer(stream, name, visitor)).await;
