@@ -85,8 +85,9 @@ fn a_request_arrives_as_it_was_and_says_where_it_came_from() {
         assert_eq!(
             said,
             "POST /a/b?c=d HTTP/1.1\ncontent-length: 5\ncookie: a=b\n\
-             forwarded: for=127.0.0.1;proto=http;host=\"example.com\"\nhost: Example.COM:80\nvia: 1.1 adit\n\
-             x-forwarded-for: 127.0.0.1\nx-forwarded-host: example.com\nx-forwarded-proto: http\n\nhello"
+             forwarded: for=127.0.0.1;proto=http;host=\"Example.COM:80\"\nhost: Example.COM:80\nvia: 1.1 adit\n\
+             x-forwarded-for: 127.0.0.1\nx-forwarded-host: Example.COM:80\nx-forwarded-port: 80\n\
+             x-forwarded-proto: http\nx-real-ip: 127.0.0.1\n\nhello"
         );
     });
 }

@@ -82,7 +82,13 @@ fn first_line(line: &str) -> Option<(Parts, Version, Origin)> {
     let peer: IpAddr = words.next()?.parse().ok()?;
     let request = Request::builder().method(method).uri(target).version(version);
     let (parts, ()) = request.body(()).ok()?.into_parts();
-    let origin = Origin::new(peer, words.next() == Some("trusted"), false);
+    let itself = peer.to_string().parse().ok()?;
+    let proxies: &[_] = if words.next() == Some("trusted") {
+        &[itself]
+    } else {
+        &[]
+    };
+    let origin = Origin::new(peer, proxies.into(), false);
     Some((parts, version, origin))
 }
 
@@ -202,6 +208,8 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-real-ip",
     ];
     for name in gone {
         assert!(!goes.contains_key(name), "{name} belongs to one connection");
@@ -212,6 +220,10 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
     let named = all(&came.headers, "connection");
     for name in came.headers.keys().map(HeaderName::as_str) {
         if gone.contains(&name) || made.contains(&name) {
+            continue;
+        }
+        if !origin.is_trusted() && claims_origin(name) {
+            assert!(!goes.contains_key(name), "{name} is not for a stranger to say");
             continue;
         }
         let (before, now): (Vec<_>, Vec<_>) = (
@@ -240,10 +252,26 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
             [origin.peer().to_string()],
             "the untrusted are not believed"
         );
-        assert_eq!(all(goes, "x-forwarded-host"), [host]);
+        let named = goes.get("host").and_then(|named| named.to_str().ok());
+        let forwarded = goes.get("x-forwarded-host").and_then(|named| named.to_str().ok());
+        assert_eq!(forwarded, named.or(Some(host)));
+        assert_eq!(all(goes, "x-real-ip"), [origin.peer().to_string()]);
         assert_eq!(all(goes, "x-forwarded-proto"), ["http"]);
         assert_eq!(all(goes, "forwarded").len(), 1);
     }
+}
+
+/// Whether some server believes it of where a request came from, however it is spelt.
+fn claims_origin(name: &str) -> bool {
+    let spelt: String = name.chars().map(|c| if c == '_' { '-' } else { c }).collect();
+    let others = [
+        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip forwarded front-end-https",
+        "true-client-ip x-client-ip x-cluster-client-ip x-original-forwarded-for x-real-ip x-url-scheme",
+    ];
+    let named = others
+        .iter()
+        .any(|some| some.split(' ').any(|other| other == spelt));
+    named || spelt.starts_with("x-forwarded")
 }
 
 fn is_text(headers: &HeaderMap, name: &str) -> bool {

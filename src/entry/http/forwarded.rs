@@ -1,7 +1,10 @@
 //! Where a request came from, as its upstream is told (`X-Forwarded-*`; `Forwarded`, RFC 7239), and how many proxies of this
 //! name it has passed. Pure.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{
@@ -9,11 +12,31 @@ use http::{
     header::{FORWARDED, HOST, VIA},
 };
 
+use super::network::Network;
 use crate::probe::mutant;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Headers that some servers believe of where a request came from, besides `Forwarded` and all that begin with
+/// `X-Forwarded`. Only trusted proxies may set them.
+const TELL_ORIGIN: [&str; 12] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-url-scheme",
+];
 
 /// How this proxy names itself in `Via`.
 const VIA_NAME: &str = "adit";
@@ -25,6 +48,7 @@ const HOPS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Origin {
     peer: IpAddr,
+    proxies: Arc<[Network]>,
     trusted: bool,
     secure: bool,
     /// The peer in `X-Forwarded-For`.
@@ -34,8 +58,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A visitor at `peer`, who may be `trusted` to say whom it speaks for, and may have come `secure` over TLS.
-    pub fn new(peer: IpAddr, trusted: bool, secure: bool) -> Self {
+    /// A visitor at `peer`, who may have come `secure` over TLS. Addresses in `proxies` may say whom they speak for.
+    pub fn new(peer: IpAddr, proxies: Arc<[Network]>, secure: bool) -> Self {
+        let peer = peer.to_canonical();
         let text = peer.to_string();
         let quoted = match peer {
             IpAddr::V4(_) => text.clone(),
@@ -43,7 +68,8 @@ impl Origin {
         };
         Self {
             peer,
-            trusted,
+            trusted: is_one_of(&proxies, peer),
+            proxies,
             secure,
             named: HeaderValue::from_str(&text).expect("an address is text"),
             // A port or a bracket needs quotes; a host that passed is free of them.
@@ -51,7 +77,7 @@ impl Origin {
         }
     }
 
-    /// The visitor's address.
+    /// The visitor's address. An IPv4 address within IPv6 is given as IPv4.
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
@@ -66,50 +92,103 @@ impl Origin {
         self.secure
     }
 
-    /// Whom a trusted proxy speaks for; else the visitor itself.
+    /// Whom a trusted proxy speaks for; else the visitor itself. `X-Forwarded-For` is read from its end past all trusted
+    /// proxies: the first address that is none is the client. What stands before it may be forged. An element that is no
+    /// address ends the walk at the proxy that wrote it.
     pub fn client(&self, headers: &HeaderMap) -> IpAddr {
-        let said = || {
-            let last = headers
-                .get_all(X_FORWARDED_FOR)
-                .iter()
-                .next_back()?
-                .to_str()
-                .ok()?;
-            last.rsplit(',').next()?.trim().parse().ok()
-        };
-        match self.trusted {
-            true => said().unwrap_or(self.peer),
-            false => self.peer,
+        let mut client = self.peer;
+        if !self.trusted {
+            return client;
         }
+        let values = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        for value in values {
+            let Ok(value) = value.to_str() else {
+                return client;
+            };
+            for element in value.rsplit(',').map(str::trim).filter(|text| !text.is_empty()) {
+                let Some(address) = address(element) else {
+                    return client;
+                };
+                client = address;
+                if !is_one_of(&self.proxies, address) {
+                    return client;
+                }
+            }
+        }
+        client
     }
 
-    /// What the untrusted say of where they come from is replaced, what trusted proxies say is added to.
+    /// What the untrusted say of where they come from is replaced or removed, what trusted proxies say is added to. `host`
+    /// is the host without its port.
     pub fn tell(&self, headers: &mut HeaderMap, host: &str) {
-        let element = Bytes::from([&self.element, host, "\""].concat());
-        let host = match headers.get(HOST) {
-            Some(named) if named == host => Ok(named.clone()),
-            _ => HeaderValue::from_str(host),
+        let client = self.client(headers);
+        let believed = self.trusted || mutant!("anybody-believed-for-whom-they-speak");
+        if !believed {
+            remove_claims(headers);
+        }
+        // With the port: links are made of it. A header that is no text would have been refused.
+        let named = headers.get(HOST).and_then(|named| named.to_str().ok());
+        let named = named.unwrap_or(host).to_owned();
+        let port = named.rsplit_once(':').map(|(_, port)| port);
+        let port = port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = port.unwrap_or(if self.secure { "443" } else { "80" });
+        let text = |text: &str| HeaderValue::from_str(text).ok();
+        let element = Bytes::from([&self.element, named.as_str(), "\""].concat());
+        let element = HeaderValue::from_maybe_shared(element).ok();
+        let client = match client == self.peer {
+            true => Some(self.named.clone()),
+            false => text(&client.to_string()),
         };
-        let (Ok(element), Ok(host)) = (HeaderValue::from_maybe_shared(element), host) else {
-            // A host that passed is text; whoever got by is not believed.
-            for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, FORWARDED] {
-                headers.remove(name);
-            }
-            return;
-        };
-        let proto = HeaderValue::from_static(proto(self.secure));
-        if self.trusted || mutant!("anybody-believed-for-whom-they-speak") {
-            append(headers, X_FORWARDED_FOR, &self.named);
+        append(headers, X_FORWARDED_FOR, &self.named);
+        if let Some(element) = element {
             append(headers, FORWARDED, &element);
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
-            headers.entry(X_FORWARDED_PROTO).or_insert(proto);
-        } else {
-            headers.insert(X_FORWARDED_FOR, self.named.clone());
-            headers.insert(FORWARDED, element);
-            headers.insert(X_FORWARDED_HOST, host);
-            headers.insert(X_FORWARDED_PROTO, proto);
+        }
+        let proto = Some(HeaderValue::from_static(proto(self.secure)));
+        let unless_said = [
+            (X_FORWARDED_HOST, text(&named)),
+            (X_FORWARDED_PROTO, proto),
+            (X_FORWARDED_PORT, text(port)),
+        ];
+        for (name, value) in unless_said {
+            if let Some(value) = value {
+                headers.entry(name).or_insert(value);
+            }
+        }
+        if let Some(client) = client {
+            headers.insert(X_REAL_IP, client);
         }
     }
+}
+
+fn is_one_of(proxies: &[Network], address: IpAddr) -> bool {
+    proxies.iter().any(|network| network.contains(address))
+}
+
+/// An element of `X-Forwarded-For`: an address, with or without a port.
+fn address(element: &str) -> Option<IpAddr> {
+    let bare = element.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(element).parse().ok();
+    let address = address.or_else(|| element.parse().ok().map(|address: SocketAddr| address.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+/// Removes whatever tells where a request came from. CGI and WSGI servers read `_` and `-` alike.
+fn remove_claims(headers: &mut HeaderMap) {
+    let claims = |name: &&HeaderName| {
+        let name = name.as_str();
+        match name.contains('_') {
+            true => tells_origin(&name.replace('_', "-")),
+            false => tells_origin(name),
+        }
+    };
+    let claims: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+fn tells_origin(name: &str) -> bool {
+    name.starts_with("x-forwarded") || TELL_ORIGIN.contains(&name)
 }
 
 fn proto(secure: bool) -> &'static str {

@@ -303,14 +303,26 @@ mod tests {
     fn only_the_trusted_say_whom_they_speak_for() {
         let check = |trusted, expected: (&str, &[&str])| {
             let mut found = headers(&[
-                ("x-forwarded-for", "6.6.6.6, 7.7.7.7"),
+                ("host", "a:8000"),
+                ("x-forwarded-for", "6.6.6.6, [2001:db8::7]:99"),
+                ("x-forwarded-for", "::ffff:7.7.7.7, 10.0.0.9:1234"),
+                ("x_forwarded-for", "5.5.5.5"),
+                ("x-real_ip", "5.5.5.5"),
+                ("x-real-ip", "5.5.5.5"),
+                ("true-client-ip", "5.5.5.5"),
+                ("x-forwarded-ssl", "on"),
                 ("x-forwarded-proto", "https"),
                 ("forwarded", "for=6.6.6.6"),
                 ("cookie", "a=1"),
                 ("cookie", "b=2"),
                 ("te", "trailers, deflate"),
             ]);
-            let origin = Origin::new("10.0.0.1".parse().unwrap(), trusted, false);
+            let proxies: &[_] = if trusted {
+                &["10.0.0.0/8".parse().unwrap()]
+            } else {
+                &[]
+            };
+            let origin = Origin::new("::ffff:10.0.0.1".parse().unwrap(), proxies.into(), false);
             assert_eq!(origin.client(&found).to_string(), expected.0);
             forward(&mut found, Version::HTTP_2, "a", &origin).unwrap();
             let mut lines = shown(&found);
@@ -319,22 +331,32 @@ mod tests {
         };
         let untrusted = [
             "cookie: a=1; b=2",
-            "forwarded: for=10.0.0.1;proto=http;host=\"a\"",
+            "forwarded: for=10.0.0.1;proto=http;host=\"a:8000\"",
+            "host: a:8000",
             "te: trailers",
             "via: 2 adit",
             "x-forwarded-for: 10.0.0.1",
-            "x-forwarded-host: a",
+            "x-forwarded-host: a:8000",
+            "x-forwarded-port: 8000",
             "x-forwarded-proto: http",
+            "x-real-ip: 10.0.0.1",
         ];
         check(false, ("10.0.0.1", &untrusted));
         let trusted = [
             "cookie: a=1; b=2",
-            "forwarded: for=6.6.6.6, for=10.0.0.1;proto=http;host=\"a\"",
+            "forwarded: for=6.6.6.6, for=10.0.0.1;proto=http;host=\"a:8000\"",
+            "host: a:8000",
             "te: trailers",
+            "true-client-ip: 5.5.5.5",
             "via: 2 adit",
-            "x-forwarded-for: 6.6.6.6, 7.7.7.7, 10.0.0.1",
-            "x-forwarded-host: a",
+            "x-forwarded-for: 6.6.6.6, [2001:db8::7]:99, ::ffff:7.7.7.7, 10.0.0.9:1234, 10.0.0.1",
+            "x-forwarded-host: a:8000",
+            "x-forwarded-port: 8000",
             "x-forwarded-proto: https",
+            "x-forwarded-ssl: on",
+            "x-real-ip: 7.7.7.7",
+            "x-real_ip: 5.5.5.5",
+            "x_forwarded-for: 5.5.5.5",
         ];
         check(true, ("7.7.7.7", &trusted));
     }
@@ -342,7 +364,7 @@ mod tests {
     #[test]
     fn a_request_goes_by_here_eight_times_at_most() {
         let mut found = headers(&[("via", "1.1 other")]);
-        let origin = Origin::new("::1".parse().unwrap(), false, false);
+        let origin = Origin::new("::1".parse().unwrap(), [].into(), false);
         for _ in 0..8 {
             forward(&mut found, Version::HTTP_11, "a", &origin).unwrap();
         }

@@ -21,6 +21,7 @@ pub mod upstream;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -116,6 +117,7 @@ pub async fn serve(
     options: Options,
     slots: Arc<Semaphore>,
 ) {
+    let proxies: Arc<[Network]> = options.trusted.into();
     loop {
         let (stream, peer) = gateway.env.accept(&mut *listener, name).await;
         gateway.env.metrics.visitors.inc();
@@ -125,10 +127,11 @@ pub async fn serve(
             RawStream::new(stream).close();
             continue;
         };
-        let trusted = options.trusted.iter().any(|network| network.contains(peer.ip()));
+        // A socket for both families names IPv4 visitors as IPv6 addresses.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let visitor = Visitor {
             peer,
-            origin: Arc::new(Origin::new(peer.ip(), trusted, false)),
+            origin: Arc::new(Origin::new(peer.ip(), Arc::clone(&proxies), false)),
             open: Arc::new(OpenRequests::new(time::now())),
             slot: Arc::<OwnedSemaphorePermit>::new(slot),
         };

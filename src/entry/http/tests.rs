@@ -31,10 +31,10 @@ fn visit() -> (DuplexStream, Stopper) {
         pages: Pages::default(),
         server_timing: false,
     };
-    let peer = "192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap();
+    let peer = "192.0.2.1:1".parse::<SocketAddr>().unwrap();
     let visitor = Visitor {
         peer,
-        origin: Arc::new(Origin::new(peer.ip(), false, false)),
+        origin: Arc::new(Origin::new(peer.ip(), Arc::default(), false)),
         open: Arc::new(OpenRequests::new(time::now())),
         slot: Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()),
     };
