@@ -126,8 +126,11 @@ impl Origin {
         if !believed {
             remove_claims(headers);
         }
-        // With the port: links are made of it. A header that is no text would have been refused.
+        // With the port: links are made of it. What stands behind the colon was not looked at yet, and must not break out of
+        // the quotes.
         let named = headers.get(HOST).and_then(|named| named.to_str().ok());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        let named = named.filter(|named| named.bytes().all(plain));
         let named = named.unwrap_or(host).to_owned();
         let port = named.rsplit_once(':').map(|(_, port)| port);
         let port = port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
