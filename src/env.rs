@@ -86,11 +86,15 @@ impl Env {
         told.await.ok()
     }
 
-    /// Accepts the next stream; waits where accepting fails for now, as it does when descriptors run out.
+    /// Accepts the next stream; waits where accepting fails for now, as it does when descriptors run out. The address is
+    /// plain: IPv4 within IPv6 is given as IPv4.
     pub async fn accept(&self, listener: &mut dyn Listener, what: &str) -> (Box<dyn Stream>, SocketAddr) {
         loop {
             match listener.accept().await {
-                Ok(accepted) => return accepted,
+                // A socket for both families names IPv4 peers as IPv6 addresses.
+                Ok((stream, peer)) => {
+                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                }
                 Err(error) => {
                     self.metrics.accept_pauses.inc();
                     tracing::warn!(%error, what, "accepting paused");

@@ -126,41 +126,44 @@ impl Origin {
         if !believed {
             remove_claims(headers);
         }
-        // With the port: links are made of it. What stands behind the colon was not looked at yet, and must not break out of
-        // the quotes.
-        let named = headers.get(HOST).and_then(|named| named.to_str().ok());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        let named = named.filter(|named| named.bytes().all(plain));
-        let named = named.unwrap_or(host).to_owned();
-        let port = named.rsplit_once(':').map(|(_, port)| port);
-        let port = port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
-        let port = port.unwrap_or(if self.secure { "443" } else { "80" });
-        let text = |text: &str| HeaderValue::from_str(text).ok();
-        let element = Bytes::from([&self.element, named.as_str(), "\""].concat());
-        let element = HeaderValue::from_maybe_shared(element).ok();
-        let client = match client == self.peer {
-            true => Some(self.named.clone()),
-            false => text(&client.to_string()),
-        };
+        let named = authority(headers, host);
+        let element = Bytes::from([self.element.as_bytes(), named.as_bytes(), b"\""].concat());
         append(headers, X_FORWARDED_FOR, &self.named);
-        if let Some(element) = element {
+        if let Ok(element) = HeaderValue::from_maybe_shared(element) {
             append(headers, FORWARDED, &element);
         }
-        let proto = Some(HeaderValue::from_static(proto(self.secure)));
-        let unless_said = [
-            (X_FORWARDED_HOST, text(&named)),
-            (X_FORWARDED_PROTO, proto),
-            (X_FORWARDED_PORT, text(port)),
-        ];
-        for (name, value) in unless_said {
-            if let Some(value) = value {
-                headers.entry(name).or_insert(value);
-            }
-        }
-        if let Some(client) = client {
-            headers.insert(X_REAL_IP, client);
-        }
+        let proto = headers
+            .entry(X_FORWARDED_PROTO)
+            .or_insert(HeaderValue::from_static(proto(self.secure)));
+        let port = port(&named, proto);
+        headers.entry(X_FORWARDED_PORT).or_insert(port);
+        headers.entry(X_FORWARDED_HOST).or_insert(named);
+        let client = match client == self.peer {
+            true => self.named.clone(),
+            false => HeaderValue::from_str(&client.to_string()).expect("an address is text"),
+        };
+        headers.insert(X_REAL_IP, client);
     }
+}
+
+/// The host as the visitor named it, with its port: links are made of it. What stands behind its colon was not checked, and
+/// must not break out of the quotes in `Forwarded`: if it is not plain, the bare `host` is given.
+fn authority(headers: &HeaderMap, host: &str) -> HeaderValue {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let named = headers.get(HOST);
+    let named = named.filter(|named| named.as_bytes().iter().all(plain));
+    let bare = || HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
+    named.cloned().unwrap_or_else(bare)
+}
+
+/// The port that the visitor named, else that of its scheme.
+fn port(authority: &HeaderValue, proto: &HeaderValue) -> HeaderValue {
+    let named = authority.to_str().ok().and_then(|named| named.rsplit_once(':'));
+    let port = named.map(|(_, port)| port);
+    let port = port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    let standard = || HeaderValue::from_static(if proto == "https" { "443" } else { "80" });
+    port.and_then(|port| HeaderValue::from_str(port).ok())
+        .unwrap_or_else(standard)
 }
 
 fn is_one_of(proxies: &[Network], address: IpAddr) -> bool {
@@ -231,4 +234,28 @@ pub fn count_hop(headers: &mut HeaderMap, version: Version) -> bool {
     };
     append(headers, VIA, &HeaderValue::from_static(hop));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_nobody_names_is_that_of_the_scheme() {
+        let check = |host: &'static str, proto: &'static str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+            let proxies = ["10.0.0.1".parse().expect("a network")];
+            let origin = Origin::new([10, 0, 0, 1].into(), proxies.into(), false);
+            origin.tell(&mut headers, "a");
+            assert_eq!(headers[X_FORWARDED_PORT], expected, "{host} {proto}");
+        };
+        check("a", "https", "443");
+        check("a", "http", "80");
+        check("a:8443", "https", "8443");
+        check("[::1]", "https", "443");
+        check("[::1]:8443", "https", "8443");
+        check("a:", "https", "443");
+    }
 }

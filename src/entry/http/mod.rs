@@ -21,7 +21,6 @@ pub mod upstream;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -127,8 +126,6 @@ pub async fn serve(
             RawStream::new(stream).close();
             continue;
         };
-        // A socket for both families names IPv4 visitors as IPv6 addresses.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let visitor = Visitor {
             peer,
             origin: Arc::new(Origin::new(peer.ip(), Arc::clone(&proxies), false)),

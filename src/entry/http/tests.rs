@@ -1,6 +1,6 @@
 //! How long a visitor's connection is kept, on a clock that the test moves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
