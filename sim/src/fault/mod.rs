@@ -273,6 +273,9 @@ pub struct Fault {
 /// margin.
 const SILENCE_FOUND_MS: Millis = 30_000;
 
+/// After so long a write on such a connection has failed: TCP_USER_TIMEOUT (20 s), and a margin.
+pub const WRITE_FAILED_MS: Millis = 25_000;
+
 impl Fault {
     /// When the silence it may have brought about has been found out; 0 when it brings about none.
     pub fn silence_found(&self) -> Duration {

@@ -23,7 +23,10 @@ use self::{
     web::{Call, Web},
     who::Who,
 };
-use crate::{fault::Fault, payload::When};
+use crate::{
+    fault::{Fault, WRITE_FAILED_MS},
+    payload::When,
+};
 
 /// Milliseconds: of simulated time since the run began, or between two moments of it.
 pub type Millis = u64;
@@ -361,14 +364,40 @@ impl Plan {
         self.faults.iter().filter_map(lasted).sum()
     }
 
-    /// When every connection that a fault has silently killed has been found out.
+    /// When every connection that a fault has silently killed has been found out. Whoever another fault held up may
+    /// write on one only when that fault is over, and keepalive rests while a write waits for its acknowledgement.
     pub fn silence_found(&self) -> Duration {
-        let found = self.faults.iter().map(Fault::silence_found);
-        found.max().unwrap_or_default()
+        let silent = || self.faults.iter().filter(|fault| fault.act.is_silent());
+        let Some(first) = silent().map(|fault| fault.from_ms).min() else {
+            return Duration::ZERO;
+        };
+        let held_up = self.faults.iter().filter(|fault| !fault.act.is_silent());
+        let late = held_up.filter_map(|fault| fault.to_ms).filter(|end| *end > first);
+        let failed = late.map(|end| Duration::from_millis(end + WRITE_FAILED_MS));
+        let found = silent().map(Fault::silence_found).chain(failed).max();
+        found.unwrap_or_default()
     }
 
     /// When the run ends.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::draw::scenario;
+
+    #[test]
+    fn who_was_held_up_finds_a_dead_connection_later() {
+        let mut plan = (scenario("smoke").unwrap().draw)(1);
+        let faults = r#"[
+            {"from_ms":44000,"to_ms":50000,"act":{"black-hole":{"flow":{"who":"client-2","port":7001,"nth":2}}}},
+            {"from_ms":45000,"to_ms":56000,"act":{"pause":{"who":"client-2"}}}
+        ]"#;
+        plan.faults = serde_json::from_str(faults).unwrap();
+        assert_eq!(plan.silence_found().as_millis(), 81_000);
+        plan.faults.pop();
+        assert_eq!(plan.silence_found().as_millis(), 74_000);
     }
 }
