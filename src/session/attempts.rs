@@ -53,6 +53,7 @@ pub struct Attempts {
     only_refused: bool,
     given_up: Option<&'static str>,
     bound_to: Option<u64>,
+    preferred: Option<<Tunnel as Reach>::Key>,
 }
 
 impl Attempts {
@@ -67,6 +68,7 @@ impl Attempts {
             only_refused: true,
             given_up: None,
             bound_to: None,
+            preferred: None,
         }
     }
 
@@ -74,6 +76,14 @@ impl Attempts {
     pub fn bound_to(self, hash: u64) -> Self {
         Self {
             bound_to: Some(hash),
+            ..self
+        }
+    }
+
+    /// The same, for a visitor that is tried on `target` first if that is in the active set.
+    pub fn preferring(self, target: Option<<Tunnel as Reach>::Key>) -> Self {
+        Self {
+            preferred: target,
             ..self
         }
     }
@@ -101,6 +111,11 @@ impl Attempts {
         }
         if set.is_empty() {
             return Choice::Empty;
+        }
+        if let Some(preferred) = self.preferred.take()
+            && let Some(target) = set.targets().iter().find(|target| target.key() == preferred)
+        {
+            return Choice::Try(Arc::clone(target));
         }
         let untried = |target: &Target<Tunnel>| !self.tried.contains(&target.key());
         let chosen = pick(strategy, set, untried, self.bound_to, rng);

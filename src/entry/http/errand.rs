@@ -11,8 +11,10 @@ use super::{
     body::{AnswerBody, Held, RequestBody, TryBody},
     gateway::{Gateway, Route, Service},
     headers,
+    kept::{Kept, Lease, Place, TryError},
+    login,
     record::{End, Record},
-    upstream::{Asked, Kept, Lease, Speech, TryError},
+    upstream::{Asked, Speech},
 };
 use crate::{
     probe::{mutant, sometimes},
@@ -40,6 +42,8 @@ pub(super) struct Errand<'a> {
     /// What the visitor speaks.
     pub(super) version: Version,
     pub(super) grpc: bool,
+    /// Whether its visitor told who it is in a way that binds the connection, as the request came.
+    pub(super) binds: bool,
     /// When its caller gives up.
     pub(super) deadline: Option<Instant>,
 }
@@ -101,7 +105,7 @@ impl Errand<'_> {
         in_flight: InFlight,
     ) -> Response<Body> {
         let serving = Serving {
-            kept,
+            kept: kept.bound_by(response.headers(), self.record.owner()),
             _in_flight: in_flight,
         };
         let (mut parts, incoming) = response.into_parts();
@@ -139,7 +143,17 @@ impl Errand<'_> {
             replay,
             ..service.opener.options
         };
-        let mut attempts = Attempts::new(time::now(), &options).bound_to(bound_to(self.record.peer()));
+        let is_here = |key: &_| {
+            service
+                .group
+                .active()
+                .targets()
+                .iter()
+                .any(|target| target.key() == *key)
+        };
+        let mut attempts = Attempts::new(time::now(), &options)
+            .bound_to(bound_to(self.record.peer()))
+            .preferring(self.record.owner().bound_to(is_here));
         let mut rng = self.gateway.env.entropy.rng();
         let mut last = Failure::NoTarget;
         loop {
@@ -183,20 +197,24 @@ impl Errand<'_> {
         speech: Speech,
         attempts: &Attempts,
     ) -> Result<(Response<Incoming>, Kept), TryError> {
-        let active = self.service.group.active();
-        let is_here = |key: &_| active.targets().iter().any(|target| target.key() == *key);
-        let connections = self.service.upstreams.of(target, is_here);
+        let connections = self.service.upstreams.of(target);
         let mut fresh = false;
         loop {
             let asked = Asked {
                 opener: &self.service.opener,
                 target,
+                place: Place {
+                    home: &connections,
+                    key: &target.key(),
+                    owner: self.record.owner(),
+                    binds: self.binds || login::binds(&self.parts.headers),
+                },
                 speech,
                 visitor: self.record.peer(),
                 deadline: attempts.deadline(),
                 connect: self.route.timeouts.connect,
             };
-            let lease = connections.lease(&asked, fresh).await;
+            let lease = asked.lease(fresh).await;
             let lease = lease.inspect_err(|_| self.record.heard_back())?;
             let new = (!lease.is_reused()).then(|| lease.progress());
             self.record.connected(new);

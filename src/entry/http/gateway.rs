@@ -20,6 +20,8 @@ use super::{
     errand::Errand,
     forwarded::Origin,
     grpc, headers,
+    kept::Owner,
+    login,
     open::OpenRequests,
     pages::Pages,
     record::{Books, Record},
@@ -108,6 +110,8 @@ pub struct Visitor {
     pub origin: Arc<Origin>,
     /// Its requests that are not answered to their end.
     pub open: Arc<OpenRequests>,
+    /// The connections to upstreams that it has to itself.
+    pub owner: Arc<Owner>,
     /// Counts the connection against the limit.
     pub slot: Arc<OwnedSemaphorePermit>,
 }
@@ -132,9 +136,11 @@ impl Service {
         let shown = &opener.env.metrics.http_retry_budgets;
         Self {
             _shown: shown.join(opener.entry.as_str(), group.name().as_str(), left),
-            group,
             strategy,
-            retiring: opener.env.spawn(Arc::clone(&upstreams).retire_for_ever()),
+            retiring: opener
+                .env
+                .spawn(Arc::clone(&upstreams).retire_for_ever(Arc::clone(&group))),
+            group,
             upstreams,
             budget,
             waiting_max,
@@ -237,6 +243,7 @@ impl Gateway {
         let wanted = Wanted::of(&mut request);
         let version = request.version();
         let (mut parts, incoming) = request.into_parts();
+        let binds = login::binds(&parts.headers);
         headers::to_origin_form(&mut parts).map_err(bad)?;
         headers::forward(&mut parts.headers, version, host, record.origin()).map_err(bad)?;
         if !route.plugins.is_empty() {
@@ -274,6 +281,7 @@ impl Gateway {
             },
             version,
             grpc,
+            binds,
             deadline: timeout.map(|timeout| record.began() + timeout),
         };
         match wanted {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod answer;
 pub mod body;
+mod connection;
 mod errand;
 pub mod forwarded;
 pub mod gateway;
@@ -10,6 +11,8 @@ pub mod grpc;
 pub mod headers;
 mod heads;
 mod interim;
+mod kept;
+mod login;
 pub mod network;
 pub mod open;
 pub mod pages;
@@ -130,6 +133,7 @@ pub async fn serve(
             peer,
             origin: Arc::new(Origin::new(peer.ip(), Arc::clone(&proxies), false)),
             open: Arc::new(OpenRequests::new(time::now())),
+            owner: Arc::default(),
             slot: Arc::<OwnedSemaphorePermit>::new(slot),
         };
         let talk = talk(Arc::clone(&gateway), stream, visitor);

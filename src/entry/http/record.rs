@@ -15,6 +15,7 @@ use super::{
     forwarded::Origin,
     gateway::{Route, Visitor},
     interim::Asking,
+    kept::Owner,
     open::Received,
 };
 use crate::{
@@ -196,6 +197,11 @@ impl Record {
     /// Whether its body has both a length and an encoding.
     pub fn is_framed_twice(&self) -> bool {
         self.visitor.open.is_framed_twice()
+    }
+
+    /// The connections to upstreams that its visitor's connection has to itself.
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.visitor.owner
     }
 
     /// Lets the upstream that is sent `request` speak to the visitor before it answers.

@@ -36,6 +36,7 @@ fn visit() -> (DuplexStream, Stopper) {
         peer,
         origin: Arc::new(Origin::new(peer.ip(), Arc::default(), false)),
         open: Arc::new(OpenRequests::new(time::now())),
+        owner: Arc::default(),
         slot: Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap()),
     };
     let (near, far) = pipe();

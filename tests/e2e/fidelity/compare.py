@@ -1,0 +1,118 @@
+"""What differs between two exchanges of one case. Nothing is excused here; see `table`."""
+
+import collections
+import dataclasses
+
+from .message import shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """`what` it is about, the name of the header if it is one, and how it was straight and otherwise."""
+
+    what: str
+    name: str
+    straight: str
+    other: str
+
+    def __str__(self):
+        name = f" {self.name}" if self.name else ""
+        return f"{self.what}{name}: {self.straight} -> {self.other}"
+
+
+class Comparison:
+    """Collects the differences between an exchange and the straight one."""
+
+    def __init__(self, leg):
+        self.leg = leg
+        self.found = []
+
+    def note(self, what, straight, other, name=""):
+        if straight != other:
+            texts = [shown(each) if isinstance(each, bytes) else str(each) for each in (straight, other)]
+            self.found.append(Difference(what, name, *texts))
+
+    def exchanges(self, straight, other):
+        refusal = refused(straight, other)
+        if refusal:
+            self.note("refused", outcome(straight), refusal)
+            return
+        self.note("end", straight.end, other.end)
+        self.note("connection", straight.after, other.after)
+        self.note("times asked", len(straight.requests), len(other.requests))
+        for one, two in zip(straight.requests, other.requests):
+            self.messages("request", one, two, self.leg[2] == "2")
+        self.note("interim answers", statuses(straight.interims), statuses(other.interims))
+        if statuses(straight.interims) == statuses(other.interims):
+            for one, two in zip(straight.interims, other.interims):
+                self.headers("interim", one.headers, two.headers)
+                self.note("interim reason", one.start[2], two.start[2])
+        self.note("answers", len(straight.answers), len(other.answers))
+        for one, two in zip(straight.answers, other.answers):
+            self.messages("answer", one, two, self.leg[0] == "2")
+
+    def messages(self, kind, one, two, is_http2):
+        words = ["method", "target", "version"] if kind == "request" else ["version", "status", "reason"]
+        for word, mine, theirs in zip(words, one.start, two.start):
+            if word != "version" or not (is_http2 or b"HTTP/2" in (mine, theirs)):
+                self.note(f"{kind} {word}", mine, theirs)
+        self.headers(kind, one.headers, two.headers)
+        self.note(f"{kind} framing", one.framing, two.framing)
+        self.note(f"{kind} body", one.body, two.body)
+        self.note(f"{kind} whole", one.whole, two.whole)
+        self.headers(f"{kind} trailer", one.trailers, two.trailers)
+
+    def headers(self, kind, mine, theirs):
+        ours, others = by_name(mine), by_name(theirs)
+        for name in sorted(ours.keys() | others.keys()):
+            one, two = ours.get(name), others.get(name)
+            text = shown(name, 60)
+            if one is None:
+                self.note(f"{kind} header added", "none", shown(b", ".join(v for _, v in two)), text)
+            elif two is None:
+                self.note(f"{kind} header lost", shown(b", ".join(v for _, v in one)), "none", text)
+            else:
+                values = [[value for _, value in each] for each in (one, two)]
+                if values[0] != values[1]:
+                    self.note(f"{kind} header value", shown(repr(values[0]).encode()), shown(repr(values[1]).encode()), text)
+                else:
+                    self.note(f"{kind} name case", *(b",".join(n for n, _ in each) for each in (one, two)), text)
+        common = [name for name in ours if name in others and len(ours[name]) == len(others[name])]
+        orders = [[n.lower() for n, _ in each if n.lower() in common] for each in (mine, theirs)]
+        self.note(f"{kind} order", *(shown(b" ".join(order)) for order in orders))
+
+
+def by_name(headers):
+    found = collections.defaultdict(list)
+    for name, value in headers:
+        found[name.lower()].append((name, value))
+    return dict(found)
+
+
+def statuses(messages):
+    return " ".join(message.start[1].decode("latin-1") for message in messages) or "none"
+
+
+def outcome(exchange):
+    if exchange.answers:
+        return f"answered {statuses(exchange.answers)}"
+    return exchange.end
+
+
+def refused(straight, other):
+    """How a proxy answered by itself what goes through straight; None if it did not."""
+    if not other.answers:
+        is_same = not straight.answers and straight.end == other.end and len(other.requests) == len(straight.requests)
+        return None if is_same else f"{other.end} without an answer"
+    own = [answer for answer in other.answers if answer.values(b"x-adit-reason")]
+    if own:
+        return f"answered {statuses(other.answers)} {shown(own[0].values(b'x-adit-reason')[0])}"
+    if len(other.requests) < len(straight.requests) or not straight.answers:
+        return f"answered {statuses(other.answers)}"
+    return None
+
+
+def differences(leg, straight, other):
+    comparison = Comparison(leg)
+    comparison.exchanges(straight, other)
+    return comparison.found
