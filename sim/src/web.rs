@@ -7,6 +7,7 @@
 //! x-ask: 41445251..                 payload::Request, in hexadecimal
 //! x-from: 192.168.0.7               what x-forwarded-for has to say in the end
 //! connection: x-hop (HTTP/1)        names a header that nobody else may see
+//! authorization: Negotiate 192..    some log in to the upstream's connection
 //!
 //! 200
 //! x-greeting: 41444752..            payload::Greeting
@@ -51,6 +52,11 @@ pub const PREFIX: &str = "/way";
 /// The host that stands for a group.
 pub fn host_of(group: usize) -> String {
     format!("{}.test", group_name(group))
+}
+
+/// Logs the upstream's connection in: by it alone whoever asks is known from then on.
+pub fn login(visitor: impl std::fmt::Display) -> HeaderValue {
+    HeaderValue::from_str(&format!("Negotiate {visitor}")).expect("it is text")
 }
 
 /// Bytes as a header.

@@ -357,6 +357,14 @@ pub const MARKS: &[Mark] = &[
         means: "A visitor went away before there was an answer to its request.",
     },
     Mark {
+        name: "visitor-used-its-own-connection",
+        means: "A visitor's request went on the connection that it had logged in to.",
+    },
+    Mark {
+        name: "connections-closed-as-their-target-left",
+        means: "Connections that were kept were closed, as their target had left the active set.",
+    },
+    Mark {
         name: "request-upgraded",
         means: "A request became a connection of its own.",
     },

@@ -33,6 +33,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A connection to one target is used for all of them.",
     },
     Planted {
+        name: "login-bound-to-nobody",
+        breaks: "A connection that a visitor has logged in to is used for others.",
+    },
+    Planted {
         name: "prefix-not-taken-off",
         breaks: "A rule leaves the beginning of a path that it should take off.",
     },

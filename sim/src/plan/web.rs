@@ -42,6 +42,8 @@ pub struct Call {
     pub keeps: bool,
     /// The request does not say how long its body is.
     pub chunked: bool,
+    /// The request logs its upstream's connection in, as NTLM and Negotiate do.
+    pub logs_in: bool,
 }
 
 /// What is asked.
@@ -137,6 +139,7 @@ fn ask(visit: &mut Visit, version: Version, speech: Option<Version>, rng: &mut C
         version,
         keeps: rng.random_bool(0.7),
         chunked: rng.random_bool(0.5),
+        logs_in: rng.random_bool(0.1),
     };
     visit.call = Some(call);
     if call.kind == Kind::WebSocket {

@@ -1,6 +1,11 @@
 //! An upstream that speaks HTTP: each request is checked and answered as the header `x-ask` says.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
 use adit::transport::Stream;
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header};
@@ -34,6 +39,9 @@ pub struct Site {
     pub idle_ms: Millis,
 }
 
+/// Who has logged in to a connection.
+type Login = RefCell<Option<String>>;
+
 /// Bytes of an answer's body said at once.
 const PIECE: usize = 16 * 1024;
 
@@ -45,12 +53,13 @@ impl Upstream {
         }
         let begun = Rc::new(Cell::new((0_u64, 0_u64)));
         let counts = Rc::clone(&begun);
+        let login = Rc::<Login>::default();
         let service = service_fn(move |request| {
-            let (upstream, counts) = (self.clone(), Rc::clone(&counts));
+            let (upstream, counts, login) = (self.clone(), Rc::clone(&counts), Rc::clone(&login));
             async move {
                 let (all, open) = counts.get();
                 counts.set((all + 1, open + 1));
-                let answer = upstream.answer(site, request).await;
+                let answer = upstream.answer(site, &login, request).await;
                 let (all, open) = counts.get();
                 counts.set((all, open - 1));
                 answer
@@ -81,13 +90,25 @@ impl Upstream {
         let _ = talk.await;
     }
 
-    async fn answer(&self, site: Site, request: HttpRequest<Incoming>) -> io::Result<Response<Spoken>> {
+    async fn answer(
+        &self,
+        site: Site,
+        login: &Login,
+        request: HttpRequest<Incoming>,
+    ) -> io::Result<Response<Spoken>> {
         self.serial.set(self.serial.get() + 1);
         let serial = self.serial.get();
         let (upstream, mood) = (self.who(), *self.mood.borrow());
         self.oracle.tell(Event::Accepts { upstream, serial });
+        if let Some(said) = request.headers().get(header::AUTHORIZATION) {
+            let said = said
+                .to_str()
+                .ok()
+                .and_then(|said| said.strip_prefix("Negotiate "));
+            *login.borrow_mut() = said.map(str::to_owned);
+        }
         if request.headers().contains_key(header::UPGRADE) {
-            self.check(site, None, &request);
+            self.check(site, login, None, &request);
             return Ok(self.upgrade(request, serial, mood));
         }
         let Some(asked) = unhex(request.headers(), &ASK).and_then(|bytes| Request::decode(&bytes)) else {
@@ -105,7 +126,7 @@ impl Upstream {
             serial,
             request: asked,
         });
-        self.check(site, Some(session), &request);
+        self.check(site, login, Some(session), &request);
         let (stage, mut reached) = watch::channel(Stage::Header);
         let grpc = request.headers().contains_key(header::TE);
         let h1 = request.version() == Version::HTTP_11;
@@ -241,7 +262,7 @@ impl Upstream {
     }
 
     /// Whether a head is what it has to be behind the entry.
-    fn check(&self, site: Site, session: Option<u64>, request: &HttpRequest<Incoming>) {
+    fn check(&self, site: Site, login: &Login, session: Option<u64>, request: &HttpRequest<Incoming>) {
         let headers = request.headers();
         let text = |name: &http::HeaderName| {
             let all: Vec<_> = headers.get_all(name).iter().collect();
@@ -273,6 +294,11 @@ impl Upstream {
                 text(&FROM),
             ),
             ("x-hop", text(&HOP), "nothing".to_owned()),
+            (
+                "who has logged in to its connection",
+                login.borrow().clone().unwrap_or_else(|| text(&FROM)),
+                text(&FROM),
+            ),
             (
                 "the session",
                 session.map_or_else(|| named.clone(), |session| session.to_string()),

@@ -24,7 +24,7 @@ use crate::{
     },
     web::{
         ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, hex,
-        host_of, unhex,
+        host_of, login, unhex,
     },
 };
 
@@ -239,7 +239,7 @@ impl Visitor {
         *request.uri_mut() = uri.parse::<Uri>().expect("it is a URI");
         let headers = request.headers_mut();
         headers.insert(ASK, hex(&asked.encode()));
-        self.introduce(headers, session);
+        self.introduce(headers, session, call);
         match call.version {
             Version::H1 => {
                 headers.insert(header::HOST, HeaderValue::from_str(&host).expect("it is text"));
@@ -257,11 +257,14 @@ impl Visitor {
     }
 
     /// Says who asks, and lies about it where it is not believed.
-    fn introduce(&self, headers: &mut HeaderMap, session: u64) {
+    fn introduce(&self, headers: &mut HeaderMap, session: u64, call: Call) {
         let from = HeaderValue::from_str(&self.browser.address.to_string()).expect("it is text");
         headers.insert(FROM, from);
         headers.insert(SESSION, HeaderValue::from(session));
         headers.insert("x-forwarded-for", HeaderValue::from_static("10.9.8.7"));
+        if call.logs_in {
+            headers.insert(header::AUTHORIZATION, login(self.browser.address));
+        }
     }
 
     /// What is wrong, for the oracle and for the end of the session.
@@ -474,7 +477,7 @@ impl Visitor {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, x-hop"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(HOP, HeaderValue::from_static("visitor"));
-        self.introduce(headers, session);
+        self.introduce(headers, session, visit.call.unwrap_or_default());
         let asked = line.ask(request).await;
         let response = asked.map_err(|(_, why)| Short::Broken(format!("{why} before the answer")))?;
         let headers = response.headers();

@@ -368,7 +368,6 @@ impl Kept {
             return self;
         }
         lease.owner = Some(Arc::clone(owner));
-        sometimes!("connection-became-one-visitors-own");
         if let Connection::Shared(_, sharer) = &lease.connection {
             let mine = |one: &mut Shared| sharer.is_of(&one.usage);
             let taken = with(&lease.home.shared, |all| all.extract_if(.., mine).next());

@@ -145,7 +145,7 @@ impl Upstreams {
             let active = group.active();
             let is_here = |key: &Key| active.targets().iter().any(|target| target.key() == *key);
             let has_left = self.targets.load().keys().any(|key| !is_here(key));
-            if has_left && !mutant!("connections-outlive-their-target") {
+            if has_left {
                 sometimes!("connections-closed-as-their-target-left");
                 self.targets.rcu(|targets| {
                     let mut targets = BTreeMap::clone(targets);

@@ -20,7 +20,10 @@ def run_path(path, cases, exchanges, failures):
     for case in cases:
         if path.takes(case):
             try:
+                at=time.monotonic()
                 exchanges[path.name, case.name] = path.run(case)
+                took=time.monotonic()-at
+                if took>0.5: print("SLOW",path.name,case.name,took)
             except Exception as error:  # noqa: BLE001, a fault of the suite itself names its case
                 failures.append(f"{path.name}: {case.name}: {error!r}")
                 raise
@@ -61,9 +64,12 @@ def judge(cases, paths, exchanges):
                 continue
             leg = path.leg(case.kind)
             for each in differences(leg, straight, exchange):
-                if not excused(case, leg, each):
+                line = excused(case, leg, each)
+                if line:
+                    line.is_used = True
+                else:
                     found[each].append(path.name)
-                    causes[f"{each.what} {each.name}"] += 1
+                    causes[each.what if each.what.endswith("name case") else f"{each.what} {each.name}"] += 1
         if found:
             failed.append(case.name)
             report(case, found, paths, exchanges)
@@ -79,6 +85,10 @@ def report(case, found, paths, exchanges):
     for difference, names in found.items():
         note(f"DIFFERS   {difference}  ({', '.join(names)})")
     shown_names = {name for names in found.values() for name in names}
+    nginx = next(path for path in paths if path.name == "nginx")
+    leg = nginx.leg(case.kind)
+    others = differences(leg, exchanges["straight", case.name], exchanges["nginx", case.name])
+    note("NGINX     " + ("; ".join(str(each) for each in others if not excused(case, leg, each)) or "as straight"))
     for path in paths:
         if path.name in ("straight", "nginx", *sorted(shown_names)[:1]):
             note(f"{path.name}: {exchanges[path.name, case.name].brief()}")

@@ -77,9 +77,12 @@ class Comparison:
                     self.note(f"{kind} header value", shown(repr(values[0]).encode()), shown(repr(values[1]).encode()), text)
                 else:
                     self.note(f"{kind} name case", *(b",".join(n for n, _ in each) for each in (one, two)), text)
-        common = [name for name in ours if name in others and len(ours[name]) == len(others[name])]
-        orders = [[n.lower() for n, _ in each if n.lower() in common] for each in (mine, theirs)]
+        # By where each name comes first: values of one name that stand apart mean the same together.
+        orders = [[name for name in each if name != b"host" and name in ours and name in others] for each in (ours, others)]
         self.note(f"{kind} order", *(shown(b" ".join(order)) for order in orders))
+        if b"host" in ours and b"host" in others and self.leg[2] == "1":
+            places = ["first" if next(iter(each)) == b"host" else "behind others" for each in (ours, others)]
+            self.note(f"{kind} host's place", *places)
 
 
 def by_name(headers):
