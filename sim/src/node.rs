@@ -349,6 +349,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
             timeouts: entry::http::Timeouts {
                 connect: None,
                 first_byte: millis(web.first_byte_ms),
+                request_body: millis(web.first_byte_ms),
                 idle: None,
             },
             groups: all,
@@ -403,6 +404,7 @@ fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
         name: group.to_string(),
         connect: None,
         first_byte: None,
+        request_body: None,
         idle: None,
         pages: Pages::default(),
         plugins: vec![

@@ -189,6 +189,12 @@ fn timeouts(keys: TimeoutKeys, at: &KeyPath, source: &Source) -> Result<http::Ti
             TIMEOUT_MIN,
             defaults.first_byte,
         )?,
+        request_body: source.duration(
+            &at.key("request_body"),
+            keys.request_body,
+            TIMEOUT_MIN,
+            defaults.request_body,
+        )?,
         idle: some("idle", keys.idle.map_or(defaults.idle, |Age(idle)| idle))?,
     })
 }

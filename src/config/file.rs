@@ -157,8 +157,10 @@ keys! {
     TimeoutKeys {
         /// For a client to connect its upstream.
         connect: Span,
-        /// From a request to the head of its answer.
+        /// From the end of a request to the head of its answer.
         first_byte: Span,
+        /// Within the body of a request.
+        request_body: Span,
         /// Within the body of an answer.
         idle: Age,
     } later {}

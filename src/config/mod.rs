@@ -123,6 +123,8 @@ pub struct RuleConfig {
     pub connect: Option<Duration>,
     /// How long an upstream may take to begin its answer, if not as long as the entry says.
     pub first_byte: Option<Duration>,
+    /// How long a visitor may pause within the body of a request, if not as long as the entry says.
+    pub request_body: Option<Duration>,
     /// How long an answer may pause, if not as long as the entry says.
     pub idle: Option<Option<Duration>>,
     /// What is done on the way. They can be built.

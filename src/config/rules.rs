@@ -82,6 +82,7 @@ fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, Con
         pages: error_pages(keys.error_pages.clone(), &at.key("error_pages"), source)?,
         connect: some("connect", timeouts.connect.map(|Span(value)| value))?,
         first_byte: some("first_byte", timeouts.first_byte.map(|Span(value)| value))?,
+        request_body: some("request_body", timeouts.request_body.map(|Span(value)| value))?,
         idle: timeouts.idle.map(|Age(idle)| some("idle", idle)).transpose()?,
         conditions: conditions(keys, at, source)?,
         plugins,

@@ -86,6 +86,7 @@ impl House<'_> {
                 timeouts: Timeouts {
                     connect: rule.connect.or(options.timeouts.connect),
                     first_byte: rule.first_byte.unwrap_or(options.timeouts.first_byte),
+                    request_body: rule.request_body.unwrap_or(options.timeouts.request_body),
                     idle: rule.idle.unwrap_or(options.timeouts.idle),
                 },
                 plugins: plugins.clone(),

@@ -35,6 +35,8 @@ pub enum Failure {
     Broken,
     /// Nobody answered in time.
     Timeout,
+    /// The visitor did not go on with its body in time.
+    BodyTimeout,
     /// The body is larger than it may be.
     TooLarge,
 }
@@ -50,6 +52,7 @@ impl Failure {
             Self::Unreachable => "unreachable",
             Self::Broken => "upstream_broke",
             Self::Timeout => "upstream_timeout",
+            Self::BodyTimeout => "body_timeout",
             Self::TooLarge => "body_too_large",
         }
     }
@@ -61,6 +64,7 @@ impl Failure {
             Self::NoTarget | Self::Overload => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -71,7 +75,7 @@ impl Failure {
             Self::Bad(..) => 13,
             Self::NoRule => 12,
             Self::TooLarge => 8,
-            Self::Timeout => 4,
+            Self::Timeout | Self::BodyTimeout => 4,
             Self::NoTarget | Self::Overload | Self::Unreachable | Self::Broken => 14,
         }
     }

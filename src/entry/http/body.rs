@@ -47,8 +47,21 @@ pub enum BadBody {
 #[derive(Clone)]
 pub struct RequestBody(Option<Arc<Lock<Spoken>>>);
 
+/// Who is waited for until a request has its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The visitor has to go on with the request's body.
+    Visitor,
+    /// The upstream has to take more of it, or to answer.
+    Upstream,
+}
+
 struct Spoken {
     incoming: Incoming,
+    /// When more of it came that was wanted, or was wanted and did not come.
+    turned: Option<Instant>,
+    /// More of it is wanted.
+    wanted: bool,
     kept: Vec<Bytes>,
     kept_len: usize,
     /// What came is not kept any more, or not all of it was.
@@ -70,6 +83,8 @@ impl RequestBody {
         }
         Self(Some(Arc::new(Lock::new(Spoken {
             incoming,
+            turned: None,
+            wanted: false,
             kept: Vec::new(),
             kept_len: 0,
             forgotten: false,
@@ -88,6 +103,18 @@ impl RequestBody {
     fn with<T>(&self, work: impl FnOnce(&mut Spoken) -> T) -> Option<T> {
         let spoken = self.0.as_ref()?;
         Some(work(&mut spoken.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Who is waited for, and since when: not before `moved`.
+    pub fn waited_for(&self, moved: Instant) -> (Side, Instant) {
+        let waited_for = self.with(|spoken| {
+            let side = match spoken.wanted && !spoken.incoming.is_end_stream() {
+                true => Side::Visitor,
+                false => Side::Upstream,
+            };
+            (side, spoken.turned.map_or(moved, |turned| turned.max(moved)))
+        });
+        waited_for.unwrap_or((Side::Upstream, moved))
     }
 
     /// Whether all that was said of it can be said again.
@@ -144,6 +171,10 @@ impl Spoken {
             return Poll::Ready(Some(Err(BadBody::Broken.into())));
         }
         let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if !(self.wanted && polled.is_pending()) {
+            self.turned = Some(time::now());
+            self.wanted = polled.is_pending();
+        }
         let Poll::Ready(Some(Ok(frame))) = &polled else {
             self.broken = matches!(&polled, Poll::Ready(Some(Err(_))));
             if self.broken {

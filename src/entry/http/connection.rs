@@ -1,19 +1,23 @@
 //! One connection to an upstream, and how it may be used.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    client::conn::{http1, http2},
+    client::conn::{TrySendError, http1, http2},
 };
 
 use super::body::TryBody;
 use crate::{
     env::Task,
+    probe::mutant,
     time::{Duration, Instant},
 };
 
@@ -107,6 +111,40 @@ impl Age {
     }
 }
 
+/// How a request failed without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// Nothing of it was written.
+    Unwritten,
+    /// Its upstream says that it has not worked on it (RFC 9113, sections 6.8 and 8.7).
+    NotProcessed,
+    /// Anything may have become of it.
+    Broken,
+}
+
+impl SendError {
+    fn of(mut error: TrySendError<Request<TryBody>>) -> Self {
+        if error.take_message().is_some() {
+            return Self::Unwritten;
+        }
+        let error = error.into_error();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+                // Streams up to the last that a GOAWAY names do not end with it.
+                let untouched = error.is_remote() && (refused || error.is_go_away());
+                return match untouched && !mutant!("refused-stream-is-final") {
+                    true => Self::NotProcessed,
+                    false => Self::Broken,
+                };
+            }
+            cause = error.source();
+        }
+        Self::Broken
+    }
+}
+
 /// A connection for one request.
 pub enum Connection {
     /// For this one alone.
@@ -145,18 +183,18 @@ impl Connection {
     /// Sends a request, and waits for the head of its answer.
     ///
     /// # Errors
-    /// Whether the request was not written at all.
-    pub async fn send(&mut self, request: Request<TryBody>) -> Result<Response<Incoming>, bool> {
+    /// [`SendError`].
+    pub async fn send(&mut self, request: Request<TryBody>) -> Result<Response<Incoming>, SendError> {
         let sent = match self {
             Self::Alone(Alone { sender, .. }) => {
-                sender.ready().await.map_err(|_| true)?;
+                sender.ready().await.map_err(|_| SendError::Unwritten)?;
                 sender.try_send_request(request).await
             }
             Self::Shared(sender, _) => {
-                sender.ready().await.map_err(|_| true)?;
+                sender.ready().await.map_err(|_| SendError::Unwritten)?;
                 sender.try_send_request(request).await
             }
         };
-        sent.map_err(|mut error| error.take_message().is_some())
+        sent.map_err(SendError::of)
     }
 }

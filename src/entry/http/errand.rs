@@ -1,6 +1,6 @@
 //! A request on its way: whom to try, what may be tried again, and how the answer goes back.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
 use http_body_util::BodyExt;
@@ -8,9 +8,10 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{Body, Failure},
-    body::{AnswerBody, Held, RequestBody, TryBody},
+    body::{AnswerBody, Held, RequestBody, Side, TryBody},
     gateway::{Gateway, Route, Service},
     headers,
+    interim::Asking,
     kept::{Kept, Lease, Place, TryError},
     login,
     record::{End, Record},
@@ -30,6 +31,10 @@ use crate::{
     time::{self, Instant},
     wire::message::RefuseCode,
 };
+
+/// How often a request is sent to the same target again that it says it has not worked on: connections that many share are
+/// left by all of them, and the last time it goes on a new one.
+const AGAIN_MAX: usize = 3;
 
 /// A request that is on its way.
 pub(super) struct Errand<'a> {
@@ -198,7 +203,7 @@ impl Errand<'_> {
         attempts: &Attempts,
     ) -> Result<(Response<Incoming>, Kept), TryError> {
         let connections = self.service.upstreams.of(target);
-        let mut fresh = false;
+        let (mut fresh, mut left) = (false, AGAIN_MAX);
         loop {
             let asked = Asked {
                 opener: &self.service.opener,
@@ -223,7 +228,14 @@ impl Errand<'_> {
             match sent {
                 Err(TryError::Stale) if !fresh && self.body.is_whole() => {
                     sometimes!("kept-connection-was-closed");
-                    fresh = true;
+                    left = left.saturating_sub(1);
+                    // Of those that many share it was the only one.
+                    fresh = speech == Speech::Http1 || left == 0;
+                }
+                Err(TryError::NotProcessed) if left > 0 && self.body.is_whole() => {
+                    sometimes!("request-not-processed");
+                    left -= 1;
+                    fresh = left == 0;
                 }
                 sent => return sent,
             }
@@ -242,15 +254,49 @@ impl Errand<'_> {
         let interim =
             self.version == Version::HTTP_11 && speech == Speech::Http1 && self.route.plugins.is_empty();
         let asking = interim.then(|| self.record.asking(&mut request));
-        let sent = lease.send(request, self.route.timeouts.first_byte);
-        let sent = match asking {
-            Some(asking) => asking.until(sent).await,
-            None => sent.await,
-        };
+        let sent = self.wait(lease.send(request), asking).await.and_then(|sent| sent);
         if sent.is_ok() {
             self.body.forget();
         }
         sent
+    }
+
+    /// Waits for an answer as long as something moves: the request's body, or what an upstream says before it answers. It
+    /// does so in the task that writes to the visitor, which looks whenever an upstream has said something.
+    ///
+    /// # Errors
+    /// Whoever did not move in time.
+    async fn wait<T>(&self, answer: impl Future<Output = T>, asking: Option<Asking>) -> Result<T, TryError> {
+        let timeouts = &self.route.timeouts;
+        let mut answer = pin!(answer);
+        let mut moved = time::now();
+        loop {
+            let came = async {
+                match &asking {
+                    Some(asking) => asking.came().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (whose, since) = self.body.waited_for(moved);
+            let most = match whose {
+                Side::Visitor => timeouts.request_body,
+                Side::Upstream => timeouts.first_byte,
+            };
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                () = came => moved = time::now(),
+                () = time::sleep_until(since + most) => {
+                    // Otherwise something has moved since.
+                    if self.body.waited_for(moved) == (whose, since) {
+                        return Err(match whose {
+                            Side::Visitor => TryError::BodyTimeout,
+                            Side::Upstream => TryError::Timeout,
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// What a failed try means for the visitor, unless somebody else serves it.
@@ -268,9 +314,10 @@ impl Errand<'_> {
             TryError::Open(OpenError::TooMany) => return Err(Failure::Overload),
             TryError::Open(OpenError::NoWay) => Failure::Unreachable,
             TryError::Broken(Stage::Refused | Stage::Gone) => Failure::Unreachable,
-            TryError::Broken(_) | TryError::Stale => Failure::Broken,
+            TryError::Broken(_) | TryError::Stale | TryError::NotProcessed => Failure::Broken,
             // Whoever works on it may be at it still.
             TryError::Timeout => return Err(Failure::Timeout),
+            TryError::BodyTimeout => return Err(Failure::BodyTimeout),
         };
         match self.body.is_whole() {
             true => Ok(failure),
@@ -284,8 +331,8 @@ fn outcome(error: &TryError) -> Outcome {
     let (cause, ambiguous) = match error {
         TryError::Open(_) | TryError::Broken(Stage::Gone) => (Cause::Broken, false),
         TryError::Broken(Stage::Refused) => (Cause::Refused(RefuseCode::Unreachable), false),
-        TryError::Stale => (Cause::Broken, false),
-        TryError::Broken(_) | TryError::Timeout => (Cause::Broken, true),
+        TryError::Stale | TryError::NotProcessed => (Cause::Broken, false),
+        TryError::Broken(_) | TryError::Timeout | TryError::BodyTimeout => (Cause::Broken, true),
     };
     Outcome::NotStarted { cause, ambiguous }
 }

@@ -3,13 +3,9 @@
 //! Hyper 1.12 hears them from an HTTP/1 upstream, and has no way to say them. So they are written beside it, before the head
 //! of the answer: at a moment when hyper has nothing left to write. `100 Continue` is hyper's own, 101 is no interim answer.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::{Buf, Bytes};
@@ -118,16 +114,9 @@ impl Asking {
         }
     }
 
-    /// Waits for `answer`, in the task that writes to the visitor: it looks whenever something came.
-    pub async fn until<T>(self, answer: impl Future<Output = T>) -> T {
-        let mut answer = pin!(answer);
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return answer,
-                () = self.interim.came.notified() => {}
-            }
-        }
+    /// Waits until the upstream has said something.
+    pub async fn came(&self) {
+        self.interim.came.notified().await;
     }
 }
 

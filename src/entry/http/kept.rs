@@ -14,7 +14,7 @@ use hyper::{body::Incoming, client::conn::http2};
 
 use super::{
     body::TryBody,
-    connection::{Age, Alone, Connection, Sharer, Usage},
+    connection::{Age, Alone, Connection, SendError, Sharer, Usage},
     login,
 };
 use crate::{
@@ -54,10 +54,14 @@ pub enum TryError {
     Open(OpenError),
     /// A connection that had carried others was closed before anything of this request was written.
     Stale,
+    /// Its upstream says that it has not worked on it.
+    NotProcessed,
     /// How far the request had come when it broke.
     Broken(Stage),
     /// No answer in time.
     Timeout,
+    /// The visitor did not go on with the request's body in time.
+    BodyTimeout,
 }
 
 /// The connections to one target.
@@ -341,19 +345,24 @@ impl Lease {
     /// Sends the request, and waits for the head of its answer.
     ///
     /// # Errors
-    /// [`TryError`]; and whether nothing of the request was written.
-    pub async fn send(
-        mut self,
-        request: Request<TryBody>,
-        patience: Duration,
-    ) -> Result<(Response<Incoming>, Kept), TryError> {
-        let sent = time::within(patience, self.connection.send(request)).await;
-        match sent {
-            None => Err(TryError::Timeout),
-            Some(Ok(response)) => Ok((response, Kept(self))),
-            Some(Err(unwritten)) if unwritten && self.reused => Err(TryError::Stale),
-            Some(Err(_)) => Err(TryError::Broken(self.progress.stage())),
+    /// [`TryError`]; what takes no more requests, or has turned one away, gets none any more.
+    pub async fn send(mut self, request: Request<TryBody>) -> Result<(Response<Incoming>, Kept), TryError> {
+        let error = match self.connection.send(request).await {
+            Ok(response) => return Ok((response, Kept(self))),
+            Err(error) => error,
+        };
+        if let Connection::Shared(_, sharer) = &self.connection
+            && error != SendError::Broken
+        {
+            with(&self.home.shared, |all| {
+                all.retain(|one| !sharer.is_of(&one.usage))
+            });
         }
+        Err(match error {
+            SendError::Unwritten if self.reused => TryError::Stale,
+            SendError::NotProcessed => TryError::NotProcessed,
+            SendError::Unwritten | SendError::Broken => TryError::Broken(self.progress.stage()),
+        })
     }
 }
 

@@ -77,8 +77,10 @@ pub struct Options {
 pub struct Timeouts {
     /// For the client to connect its upstream; `None`, the default, is as long as in any session.
     pub connect: Option<Duration>,
-    /// From a request to the head of its answer. Default 60 s.
+    /// From the end of a request to the head of its answer, or while nothing of the request's body is taken. Default 60 s.
     pub first_byte: Duration,
+    /// For a visitor to go on with the body of its request. Default 60 s.
+    pub request_body: Duration,
     /// Within the body of an answer; `None`, the default, is for ever.
     pub idle: Option<Duration>,
 }
@@ -88,6 +90,7 @@ impl Default for Timeouts {
         Self {
             connect: None,
             first_byte: Duration::from_secs(60),
+            request_body: Duration::from_secs(60),
             idle: None,
         }
     }

@@ -11,7 +11,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Case:
     """A request over HTTP/1.
 
-    Steps of a visitor are bytes, `(“bytewise”, bytes)`, `await` (for `100 Continue`), `half-close` and `close`. Steps of an
+    Steps of a visitor are bytes, `("bytewise", bytes)`, `await` (for `100 Continue`) and `half-close`. Steps of an
     upstream are bytes, `body` (reads the body of the request), `("take", bytes)` (reads as many raw bytes) and `close`.
     """
 
@@ -27,10 +27,13 @@ class Case:
     answer_parts: list = dataclasses.field(default_factory=list)
 
     kind = "http1"
+    is_connect = False
 
     @property
     def sent(self):
-        return b"".join(step[1] if isinstance(step, tuple) else step for step in self.request_steps if step not in WORDS)
+        return b"".join(
+            step[1] if isinstance(step, tuple) else step for step in self.request_steps if step not in WORDS
+        )
 
     @property
     def answered(self):
@@ -59,6 +62,11 @@ class Http2Case:
     over_http2: bool = True
 
     kind = "http2"
+
+    @property
+    def is_connect(self):
+        """Whether it wants a connection of its own within HTTP/2."""
+        return any(name == b":protocol" for name, _ in self.fields)
 
     @property
     def sent(self):

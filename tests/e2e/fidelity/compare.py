@@ -6,6 +6,10 @@ import dataclasses
 from .message import shown
 
 
+# Said anew for each connection; of the host there is a rule of its own.
+PLACELESS = {b"host", b"connection", b"upgrade"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """`what` it is about, the name of the header if it is one, and how it was straight and otherwise."""
@@ -24,6 +28,7 @@ class Comparison:
     """Collects the differences between an exchange and the straight one."""
 
     def __init__(self, leg):
+        # Versions of HTTP on both sides, like `1-2`.
         self.leg = leg
         self.found = []
 
@@ -39,6 +44,8 @@ class Comparison:
             return
         self.note("end", straight.end, other.end)
         self.note("connection", straight.after, other.after)
+        if self.leg[0] == "1" and other.answers and other.answers[-1].whole:
+            self.persistence(other)
         self.note("times asked", len(straight.requests), len(other.requests))
         for one, two in zip(straight.requests, other.requests):
             self.messages("request", one, two, self.leg[2] == "2")
@@ -51,6 +58,14 @@ class Comparison:
         for one, two in zip(straight.answers, other.answers):
             self.messages("answer", one, two, self.leg[0] == "2")
 
+    def persistence(self, other):
+        """Whether the visitor was told what becomes of its connection (RFC 9112, 9.3). This is not compared."""
+        answer = other.answers[-1]
+        words = b",".join(answer.values(b"connection")).lower()
+        stays = b"close" not in words if answer.start[0] == b"HTTP/1.1" else b"keep-alive" in words
+        if other.after in ("open", "closed") and answer.start[1] != b"101":
+            self.note("connection told", "open" if stays else "closed", other.after)
+
     def messages(self, kind, one, two, is_http2):
         words = ["method", "target", "version"] if kind == "request" else ["version", "status", "reason"]
         for word, mine, theirs in zip(words, one.start, two.start):
@@ -58,7 +73,9 @@ class Comparison:
                 self.note(f"{kind} {word}", mine, theirs)
         self.headers(kind, one.headers, two.headers)
         self.note(f"{kind} framing", one.framing, two.framing)
-        self.note(f"{kind} body", one.body, two.body)
+        # Of a message that breaks off the last bytes may be lost on the way.
+        if one.whole or two.whole or not one.body.startswith(two.body):
+            self.note(f"{kind} body", one.body, two.body)
         self.note(f"{kind} whole", one.whole, two.whole)
         self.headers(f"{kind} trailer", one.trailers, two.trailers)
 
@@ -72,13 +89,15 @@ class Comparison:
             elif two is None:
                 self.note(f"{kind} header lost", shown(b", ".join(v for _, v in one)), "none", text)
             else:
-                values = [[value for _, value in each] for each in (one, two)]
-                if values[0] != values[1]:
-                    self.note(f"{kind} header value", shown(repr(values[0]).encode()), shown(repr(values[1]).encode()), text)
+                if values(one) != values(two):
+                    self.note(
+                        f"{kind} header value", *(shown(b" and ".join(values(each))) for each in (one, two)), text
+                    )
                 else:
                     self.note(f"{kind} name case", *(b",".join(n for n, _ in each) for each in (one, two)), text)
         # By where each name comes first: values of one name that stand apart mean the same together.
-        orders = [[name for name in each if name != b"host" and name in ours and name in others] for each in (ours, others)]
+        same = {name for name in ours if name in others and values(ours[name]) == values(others[name])} - PLACELESS
+        orders = [[name for name in each if name in same] for each in (ours, others)]
         self.note(f"{kind} order", *(shown(b" ".join(order)) for order in orders))
         if b"host" in ours and b"host" in others and self.leg[2] == "1":
             places = ["first" if next(iter(each)) == b"host" else "behind others" for each in (ours, others)]
@@ -90,6 +109,10 @@ def by_name(headers):
     for name, value in headers:
         found[name.lower()].append((name, value))
     return dict(found)
+
+
+def values(lines):
+    return [value for _, value in lines]
 
 
 def statuses(messages):
@@ -115,7 +138,11 @@ def refused(straight, other):
     return None
 
 
-def differences(leg, straight, other):
+def differences(case, leg, straight, other):
     comparison = Comparison(leg)
     comparison.exchanges(straight, other)
+    if case.is_connect and other.answers:
+        # To extended CONNECT every 2xx says that the connection is taken.
+        taken = straight.answers[0].start[1] == b"101", other.answers[0].start[1][:1] == b"2"
+        comparison.note("WebSocket taken", *taken)
     return comparison.found

@@ -5,6 +5,8 @@ import re
 import time
 
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+# A longer body is not waited for.
+LENGTH_MAX = 1 << 40
 HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]+")
 
 
@@ -159,6 +161,8 @@ class Reader:
             return
         if coding.endswith(b"chunked"):
             self.chunks(message)
+        elif first.isdigit() and int(first) > LENGTH_MAX:
+            message.whole = False
         elif first.isdigit() and not coding:
             message.body = self.take(int(first))
             message.whole = len(message.body) == int(first)

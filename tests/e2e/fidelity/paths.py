@@ -7,7 +7,7 @@ from nodes import PLACE, Node, eventually, free_ports, start
 
 from .cases import case
 from .upstream import AFTER, Http1Upstream, Http2Upstream
-from .visitor import visit, visit_http2
+from .visitor import SECONDS, visit, visit_http2
 
 SETTLE = case("settle", b"GET " + AFTER + b" HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
 
@@ -15,8 +15,9 @@ SETTLE = case("settle", b"GET " + AFTER + b" HTTP/1.1\r\nHost: www.example.com\r
 class Path:
     """One way. `ports` say where visitors of HTTP/1 and HTTP/2 go, `upstreams` where what they say arrives."""
 
-    def __init__(self, name, ports, upstreams):
+    def __init__(self, name, ports, upstreams, patience=SECONDS):
         self.name = name
+        self.patience = patience
         self.ports = dict(zip(["http1", "http2"], ports))
         self.upstreams = dict(zip(["http1", "http2"], upstreams))
 
@@ -32,7 +33,7 @@ class Path:
             case = getattr(case, "like", None) or case
         upstream, port = self.upstreams[case.kind], self.ports[case.kind]
         upstream.begin(case)
-        exchange = (visit if case.kind == "http1" else visit_http2)(port, case)
+        exchange = (visit if case.kind == "http1" else visit_http2)(port, case, self.patience)
         exchange.requests = upstream.finish()
         if self.name != "straight" and exchange.after != "open":
             # Connections that the upstream has closed are noticed now, and not by the next case.
@@ -77,7 +78,8 @@ def through_nginx():
     )
     start("nginx", "-c", PLACE / "fidelity.conf", end=subprocess.Popen.terminate, stderr=subprocess.DEVNULL)
     eventually("nginx listens", lambda: all(accepts(port) for port in ports))
-    return Path("nginx", ports, [upstream, upstream])
+    # It is not judged. Where it is stuck, as behind interim answers, it is not waited for.
+    return Path("nginx", ports, [upstream, upstream], patience=0.7)
 
 
 def accepts(port):

@@ -33,7 +33,7 @@ def bodies():
     yield case("PROPFIND with a body", request(b"PROPFIND / HTTP/1.1", LENGTH_5, body=HELLO))
     yield case("custom method with length 0", request(b"CUSTOM / HTTP/1.1", b"Content-Length: 0"))
     yield case("chunked", request(POST, CHUNKED, body=chunked(HELLO, b"world")))
-    extended = b"5;a=b;c=\"d;e\"\r\nhello\r\n0;last\r\n\r\n"
+    extended = b'5;a=b;c="d;e"\r\nhello\r\n0;last\r\n\r\n'
     yield case("chunk extensions", request(POST, CHUNKED, body=extended))
     yield case("white space before a chunk extension", request(POST, CHUNKED, body=b"5 ; a=b\r\nhello\r\n0\r\n\r\n"))
     yield case("white space behind a chunk size", request(POST, CHUNKED, body=b"5  \r\nhello\r\n0\r\n\r\n"))
@@ -41,24 +41,31 @@ def bodies():
     yield case("leading zeros of a chunk size", request(POST, CHUNKED, body=b"0005\r\nhello\r\n000\r\n\r\n"))
     yield case("one large chunk", request(POST, CHUNKED, body=chunked(bytes(range(256)) * 1200)))
     yield case("300 chunks of one byte", request(POST, CHUNKED, body=chunked(*[b"x"] * 300)))
-    yield case("chunks ended by LF alone", request(POST, CHUNKED, body=b"5\nhello\n0\n\n"))
-    yield case("chunk size that is none", request(POST, CHUNKED, body=b"xyz\r\nhello\r\n0\r\n\r\n"), over_http2=False)
-    yield case("chunk longer than said", request(POST, CHUNKED, body=b"3\r\nhello\r\n0\r\n\r\n"), over_http2=False)
     trailers = [b"X-Sum: 1", b"x-OTHER: 2"]
-    yield case("trailers", request(POST, CHUNKED, b"Trailer: X-Sum", b"TE: trailers", body=chunked(HELLO, trailers=trailers)))
+    yield case(
+        "trailers", request(POST, CHUNKED, b"Trailer: X-Sum", b"TE: trailers", body=chunked(HELLO, trailers=trailers))
+    )
     yield case("trailers that nobody announced", request(POST, CHUNKED, body=chunked(HELLO, trailers=trailers)))
     hidden = chunked(HELLO, trailers=[b"Content-Length: 3", b"Host: evil"])
     yield case("trailers that frame and route", request(POST, CHUNKED, body=hidden))
     yield case("Transfer-Encoding: Chunked", request(POST, b"Transfer-Encoding: Chunked", body=chunked(HELLO)))
-    yield case("Transfer-Encoding: CHUNKED with white space", request(POST, b"Transfer-Encoding:  CHUNKED ", body=chunked(HELLO)))
+    yield case(
+        "Transfer-Encoding: CHUNKED with white space",
+        request(POST, b"Transfer-Encoding:  CHUNKED ", body=chunked(HELLO)),
+    )
     yield case("transfer-encoding in lower case", request(POST, b"transfer-encoding: chunked", body=chunked(HELLO)))
     yield case("content-length in upper case", request(POST, b"CONTENT-LENGTH: 5", body=HELLO))
     yield case("leading zeros of a length", request(POST, b"Content-Length: 0005", body=HELLO))
     yield case("white space around a length", request(POST, b"Content-Length:\t 5 \t", body=HELLO))
     yield case("binary body", request(POST, b"Content-Length: 256", body=bytes(range(256))))
     yield case("large body", request(POST, b"Content-Length: 1048576", body=bytes(range(256)) * 4096))
-    yield case("Content-Encoding is not touched", request(POST, b"Content-Encoding: gzip", LENGTH_5, body=b"\x1f\x8b\x08\x00\x00"))
-    yield case("body that breaks off", [request(POST, b"Content-Length: 10", body=HELLO), "half-close"], over_http2=False)
+    yield case(
+        "Content-Encoding is not touched",
+        request(POST, b"Content-Encoding: gzip", LENGTH_5, body=b"\x1f\x8b\x08\x00\x00"),
+    )
+    yield case(
+        "body that breaks off", [request(POST, b"Content-Length: 10", body=HELLO), "half-close"], over_http2=False
+    )
 
 
 def hazards():
@@ -67,59 +74,70 @@ def hazards():
     def hazard(name, raw, **more):
         return case(f"hazard: {name}", raw, over_http2=False, **more)
 
-    yield hazard("a length and an encoding", request(POST, b"Content-Length: 5", CHUNKED, body=chunked(HELLO)))
-    yield hazard("an encoding and a length", request(POST, CHUNKED, b"Content-Length: 5", body=chunked(HELLO)))
-    yield hazard("lengths that differ", request(POST, b"Content-Length: 5", b"Content-Length: 6", body=b"hello!"))
-    yield hazard("the same length twice", request(POST, LENGTH_5, LENGTH_5, body=HELLO))
-    yield hazard("the same length in a list", request(POST, b"Content-Length: 5, 5", body=HELLO))
-    yield hazard("a length with a sign", request(POST, b"Content-Length: +5", body=HELLO))
-    yield hazard("a negative length", request(POST, b"Content-Length: -5", body=HELLO))
-    yield hazard("a length that is none", request(POST, b"Content-Length: five", body=HELLO))
-    yield hazard("an empty length", request(POST, b"Content-Length:"))
-    yield hazard("a length of twenty digits", request(POST, b"Content-Length: 99999999999999999999"))
-    yield hazard("Transfer-Encoding: identity", request(POST, b"Transfer-Encoding: identity", LENGTH_5, body=HELLO))
-    yield hazard("Transfer-Encoding: gzip, chunked", request(POST, b"Transfer-Encoding: gzip, chunked", body=chunked(HELLO)))
-    yield hazard("Transfer-Encoding: chunked, gzip", request(POST, b"Transfer-Encoding: chunked, gzip", body=chunked(HELLO)))
-    yield hazard("Transfer-Encoding: xchunked", request(POST, b"Transfer-Encoding: xchunked", body=chunked(HELLO)))
-    yield hazard("chunked twice", request(POST, CHUNKED, CHUNKED, body=chunked(HELLO)))
-    yield hazard("chunked with HTTP/1.0", request(b"POST / HTTP/1.0", CHUNKED, body=chunked(HELLO)))
-    yield hazard("space before a colon", request(GET, b"X-A : b"))
-    yield hazard("space before the colon of an encoding", request(POST, b"Transfer-Encoding : chunked", body=chunked(HELLO)))
-    yield hazard("a folded line", request(GET, b"X-A: b", b" c"))
-    yield hazard("a first line that is folded", request(GET, b" X-A: b", host=None))
-    yield hazard("a line without a colon", request(GET, b"no-colon"))
-    yield hazard("an empty name", request(GET, b": value"))
-    yield hazard("CR in a value", request(GET, b"X-A: b\rc"))
-    yield hazard("NUL in a value", request(GET, b"X-A: b\0c"))
-    yield hazard("a control character in a value", request(GET, b"X-A: b\x01c"))
-    yield hazard("DEL in a value", request(GET, b"X-A: b\x7fc"))
-    yield hazard("a control character in a name", request(GET, b"X-\x01A: b"))
-    yield hazard("a space in a name", request(GET, b"X A: b"))
-    yield hazard("non-ASCII in a name", request(GET, "X-Ä: b".encode()))
-    yield hazard("parentheses in a name", request(GET, b"X(A): b"))
-    yield hazard("tab in the request line", request(b"GET\t/\tHTTP/1.1"))
-    yield hazard("several spaces in the request line", request(b"GET  /  HTTP/1.1"))
-    yield hazard("space at the end of the request line", request(b"GET / HTTP/1.1 "))
-    yield hazard("space in the target", request(b"GET /a b HTTP/1.1"))
-    yield hazard("CR in the target", request(b"GET /a\rb HTTP/1.1"))
-    yield hazard("NUL in the target", request(b"GET /a\0b HTTP/1.1"))
-    yield hazard("control character in the target", request(b"GET /a\x01b HTTP/1.1"))
-    yield hazard("DEL in the target", request(b"GET /a\x7fb HTTP/1.1"))
-    yield hazard("HTTP/0.9", [b"GET /\r\n\r\n", "half-close"])
-    yield hazard("HTTP/1.2", request(b"GET / HTTP/1.2"))
-    yield hazard("HTTP/2.0 in a request line", request(b"GET / HTTP/2.0"))
-    yield hazard("HTTP/3.9 in a request line", request(b"GET / HTTP/3.9"))
-    yield hazard("http/1.1 in lower case", request(b"GET / http/1.1"))
-    yield hazard("HTTP/01.1", request(b"GET / HTTP/01.1"))
-    yield hazard("an empty method", request(b" / HTTP/1.1"))
-    yield hazard("a method that is no token", request(b"G{ET / HTTP/1.1"))
+    def framing(name, *lines, line=POST, body=HELLO):
+        return hazard(f"framing: {name}", request(line, *lines, body=body))
+
+    five = chunked(HELLO)
+    yield framing("a length and an encoding", LENGTH_5, CHUNKED, body=five)
+    yield framing("an encoding and a length", CHUNKED, LENGTH_5, body=five)
+    yield framing("lengths that differ", LENGTH_5, b"Content-Length: 6", body=b"hello!")
+    yield framing("the same length twice", LENGTH_5, LENGTH_5)
+    yield framing("the same length in a list", b"Content-Length: 5, 5")
+    yield framing("a length with a sign", b"Content-Length: +5")
+    yield framing("a negative length", b"Content-Length: -5")
+    yield framing("a length that is none", b"Content-Length: five")
+    yield framing("an empty length", b"Content-Length:", body=b"")
+    yield framing("a length of twenty digits", b"Content-Length: 99999999999999999999", body=b"")
+    yield framing("Transfer-Encoding: identity", b"Transfer-Encoding: identity", LENGTH_5)
+    yield framing("Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: gzip, chunked", body=five)
+    yield framing("Transfer-Encoding: chunked, gzip", b"Transfer-Encoding: chunked, gzip", body=five)
+    yield framing("Transfer-Encoding: xchunked", b"Transfer-Encoding: xchunked", body=five)
+    yield framing("chunked twice", CHUNKED, CHUNKED, body=five)
+    yield framing("chunked with HTTP/1.0", CHUNKED, line=b"POST / HTTP/1.0", body=five)
+    yield framing("space before the colon of an encoding", b"Transfer-Encoding : chunked", body=five)
+    yield framing("chunks ended by LF alone", CHUNKED, body=b"5\nhello\n0\n\n")
+    yield framing("chunk size that is none", CHUNKED, body=b"xyz\r\nhello\r\n0\r\n\r\n")
+    yield framing("chunk longer than said", CHUNKED, body=b"3\r\nhello\r\n0\r\n\r\n")
+
+    def head(name, line):
+        return hazard(f"header: {name}", request(GET, line))
+
+    yield head("space before a colon", b"X-A : b")
+    yield head("a folded line", b"X-A: b\r\n c")
+    yield hazard("header: a first line that is folded", request(GET, b" X-A: b", host=None))
+    yield head("a line without a colon", b"no-colon")
+    yield head("an empty name", b": value")
+    yield head("CR in a value", b"X-A: b\rc")
+    yield head("NUL in a value", b"X-A: b\0c")
+    yield head("a control character in a value", b"X-A: b\x01c")
+    yield head("DEL in a value", b"X-A: b\x7fc")
+    yield head("a control character in a name", b"X-\x01A: b")
+    yield head("a space in a name", b"X A: b")
+    yield head("non-ASCII in a name", "X-Ä: b".encode())
+    yield head("parentheses in a name", b"X(A): b")
+    for name, line in [
+        ("tab", b"GET\t/\tHTTP/1.1"),
+        ("several spaces", b"GET  /  HTTP/1.1"),
+        ("space at the end", b"GET / HTTP/1.1 "),
+        ("space in the target", b"GET /a b HTTP/1.1"),
+        ("CR in the target", b"GET /a\rb HTTP/1.1"),
+        ("NUL in the target", b"GET /a\0b HTTP/1.1"),
+        ("control character in the target", b"GET /a\x01b HTTP/1.1"),
+        ("DEL in the target", b"GET /a\x7fb HTTP/1.1"),
+        ("an empty method", b" / HTTP/1.1"),
+        ("a method that is no token", b"G{ET / HTTP/1.1"),
+    ]:
+        yield hazard(f"line: {name}", request(line))
+    for version in [b"HTTP/1.2", b"HTTP/2.0", b"HTTP/3.9", b"http/1.1", b"HTTP/01.1"]:
+        yield hazard(f"version: {version.decode()}", request(b"GET / " + version))
+    yield hazard("version: HTTP/0.9", [b"GET /\r\n\r\n", "half-close"])
 
 
 def targets():
     plain = (
-        "// /a//b /./ /../x /a/../b /%2e%2e/x /a%2Fb /a%2fb /%00 /%zz /%4 /% /a|b /{a} /a\"b /<a> /a^b /a`b /a\\b /[a] /~a /a=b&c"
-        " /a? /a?? /a?b?c /a?b=c&d=%20+x /a?{b}|c /a?[b]=\"<c>\" /a?b'c /a;p=1 /a;p/b;q /a:b@c /!$&'()*+,;= /. /.. /a/. /%41 /a?/../b"
-        " /a?%zz /a#b /a?b#c /#"
+        '// /a//b /./ /../x /a/../b /. /.. /a/. /%2e%2e/x /a%2Fb /a%2fb /%00 /%zz /%4 /% /%41 /a|b /{a} /a"b /<a>'
+        " /a^b /a`b /a\\b /[a] /~a /a=b&c /a;p=1 /a;p/b;q /a:b@c /!$&'()*+,;= /a? /a?? /a?b?c /a?b=c&d=%20+x /a?{b}|c"
+        ' /a?[b]="<c>" /a?b\'c /a?/../b /a?%zz /a#b /a?b#c /#'
     )
     for target in plain.split():
         yield case(f"target {target}", request(f"GET {target} HTTP/1.1".encode()))
@@ -153,11 +171,25 @@ def target_forms():
 
 
 def hosts():
-    for host in "WWW.Example.COM www.example.com:80 www.example.com:8080 [2001:db8::1] [2001:db8::1]:8080 127.0.0.1".split():
+    plain = (
+        "WWW.Example.COM www.example.com:80 www.example.com:8080 [2001:db8::1] [2001:db8::1]:8080 127.0.0.1 localhost"
+    )
+    plain += " www.example.com. under_score.example.com www.example.com: -a.b a..b xn--bcher-kva.example"
+    for host in plain.split():
         yield case(f"host {host}", request(GET, host=host.encode()))
-    for host in "www.example.com. under_score.example.com www.example.com: localhost -a.b a..b xn--bcher-kva.example".split():
-        yield case(f"host {host}", request(GET, host=host.encode()))
-    for host in ["a b", "a/b", "a,b", "user@a", "a:port", "a:99999", "a%41", "bücher.example", "[::1", "a!$&'()*+;=b", "a~b"]:
+    for host in [
+        "a b",
+        "a/b",
+        "a,b",
+        "user@a",
+        "a:port",
+        "a:99999",
+        "a%41",
+        "bücher.example",
+        "[::1",
+        "a!$&'()*+;=b",
+        "a~b",
+    ]:
         yield case(f"hazard: host {host}", request(GET, host=host.encode()))
     yield case("host with white space around", request(GET, host=b" \twww.example.com\t "))
     yield case("host behind the other headers", request(GET, b"X-A: b", b"Host: www.example.com", host=None))
@@ -193,22 +225,44 @@ def headers():
     yield lines("Latin-1 in a value", b"X-A: Z\xfcrich \x80\xff")
     yield lines("the same name three times", b"X-A: 1", b"X-B: x", b"X-A: 2", b"x-a: 3", b"X-A: 2")
     yield lines("order of names", *[b"X-%c: 1" % letter for letter in b"ZAMBYCXD"], b"Accept: */*", b"User-Agent: u")
-    yield lines("order of names beside hop-by-hop ones", b"X-Z: 1", b"Connection: keep-alive", b"X-A: 2", b"X-M: 3", b"X-B: 4")
+    yield lines(
+        "order of names beside hop-by-hop ones", b"X-Z: 1", b"Connection: keep-alive", b"X-A: 2", b"X-M: 3", b"X-B: 4"
+    )
     yield lines("a browser's", *BROWSER)
     yield lines("one Cookie", b"Cookie: a=1; b=2")
     yield lines("several Cookies", b"Cookie: a=1", b"Cookie: b=2; c=3", b"Cookie: d")
     yield lines("Cookie that is sloppy", b'Cookie: a="x y"; b=1,2; ;c={"d":1};=e;f')
     yield lines("Accept-Encoding", b"Accept-Encoding: gzip, deflate, br;q=0.5, *;q=0")
-    yield lines("Range and conditions", b"Range: bytes=0-1,5-", b'If-Range: "x"', b'If-None-Match: W/"y", "z"', b"If-Modified-Since: x")
+    yield lines(
+        "Range and conditions",
+        b"Range: bytes=0-1,5-",
+        b'If-Range: "x"',
+        b'If-None-Match: W/"y", "z"',
+        b"If-Modified-Since: x",
+    )
     yield lines("Authorization", b"Authorization: Basic dTpw", b"WWW-Authenticate: x")
     yield lines("Negotiate", b"Authorization: Negotiate YII" + b"A" * 4000 + b"==")
     yield lines("Date, Server and Via of the visitor", b"Date: now", b"Server: s", b"Via: 1.1 other")
     yield lines("Max-Forwards", b"Max-Forwards: 3")
-    yield lines("Origin and Sec-Fetch", b"Origin: null", b"Sec-Fetch-Mode: cors", b"sec-ch-ua: \"x\";v=\"1\"")
+    yield lines("Origin and Sec-Fetch", b"Origin: null", b"Sec-Fetch-Mode: cors", b'sec-ch-ua: "x";v="1"')
     yield lines("HTTP2-Settings", b"HTTP2-Settings: AAMAAABk", b"Upgrade-Insecure-Requests: 1")
-    yield lines("names of proxies", b"X-Request-Id: 1", b"X-Correlation-ID: 2", b"traceparent: 3", b"X-Amzn-Trace-Id: 4", b"CDN-Loop: 5")
-    yield lines("where it came from", b"X-Forwarded-For: 6.6.6.6", b"Forwarded: for=6.6.6.6", b"X-Real-IP: 6.6.6.6",
-                b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: on", b"True-Client-IP: 6.6.6.6")
+    yield lines(
+        "names of proxies",
+        b"X-Request-Id: 1",
+        b"X-Correlation-ID: 2",
+        b"traceparent: 3",
+        b"X-Amzn-Trace-Id: 4",
+        b"CDN-Loop: 5",
+    )
+    yield lines(
+        "where it came from",
+        b"X-Forwarded-For: 6.6.6.6",
+        b"Forwarded: for=6.6.6.6",
+        b"X-Real-IP: 6.6.6.6",
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Ssl: on",
+        b"True-Client-IP: 6.6.6.6",
+    )
     yield lines("method override", b"X-HTTP-Method-Override: DELETE", b"X-Original-URL: /x", b"X-Rewrite-URL: /y")
     yield lines("names that look like pseudo-headers", b"Method: x", b"Path: y", b"Status: 200")
 
@@ -232,7 +286,12 @@ def hop_by_hop():
     yield hop("Connection: close", b"Connection: close")
     yield hop("Connection: keep-alive", b"Connection: Keep-Alive", b"Keep-Alive: timeout=5")
     yield hop("named by Connection", b"Connection: X-Private, keep-alive", b"X-Private: 1", b"X-Public: 2")
-    yield hop("Connection names what belongs to the end", b"Connection: Host, Cookie, Authorization", b"Cookie: a=1", b"Authorization: x")
+    yield hop(
+        "Connection names what belongs to the end",
+        b"Connection: Host, Cookie, Authorization",
+        b"Cookie: a=1",
+        b"Authorization: x",
+    )
     yield hop("Connection: empty", b"Connection:", b"Connection: ,, ,")
     yield hop("TE: trailers", b"TE: trailers")
     yield hop("TE: trailers, named by Connection", b"Connection: TE", b"TE: trailers")
@@ -273,8 +332,18 @@ def expectations():
 
     yield expect("the upstream says 100", [head, "await", HELLO], [CONTINUE, "body", OK])
     yield expect("the upstream says nothing before the body", [head, HELLO], ["body", OK])
-    yield expect("417", [head, "await", HELLO], [answer(b"417 Expectation Failed", b"Content-Length: 0", b"Connection: close"), "close"])
-    yield expect("401 at once", [head, "await", HELLO], [answer(b"401 Unauthorized", b"Content-Length: 2", b"Connection: close", body=b"no"), "close"])
+    yield expect(
+        "417",
+        [head, "await", HELLO],
+        [answer(b"417 Expectation Failed", b"Content-Length: 0", b"Connection: close"), "close"],
+        over_http2=False,
+    )
+    yield expect(
+        "401 at once",
+        [head, "await", HELLO],
+        [answer(b"401 Unauthorized", b"Content-Length: 2", b"Connection: close", body=b"no"), "close"],
+        over_http2=False,
+    )
     yield expect("upper case", [head.replace(b"100-continue", b"100-Continue"), "await", HELLO], [CONTINUE, "body", OK])
     yield expect("without a body", request(GET, b"Expect: 100-continue"))
     yield expect("something else", request(POST, b"Expect: magic", LENGTH_5, body=HELLO))

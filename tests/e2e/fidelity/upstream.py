@@ -1,4 +1,7 @@
-"""Upstreams that record every byte of a request and answer with the bytes of the case. One lane has one case at a time."""
+"""Upstreams that record every byte of a request and answer with the bytes of the case.
+
+Each path has its own, and one case at a time.
+"""
 
 import contextlib
 import socket
@@ -123,7 +126,12 @@ def goes_on(message, said):
 class Http2Upstream(Upstream):
     def serve(self, connection):
         config = h2.config.H2Configuration(
-            client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False
+            client_side=False,
+            header_encoding=None,
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            # It would join cookies.
+            normalize_inbound_headers=False,
         )
         http2 = h2.connection.H2Connection(config)
         http2.initiate_connection()
@@ -155,7 +163,9 @@ class Http2Upstream(Upstream):
         elif isinstance(event, h2.events.StreamEnded):
             message = streams[event.stream_id]
             answer = AFTER_PARTS if message.start[1] == AFTER else self.case.answer_parts
-            send_parts(http2, event.stream_id, answer, message.start[0])
+            # A stream may be reset before its answer.
+            with contextlib.suppress(h2.exceptions.StreamClosedError):
+                send_parts(http2, event.stream_id, answer, message.start[0])
 
 
 def http2_message(fields):
@@ -189,7 +199,9 @@ def send_parts(http2, stream, parts, method):
     for message in parts:
         status = message.start[1]
         fields = [(b":status", status), *((name.lower(), value) for name, value in message.headers)]
-        fields += [(name.lower(), value) for name, value in message.framing_headers if name.lower() == b"content-length"]
+        fields += [
+            (name.lower(), value) for name, value in message.framing_headers if name.lower() == b"content-length"
+        ]
         is_last = message is parts[-1]
         body = b"" if method == b"HEAD" else message.body
         ends = is_last and not body and not message.trailers

@@ -15,7 +15,7 @@ from .message import Reader, has_no_body, parse_head
 from .upstream import AFTER, AFTER_REQUEST, http2_message
 
 # Nobody on loopback needs so long; who does is taken to be stuck.
-SECONDS = 2.5
+SECONDS = 5
 
 
 @dataclasses.dataclass
@@ -28,29 +28,31 @@ class Exchange:
     answers: list = dataclasses.field(default_factory=list)
     # `answered`, `closed`, `stuck`; of HTTP/2 also `reset`.
     end: str = "answered"
-    # What became of the connection: `open` if it carried another request, `closed`, or `broken` if that was answered
-    # wrong.
+    # What became of the connection: `open` if it carried another request, `closed`, `left` if the visitor closed its
+    # side first, or `broken` if the next request was answered wrong.
     after: str = "closed"
 
     def brief(self):
         seen = " || ".join(each.brief() for each in self.requests) or "nothing"
         got = [each.brief(160) for each in [*self.interims, *self.answers]]
-        return f"upstream saw: {seen}\n{'':15}visitor got: {' || '.join(got) or 'nothing'}; {self.end}, then {self.after}"
+        return (
+            f"upstream saw: {seen}\n{'':15}visitor got: {' || '.join(got) or 'nothing'}; {self.end}, then {self.after}"
+        )
 
 
-def visit(port, case):
+def visit(port, case, seconds=SECONDS):
     """Sends the request of `case` over HTTP/1."""
     exchange = Exchange()
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(connection, SECONDS)
+        reader = Reader(connection, seconds)
         try:
             is_closed = talk(connection, reader, case, exchange)
         except TimeoutError:
             exchange.end = "stuck"
             return exchange
         if not is_closed:
-            exchange.after = after(connection, reader)
+            exchange.after = after(connection, reader, seconds)
     return exchange
 
 
@@ -65,9 +67,6 @@ def talk(connection, reader, case, exchange):
         elif step == "half-close":
             connection.shutdown(socket.SHUT_WR)
             is_closed = True
-        elif step == "close":
-            exchange.end = "left"
-            return True
         elif isinstance(step, tuple):
             for byte in step[1]:
                 send(connection, bytes([byte]))
@@ -75,6 +74,8 @@ def talk(connection, reader, case, exchange):
             threading.Thread(target=send, args=[connection, step], daemon=True).start()
         else:
             send(connection, step)
+    if is_closed:
+        exchange.after = "left"
     for method in case.methods:
         answer = read_answer(reader, exchange, method, case)
         if answer is None:
@@ -125,9 +126,9 @@ def read_answer(reader, exchange, method, case):
         return answer
 
 
-def after(connection, reader):
+def after(connection, reader, seconds):
     """Whether the connection carries another request."""
-    reader.extend(SECONDS)
+    reader.extend(seconds)
     send(connection, AFTER_REQUEST)
     try:
         head = reader.head()
@@ -143,7 +144,7 @@ def after(connection, reader):
     return "refused" if answer.start[1] == b"400" else f"broken: {answer.brief()}"
 
 
-def visit_http2(port, case):
+def visit_http2(port, case, seconds=SECONDS):
     """Sends the request of `case` over HTTP/2."""
     exchange = Exchange()
     config = h2.config.H2Configuration(
@@ -155,20 +156,22 @@ def visit_http2(port, case):
     )
     http2 = h2.connection.H2Connection(config)
     http2.initiate_connection()
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ends = not case.body and not case.trailers and not case.is_open
         try:
             http2.send_headers(1, case.fields, end_stream=ends)
-            if case.body or (case.is_open and not case.trailers):
-                http2.send_data(1, case.body, end_stream=not case.trailers and not case.then)
+            if case.body or (case.is_open and not case.trailers and not case.then):
+                for at in range(0, len(case.body) or 1, 16384):
+                    is_last = at + 16384 >= len(case.body)
+                    http2.send_data(1, case.body[at : at + 16384], end_stream=is_last and not case.trailers)
             if case.trailers:
                 http2.send_headers(1, case.trailers, end_stream=True)
-            exchange.end = listen(connection, http2, 1, exchange, case.then)
+            exchange.end = listen(connection, http2, 1, exchange, seconds, case.then)
             if exchange.end in ("answered", "reset"):
                 probe = Exchange()
                 http2.send_headers(3, AFTER_FIELDS, end_stream=True)
-                end = listen(connection, http2, 3, probe)
+                end = listen(connection, http2, 3, probe, seconds)
                 is_open = end == "answered" and probe.answers[0].body == b"after"
                 exchange.after = "open" if is_open else "closed"
         except (ConnectionError, h2.exceptions.ProtocolError):
@@ -186,9 +189,9 @@ AFTER_FIELDS = [
 ]
 
 
-def listen(connection, http2, stream, exchange, then=b""):
+def listen(connection, http2, stream, exchange, seconds, then=b""):
     """Reads until the stream is over, and says how it ended."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     connection.sendall(http2.data_to_send())
     while True:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -198,8 +201,8 @@ def listen(connection, http2, stream, exchange, then=b""):
         end = None
         for event in http2.receive_data(data):
             end = end or take(event, http2, stream, exchange)
-        if then and exchange.answers:
-            http2.send_data(stream, then, end_stream=False)
+        if then and exchange.answers and not end:
+            http2.send_data(stream, then)
             then = b""
         connection.sendall(http2.data_to_send())
         if end:
