@@ -323,15 +323,16 @@ fn verdicts() {
         config_version: 0,
         window: 65_536,
         max_streams: 1_024,
+        half_closed_ms: 300_000,
     };
     check(
         Verdict {
             granted: Some(granted),
             denied: None,
         },
-        "82a76772616e74656488a4626f6f7401a7636f756e74657202aa70726f78795f706f7274cd1b59ad70726f78 \
+        "82a76772616e74656489a4626f6f7401a7636f756e74657202aa70726f78795f706f7274cd1b59ad70726f78 \
          795f61646472657373a0ac6865617274626561745f6d73cd1388ae636f6e6669675f76657273696f6e00a677 \
-         696e646f77ce00010000ab6d61785f73747265616d73cd0400a664656e696564c0",
+         696e646f77ce00010000ab6d61785f73747265616d73cd0400ae68616c665f636c6f7365645f6d73ce000493e0a664656e696564c0",
     );
     let denied = Denied {
         code: 2,

@@ -264,6 +264,7 @@ fn link_options(knobs: &Knobs) -> link::Options {
         window: knobs.window,
         window_budget: knobs.window_budget,
         ids_max: knobs.ids_max,
+        half_closed_timeout: millis(knobs.half_closed_timeout_ms),
     }
 }
 

@@ -150,7 +150,10 @@ pub fn build_server(
         auth,
         groups: groups.built,
         registry,
-        link: link_options(file.link.unwrap_or_default(), source)?,
+        link: link::Options {
+            half_closed_timeout: session.half_closed_timeout,
+            ..link_options(file.link.unwrap_or_default(), source)?
+        },
         limits,
         admin,
         metrics,

@@ -50,6 +50,8 @@ pub struct Options {
     pub window_budget: u64,
     /// Ids of streams up to which a data link opens them; then it is replaced. Default 2^30.
     pub ids_max: u32,
+    /// How long a half-closed session may stay without a byte, at both ends. Default 300 s.
+    pub half_closed_timeout: Duration,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             window: 64 * 1024,
             window_budget: mux::flow::BUDGET,
             ids_max: 1 << 30,
+            half_closed_timeout: Duration::from_secs(300),
         }
     }
 }
@@ -90,6 +93,10 @@ impl Options {
             },
             max_streams: or(granted.max_streams, defaults.max_streams).min(STREAMS_MAX),
             window: or(granted.window, defaults.window).min(WINDOW_MAX),
+            half_closed_timeout: match granted.half_closed_ms {
+                0 => self.half_closed_timeout,
+                ms => Duration::from_millis(ms.into()),
+            },
             ..self
         }
     }
@@ -120,6 +127,11 @@ mod tests {
             let options = options.granted(&granted);
             (options.heartbeat.as_millis(), options.window, options.max_streams)
         };
+        let patient = Granted {
+            half_closed_ms: 3_600_000,
+            ..Granted::default()
+        };
+        assert_eq!(options.granted(&patient).half_closed_timeout.as_secs(), 3_600);
         assert_eq!(granted(1, 2), (250, 1, 2));
         assert_eq!(granted(u32::MAX, u32::MAX), (250, WINDOW_MAX, STREAMS_MAX));
     }

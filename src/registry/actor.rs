@@ -317,6 +317,8 @@ impl Registry {
             config_version: 0,
             window: self.link_options.window,
             max_streams: self.link_options.max_streams,
+            half_closed_ms: u32::try_from(self.link_options.half_closed_timeout.as_millis())
+                .unwrap_or(u32::MAX),
         };
         let gauges = Arc::<LinkGauges>::default();
         let links = Arc::new(Links::new(self.link_options.links));

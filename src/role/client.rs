@@ -16,7 +16,7 @@ use crate::{
     env::{Env, Stop, StopPhase},
     id::GroupName,
     link::connect::Identity,
-    session::{self, serve::Upstream, uplink::Uplink},
+    session::{serve::Upstream, uplink::Uplink},
     time,
     wire::message,
 };
@@ -109,7 +109,6 @@ async fn serve(config: ClientConfig, env: Env) {
             upstreams: Arc::clone(&upstreams),
             link_options: config.link,
             backoff: config.backoff,
-            half_closed_timeout: session::Options::default().half_closed_timeout,
             load: Arc::clone(&load),
         };
         uplinks.push(tokio::task::spawn_local(uplink.run()));

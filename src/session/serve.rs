@@ -71,8 +71,6 @@ pub struct Registration {
     pub upstreams: Arc<Vec<Upstream>>,
     /// How long opening one may take, and what its data links may carry, as the server has granted it.
     pub link: link::Options,
-    /// How long a half-closed session may stay without a byte.
-    pub half_closed_timeout: Duration,
     /// Sessions in flight, of all registrations of this client.
     pub load: Arc<AtomicUsize>,
     /// Its data links that are open.
@@ -262,7 +260,7 @@ fn begin<'r: 'b, 'b>(
 ) -> BoxFuture<'b, Box<Begun<'r>>> {
     Box::pin(async move {
         let began = time::now();
-        let mut side = UpstreamSide::new(began, ordinal, registration.half_closed_timeout);
+        let mut side = UpstreamSide::new(began, ordinal, registration.link.half_closed_timeout);
         let connected = connect(registration, carrier, &mut side, &start, rng).await;
         Box::new(Begun {
             began,

@@ -62,8 +62,6 @@ pub struct Uplink {
     pub link_options: link::Options,
     /// Pauses between attempts.
     pub backoff: backoff::Options,
-    /// How long a half-closed session may stay without a byte.
-    pub half_closed_timeout: Duration,
     /// Sessions in flight, over all servers.
     pub load: Arc<AtomicUsize>,
 }
@@ -159,7 +157,6 @@ impl Uplink {
             proxy: self.proxy_address(&registered.granted, control),
             upstreams: Arc::clone(&self.upstreams),
             link: options,
-            half_closed_timeout: self.half_closed_timeout,
             load: Arc::clone(&self.load),
             trunks: Arc::default(),
             ended,

@@ -268,6 +268,8 @@ header! {
         window: u32,
         /// Streams of one data link at most; 0 is the default.
         max_streams: u32,
+        /// How long a half-closed session may stay without a byte, in milliseconds; 0 is the default.
+        half_closed_ms: u32,
     }
 }
 header! {

@@ -187,6 +187,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     assert_eq!(timeouts.connect, None);
     defaults.set("entries[].timeouts.connect", "session.connect_timeout");
     defaults.duration("entries[].timeouts.first_byte", timeouts.first_byte);
+    defaults.duration("entries[].timeouts.request_body", timeouts.request_body);
     assert_eq!(timeouts.idle, None);
     defaults.set("entries[].timeouts.idle", "never");
     defaults.choice(SERVER.prefix, &GroupConfig::default());
@@ -317,6 +318,7 @@ fn rules(defaults: &mut Defaults) {
         "error_pages",
         "timeouts.connect",
         "timeouts.first_byte",
+        "timeouts.request_body",
         "timeouts.idle",
     ] {
         defaults.say(&rule(key), "the entry's");

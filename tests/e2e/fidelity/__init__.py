@@ -87,7 +87,13 @@ def report(case, found, paths, exchanges):
     nginx = next(path for path in paths if path.name == "nginx")
     leg = nginx.leg(case.kind)
     others = differences(case, leg, exchanges["straight", case.name], exchanges["nginx", case.name])
-    note("NGINX     " + ("; ".join(str(each) for each in others if not excused(case, leg, each)) or "as straight"))
+    note(
+        "NGINX     "
+        + (
+            "; ".join(str(each) for each in others if each.what == "refused" or not excused(case, leg, each))
+            or "as straight"
+        )
+    )
     for path in paths:
         if path.name in ("straight", "nginx", *sorted(shown_names)[:1]):
             note(f"{path.name}: {exchanges[path.name, case.name].brief()}")
