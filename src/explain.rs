@@ -8,7 +8,7 @@ use adit::{
     rules::{Matcher, Query, Verdict, parse_header_name, parse_method},
 };
 use anyhow::Context as _;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, Version};
 
 use crate::{cli::ExplainArgs, terminal};
 
@@ -32,7 +32,7 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
             .with_context(|| format!("--header {header:?} has no colon: expected `NAME: VALUE`"))?;
         fields.append(parse_header_name(name.trim())?, value.trim().parse()?);
     }
-    let host = headers::host(&uri, &fields).context("--url names no host")?;
+    let host = headers::host(Version::HTTP_11, &uri, &fields).context("--url names no host")?;
     let method = parse_method(&args.method)?;
     let query = match Query::new(&host, uri.path(), &method, &fields) {
         Ok(query) => query,

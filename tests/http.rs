@@ -84,8 +84,8 @@ fn a_request_arrives_as_it_was_and_says_where_it_came_from() {
         let said = answer.split_once("\r\n\r\n").unwrap().1;
         assert_eq!(
             said,
-            "POST /a/b?c=d HTTP/1.1\ncontent-length: 5\ncookie: a=b\n\
-             forwarded: for=127.0.0.1;proto=http;host=\"Example.COM:80\"\nhost: Example.COM:80\nvia: 1.1 adit\n\
+            "POST /a/b?c=d HTTP/1.1\nadit-hops: 1\ncontent-length: 5\ncookie: a=b\n\
+             forwarded: for=127.0.0.1;proto=http;host=\"Example.COM:80\"\nhost: Example.COM:80\n\
              x-forwarded-for: 127.0.0.1\nx-forwarded-host: Example.COM:80\nx-forwarded-port: 80\n\
              x-forwarded-proto: http\nx-real-ip: 127.0.0.1\n\nhello"
         );
@@ -298,7 +298,7 @@ fn an_upgrade_passes_bytes_once_the_upstream_has_agreed() {
             let read = stream.read(&mut head).await.unwrap();
             let head = String::from_utf8_lossy(&head[..read]).into_owned();
             assert!(
-                head.contains("upgrade: websocket\r\n") && head.ends_with("\r\n\r\n"),
+                head.to_ascii_lowercase().contains("upgrade: websocket\r\n") && head.ends_with("\r\n\r\n"),
                 "{head}"
             );
             let yes = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

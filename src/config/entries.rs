@@ -69,6 +69,7 @@ pub(super) fn entries(
             timeouts: keys.timeouts,
             access_log: keys.access_log,
             server_timing: keys.server_timing,
+            via: keys.via,
             error_pages: keys.error_pages,
         };
         let kind = match kind {
@@ -136,6 +137,7 @@ struct HttpKeys {
     timeouts: Option<TimeoutKeys>,
     access_log: Option<AccessLogKeys>,
     server_timing: Option<bool>,
+    via: Option<bool>,
     error_pages: Option<BTreeMap<String, PathBuf>>,
 }
 
@@ -147,6 +149,7 @@ impl HttpKeys {
             ("timeouts", self.timeouts.is_some()),
             ("access_log", self.access_log.is_some()),
             ("server_timing", self.server_timing.is_some()),
+            ("via", self.via.is_some()),
             ("error_pages", self.error_pages.is_some()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
@@ -172,6 +175,7 @@ impl HttpKeys {
                 .map(|keys| access_log(keys, &at.key("access_log"), source))
                 .transpose()?,
             server_timing: self.server_timing.unwrap_or_default(),
+            via: self.via.unwrap_or_default(),
             pages: error_pages(self.error_pages, &at.key("error_pages"), source)?,
             ..http::Options::default()
         })

@@ -147,6 +147,8 @@ keys! {
         access_log: AccessLogKeys,
         /// Whether answers say where the time went, with `kind: http`.
         server_timing: bool,
+        /// Whether upstreams are told in `Via` which proxies a request has passed, with `kind: http`.
+        via: bool,
         /// How it looks where the entry fails a request, with `kind: http`.
         error_pages: BTreeMap<String, PathBuf>,
     } later { tls }

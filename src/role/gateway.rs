@@ -123,6 +123,7 @@ impl House<'_> {
             }),
             pages: options.pages.clone(),
             server_timing: options.server_timing,
+            via: options.via,
         })
     }
 }

@@ -181,6 +181,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     );
     let http = adit::entry::http::Options::default();
     defaults.set("entries[].server_timing", http.server_timing);
+    defaults.set("entries[].via", http.via);
     assert_eq!(http.pages, Pages::default());
     defaults.say("entries[].error_pages", "none");
     let timeouts = http.timeouts;

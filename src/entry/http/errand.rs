@@ -2,7 +2,11 @@
 
 use std::{pin::pin, sync::Arc};
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version, header::CONTENT_LENGTH, request};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    request,
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -114,6 +118,8 @@ impl Errand<'_> {
             _in_flight: in_flight,
         };
         let (mut parts, incoming) = response.into_parts();
+        // Each connection has a version of its own.
+        parts.version = Version::HTTP_11;
         self.tidy(&mut parts.headers, &incoming);
         let body = AnswerBody::new(
             incoming,
@@ -173,6 +179,9 @@ impl Errand<'_> {
                     }
                     let in_flight = target.gauges.begin();
                     let error = match self.try_on(&target, speech, &attempts).await {
+                        Ok((response, _)) if headers::is_encoded(response.headers()) => {
+                            return Err(Failure::Broken);
+                        }
                         Ok((response, kept)) => return Ok((response, kept, in_flight)),
                         Err(error) => error,
                     };
@@ -247,8 +256,9 @@ impl Errand<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.parts.uri.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        if speech == Speech::Http2 {
-            to_http2(&mut request);
+        match speech {
+            Speech::Http1 => self.to_http1(&mut request),
+            Speech::Http2 => to_http2(&mut request),
         }
         // HTTP/1.0 knows no interim answers; hyper says none over HTTP/2, and hears none. Plugins would not see them.
         let interim =
@@ -259,6 +269,20 @@ impl Errand<'_> {
             self.body.forget();
         }
         sent
+    }
+
+    /// Between HTTP/1 and HTTP/1 names keep their case, which hyper remembers besides. A body whose length is not known has
+    /// to be asked for where such a method has none most of the time: hyper would leave it out.
+    fn to_http1(&self, request: &mut Request<TryBody>) {
+        use http_body::Body as _;
+        if self.version != Version::HTTP_2 {
+            *request.extensions_mut() = self.parts.extensions.clone();
+        }
+        let rarely = matches!(*request.method(), Method::GET | Method::HEAD);
+        if rarely && !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
     }
 
     /// Waits for an answer as long as something moves: the request's body, or what an upstream says before it answers. It

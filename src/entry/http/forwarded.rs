@@ -38,8 +38,8 @@ const TELL_ORIGIN: [&str; 12] = [
     "x-url-scheme",
 ];
 
-/// How this proxy names itself in `Via`.
-const VIA_NAME: &str = "adit";
+/// How many proxies of this name a request has passed.
+pub const HOPS: HeaderName = HeaderName::from_static("adit-hops");
 
 /// So often a request may pass a proxy of this name. More is a loop.
 const HOPS_MAX: usize = 8;
@@ -214,26 +214,26 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
     }
 }
 
-/// Adds this hop to `Via`; not if the request came by here too often, which is what it says.
-pub fn count_hop(headers: &mut HeaderMap, version: Version) -> bool {
-    let values = headers
-        .get_all(VIA)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let hops = values.flat_map(|value| value.split(','));
-    let mine = hops
-        .filter(|hop| hop.split_whitespace().nth(1) == Some(VIA_NAME))
-        .count();
-    if mine >= HOPS_MAX {
+/// Counts this hop in a header of its own; not if the request came by here too often, which is what it says. `Via` would
+/// make some servers answer without compression.
+pub fn count_hop(headers: &mut HeaderMap) -> bool {
+    let said = |value: &HeaderValue| value.to_str().ok()?.parse::<usize>().ok();
+    let passed = headers.get_all(HOPS).iter().filter_map(said).max().unwrap_or(0);
+    if passed >= HOPS_MAX {
         return false;
     }
+    headers.insert(HOPS, HeaderValue::from(passed + 1));
+    true
+}
+
+/// Adds this hop to `Via`.
+pub fn add_via(headers: &mut HeaderMap, version: Version) {
     let hop = match version {
         Version::HTTP_10 => "1.0 adit",
         Version::HTTP_2 => "2 adit",
         _ => "1.1 adit",
     };
     append(headers, VIA, &HeaderValue::from_static(hop));
-    true
 }
 
 #[cfg(test)]

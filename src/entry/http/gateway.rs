@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -61,6 +61,8 @@ pub struct Gateway {
     pub pages: Pages,
     /// Whether answers say where the time went.
     pub server_timing: bool,
+    /// Whether upstreams are told in `Via` which proxies a request has passed.
+    pub via: bool,
 }
 
 /// Where a request goes, and how.
@@ -214,15 +216,22 @@ impl Gateway {
         if record.is_framed_twice() {
             return Err(Failure::Bad(StatusCode::BAD_REQUEST, "framed_twice"));
         }
-        if *request.method() == Method::CONNECT && !upgrade::is_extended(request) {
+        if *request.method() == Method::CONNECT && !upgrade::is_websocket(request) {
             return Err(bad(headers::BadRequest::Connect));
         }
-        let host = headers::host(request.uri(), request.headers()).map_err(bad)?;
+        if headers::is_encoded(request.headers()) {
+            return Err(bad(headers::BadRequest::Encoding));
+        }
+        let host = headers::host(request.version(), request.uri(), request.headers()).map_err(bad)?;
         let found = match self.rules.is_empty() {
             true => None,
             false => {
                 let refused = |_| Failure::Bad(StatusCode::BAD_REQUEST, "bad_path");
-                let (path, method) = (request.uri().path(), request.method());
+                // `OPTIONS *` asks about all of a server.
+                let path = Some(request.uri().path())
+                    .filter(|path| *path != "*")
+                    .unwrap_or("/");
+                let method = request.method();
                 let query = Query::new(&host, path, method, request.headers()).map_err(refused)?;
                 self.rules.find(&query).map(|found| Arc::clone(found.value))
             }
@@ -245,7 +254,7 @@ impl Gateway {
         let (mut parts, incoming) = request.into_parts();
         let binds = login::binds(&parts.headers);
         headers::to_origin_form(&mut parts).map_err(bad)?;
-        headers::forward(&mut parts.headers, version, host, record.origin()).map_err(bad)?;
+        headers::forward(&mut parts.headers, version, host, record.origin(), self.via).map_err(bad)?;
         if !route.plugins.is_empty() {
             let visit = Visit {
                 now: time::now(),
@@ -261,8 +270,11 @@ impl Gateway {
                 return Ok(own(response, record));
             }
         }
-        // How long it is, its body says; how it is framed is each connection's own business.
-        parts.headers.remove(CONTENT_LENGTH);
+        // How long it is, its body says; how it is framed is each connection's own business. That there is none it says
+        // itself: without a word of it some servers answer 411.
+        if !incoming.is_end_stream() {
+            parts.headers.remove(CONTENT_LENGTH);
+        }
         let service = match mutant!("every-request-to-first-group") {
             false => self.services.get(&route.group),
             true => self.services.values().next(),
@@ -285,8 +297,8 @@ impl Gateway {
             deadline: timeout.map(|timeout| record.began() + timeout),
         };
         match wanted {
-            Some(wanted) => errand.upgrade(wanted).await,
-            None => errand.run().await,
+            Some(wanted) if wanted.is_for(route.speech) => errand.upgrade(wanted).await,
+            _ => errand.run().await,
         }
     }
 
@@ -330,6 +342,7 @@ fn bad(request: headers::BadRequest) -> Failure {
         headers::BadRequest::HostsDiffer => "hosts_differ",
         headers::BadRequest::Path => "bad_path",
         headers::BadRequest::Connect => "connect",
+        headers::BadRequest::Encoding => "transfer_encoding",
         headers::BadRequest::Loop => "loop",
     };
     Failure::Bad(request.status(), reason)

@@ -1,7 +1,7 @@
 //! What of a request and an answer goes on to the other side. Pure.
 //!
-//! Nothing about how a message is framed is passed on: lengths and encodings are rebuilt from the body. Nor is what
-//! belongs to one connection alone (RFC 9110, section 7.6.1).
+//! Nothing about how a message is framed is passed on: lengths and encodings are rebuilt from the body, but for a request
+//! that says that it has none. Nor is what belongs to one connection alone (RFC 9110, section 7.6.1).
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use http::{
     request,
 };
 
-use super::forwarded::{Origin, count_hop};
+use super::forwarded::{Origin, add_via, count_hop};
 use crate::probe::mutant;
 
 /// What belongs to one connection, besides what `Connection` names.
@@ -43,6 +43,9 @@ pub enum BadRequest {
     /// CONNECT, which is for forward proxies.
     #[error("CONNECT is not for this server")]
     Connect,
+    /// A body encoded as nobody here reads it.
+    #[error("the body is encoded in a way that is not known")]
+    Encoding,
     /// It came by here too often.
     #[error("the request goes in a circle")]
     Loop,
@@ -53,17 +56,20 @@ impl BadRequest {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Host | Self::HostsDiffer | Self::Path => StatusCode::BAD_REQUEST,
-            Self::Connect => StatusCode::NOT_IMPLEMENTED,
+            Self::Connect | Self::Encoding => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
 }
 
-/// The host that a request names: lower case, without a port.
+/// The host of a request of HTTP/1.0 that names none, as many that look after servers do.
+pub const NO_HOST: &str = "localhost";
+
+/// The host that a request names: lower case, without a port. [`NO_HOST`] where HTTP/1.0 names none.
 ///
 /// # Errors
 /// [`BadRequest`]: there is not exactly one.
-pub fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
+pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, more) = (hosts.next(), hosts.next());
     if more.is_some() {
@@ -77,7 +83,12 @@ pub fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
     {
         return Err(BadRequest::HostsDiffer);
     }
-    let host = bare(authority.or(named).ok_or(BadRequest::Host)?);
+    let named = authority.or(named);
+    let host = bare(
+        named
+            .or((version == Version::HTTP_10).then_some(NO_HOST))
+            .ok_or(BadRequest::Host)?,
+    );
     match is_host(&host) {
         true => Ok(host),
         false => Err(BadRequest::Host),
@@ -159,7 +170,16 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the headers of a request what its upstream is to see. `host` is what [`host`](fn@host) found.
+/// Whether the body of a message is encoded in another way than in chunks: what passes is what was encoded.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    let (first, more) = (values.next(), values.next());
+    more.is_some()
+        || first.is_some_and(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Makes the headers of a request what its upstream is to see. `host` is what [`host`](fn@host) found; with `via` it is
+/// told which proxies the request has passed.
 ///
 /// # Errors
 /// [`BadRequest::Loop`].
@@ -168,15 +188,26 @@ pub fn forward(
     version: Version,
     host: &str,
     origin: &Origin,
+    via: bool,
 ) -> Result<(), BadRequest> {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    join_cookies(headers);
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    if !headers.contains_key(HOST)
+        && let Ok(host) = host.parse()
+    {
+        headers.insert(HOST, host);
+    }
     origin.tell(headers, host);
-    match count_hop(headers, version) {
+    if via {
+        add_via(headers, version);
+    }
+    match count_hop(headers) {
         true => Ok(()),
         false => Err(BadRequest::Loop),
     }
@@ -245,7 +276,7 @@ mod tests {
     fn a_host_is_one_name_or_address() {
         let check = |uri: &str, hosts: &[&str], expected: Result<&str, BadRequest>| {
             let lines: Vec<_> = hosts.iter().map(|value| ("host", *value)).collect();
-            let found = host(&uri.parse().unwrap(), &headers(&lines));
+            let found = host(Version::HTTP_11, &uri.parse().unwrap(), &headers(&lines));
             assert_eq!(found, expected.map(str::to_owned), "{uri} {hosts:?}");
         };
         check("/", &["Example.COM"], Ok("example.com"));
@@ -257,6 +288,8 @@ mod tests {
         check("/", &[], Err(BadRequest::Host));
         check("/", &["a", "a"], Err(BadRequest::Host));
         check("http://a/", &["b"], Err(BadRequest::HostsDiffer));
+        let nobody = host(Version::HTTP_10, &Uri::from_static("/"), &HeaderMap::new());
+        assert_eq!(nobody, Ok(NO_HOST.to_owned()));
         for bad in [
             "", " ", "a b", "a,b", "a/b", "u@a", "a?b", "a#b", "[::1", "[a]", "a%41",
         ] {
@@ -324,12 +357,13 @@ mod tests {
             };
             let origin = Origin::new("::ffff:10.0.0.1".parse().unwrap(), proxies.into(), false);
             assert_eq!(origin.client(&found).to_string(), expected.0);
-            forward(&mut found, Version::HTTP_2, "a", &origin).unwrap();
+            forward(&mut found, Version::HTTP_2, "a", &origin, true).unwrap();
             let mut lines = shown(&found);
             lines.sort();
             assert_eq!(lines, expected.1);
         };
         let untrusted = [
+            "adit-hops: 1",
             "cookie: a=1; b=2",
             "forwarded: for=10.0.0.1;proto=http;host=\"a:8000\"",
             "host: a:8000",
@@ -343,6 +377,7 @@ mod tests {
         ];
         check(false, ("10.0.0.1", &untrusted));
         let trusted = [
+            "adit-hops: 1",
             "cookie: a=1; b=2",
             "forwarded: for=6.6.6.6, for=10.0.0.1;proto=http;host=\"a:8000\"",
             "host: a:8000",
@@ -363,15 +398,32 @@ mod tests {
 
     #[test]
     fn a_request_goes_by_here_eight_times_at_most() {
-        let mut found = headers(&[("via", "1.1 other")]);
+        // What is no number counts for nothing.
+        let mut found = headers(&[("adit-hops", "many")]);
         let origin = Origin::new("::1".parse().unwrap(), [].into(), false);
         for _ in 0..8 {
-            forward(&mut found, Version::HTTP_11, "a", &origin).unwrap();
+            forward(&mut found, Version::HTTP_11, "a", &origin, false).unwrap();
         }
         assert_eq!(
-            forward(&mut found, Version::HTTP_11, "a", &origin),
+            forward(&mut found, Version::HTTP_11, "a", &origin, false),
             Err(BadRequest::Loop)
         );
+        assert!(!found.contains_key("via"));
+    }
+
+    #[test]
+    fn only_chunks_are_known() {
+        let check = |lines: &[(&'static str, &str)], expected| {
+            assert_eq!(is_encoded(&headers(lines)), expected, "{lines:?}");
+        };
+        check(&[], false);
+        check(&[("transfer-encoding", " Chunked ")], false);
+        check(&[("transfer-encoding", "gzip, chunked")], true);
+        check(
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            true,
+        );
+        check(&[("transfer-encoding", "identity")], true);
     }
 
     #[test]

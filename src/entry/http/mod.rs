@@ -68,6 +68,8 @@ pub struct Options {
     pub access: Option<access::Options>,
     /// Whether answers say where the time went. Default no.
     pub server_timing: bool,
+    /// Whether upstreams are told in `Via` which proxies a request has passed. Default no.
+    pub via: bool,
     /// How it looks where the entry fails a request. Default in words.
     pub pages: Pages,
 }
@@ -155,6 +157,7 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
         .http1()
         // Hyper's would count while nothing is asked, too.
         .header_read_timeout(None)
+        .preserve_header_case(true)
         // Headers are a hundred at most by hyper's own bound: to set the same costs every request.
         .max_buf_size(HEAD_LEN_MAX)
         // The wall clock is not read: an upstream says when it has answered.

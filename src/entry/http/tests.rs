@@ -30,6 +30,7 @@ fn visit() -> (DuplexStream, Stopper) {
         books: Arc::new(books),
         pages: Pages::default(),
         server_timing: false,
+        via: false,
     };
     let peer = "192.0.2.1:1".parse::<SocketAddr>().unwrap();
     let visitor = Visitor {

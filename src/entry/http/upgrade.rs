@@ -49,15 +49,16 @@ pub struct Wanted {
     visitor: OnUpgrade,
 }
 
-/// Whether it is a CONNECT that says to what.
-pub fn is_extended<B>(request: &Request<B>) -> bool {
-    request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_some()
+/// Whether it is a CONNECT that wants a WebSocket. Nothing else is known to be spoken so.
+pub fn is_websocket<B>(request: &Request<B>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    request.method() == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 impl Wanted {
     /// What `request` wants to become, if it wants that.
     pub fn of(request: &mut Request<Incoming>) -> Option<Self> {
-        let extended = is_extended(request);
+        let extended = is_websocket(request);
         let protocol = match request.extensions().get::<Protocol>() {
             Some(protocol) if extended => HeaderValue::from_str(protocol.as_str()).ok()?,
             _ => headers::upgrade(request.version(), request.headers())?,
@@ -67,6 +68,13 @@ impl Wanted {
             extended,
             visitor: hyper::upgrade::on(request),
         })
+    }
+
+    /// Whether an upstream that speaks so may be asked for it. Upgrades are HTTP/1's; one of HTTP/2 that serves WebSockets
+    /// over HTTP/1 is common, and whoever asks for something else may be answered as if it had not.
+    pub fn is_for(&self, speech: Option<Speech>) -> bool {
+        let websocket = self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        websocket || speech != Some(Speech::Http2)
     }
 
     /// Whether it came over HTTP/2.
@@ -90,6 +98,10 @@ impl Errand<'_> {
             }
         }
         let (mut response, kept, in_flight) = self.ask(Speech::Http1).await?;
+        // To a CONNECT it would mean that there is a WebSocket.
+        if wanted.extended && response.status().is_success() {
+            return Err(Failure::Broken);
+        }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(self.pass_on(response, kept, in_flight));
         }

@@ -29,6 +29,9 @@ use crate::{
 /// until they have grown.
 const WINDOWS: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
 
+/// The most headers of an answer over HTTP/1.
+const HEADERS_MAX: usize = 256;
+
 /// What an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
@@ -82,7 +85,8 @@ impl Asked<'_> {
                 }
                 let (stream, age) = self.open().await?;
                 let progress = stream.progress();
-                let (sender, connection) = http1::handshake(TokioIo::new(stream))
+                let (sender, connection) = lenient()
+                    .handshake(TokioIo::new(stream))
                     .await
                     .map_err(|_| TryError::Broken(progress.stage()))?;
                 // Whoever waits for an answer hears of what went wrong.
@@ -158,6 +162,19 @@ impl Upstreams {
             }
         }
     }
+}
+
+/// Reads what is often said, if not as it should be (RFC 9112, sections 5.1 and 5.2), and passes names on as they are
+/// written. More headers take a little memory for each answer.
+fn lenient() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .preserve_header_case(true)
+        .max_headers(HEADERS_MAX)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true);
+    builder
 }
 
 /// Runs what HTTP/2 does beside its requests where the node's tasks run.
