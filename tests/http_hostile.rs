@@ -76,7 +76,7 @@ fn cases() -> Vec<(String, Answer)> {
             all(&["GET http://b/ HTTP/1.1\r\n", HOST, CLOSE, "\r\n"]),
             Refused(400),
         ),
-        (all(&["GET / HTTP/1.0\r\n\r\n"]), Refused(400)),
+        (all(&["GET / HTTP/1.0\r\n\r\n"]), Served(0)),
         (all(&[GET, "Host : a\r\n", CLOSE, "\r\n"]), Refused(400)),
         // Lengths.
         (

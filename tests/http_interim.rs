@@ -20,7 +20,7 @@ use tokio::{
     sync::{Mutex, mpsc},
 };
 
-const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
 
 /// A request, and no other behind it.
 const ONCE: &str = "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

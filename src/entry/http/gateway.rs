@@ -24,7 +24,7 @@ use super::{
     login,
     open::OpenRequests,
     pages::Pages,
-    record::{Books, Record},
+    record::{Books, End, Record},
     retry::RetryBudget,
     upgrade::{self, Wanted},
     upstream::{Speech, Upstreams},
@@ -184,6 +184,40 @@ impl Gateway {
             Err(failure) => self.failed(failure, grpc, &self.pages, record),
         };
         self.sign(response, record)
+    }
+
+    /// The whole answer to what is no head of a request, as HTTP/1 has it: its reader refuses that with `status`, and says
+    /// no more.
+    pub fn refusal(&self, status: StatusCode) -> Bytes {
+        let mut response = answer::failed(refusal(status), false);
+        self.pages.dress(&mut response);
+        let (parts, body) = response.into_parts();
+        let words = status.canonical_reason().unwrap_or_default();
+        let mut text = format!("HTTP/1.1 {} {words}\r\nconnection: close\r\n", status.as_u16()).into_bytes();
+        for (name, value) in &parts.headers {
+            if name != CONTENT_LENGTH {
+                text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+            }
+        }
+        text.extend(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        text.extend(body);
+        text.into()
+    }
+
+    /// Counts and logs a request whose head was refused with `status`. Nothing is known of it.
+    pub fn refused(&self, visitor: Visitor, status: StatusCode) {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+        let record = Record::new(&self.books, visitor, &request);
+        let reason = refusal(status).reason();
+        self.env.metrics.http_failures.inc(reason);
+        self.env
+            .metrics
+            .http_answers
+            .inc(Class::of(Some(status.as_u16())).label());
+        record.failed(reason);
+        record.answered(status.as_u16());
+        record.ended(End::Whole);
     }
 
     /// What is noted of every answer, and said of it.
@@ -346,6 +380,16 @@ fn bad(request: headers::BadRequest) -> Failure {
         headers::BadRequest::Loop => "loop",
     };
     Failure::Bad(request.status(), reason)
+}
+
+/// Why a head is refused that hyper answers with `status`.
+fn refusal(status: StatusCode) -> Failure {
+    let reason = match status {
+        StatusCode::URI_TOO_LONG => "target_too_long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "head_too_large",
+        _ => "bad_head",
+    };
+    Failure::Bad(status, reason)
 }
 
 /// An answer of the entry itself.

@@ -122,7 +122,12 @@ pub fn to_origin_form(parts: &mut request::Parts) -> Result<(), BadRequest> {
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = authority.as_str().parse()
     {
+        // It stands first (RFC 9110, section 7.2).
+        parts.headers.remove(HOST);
+        let others = std::mem::take(&mut parts.headers);
+        parts.headers.reserve(others.len() + 1);
         parts.headers.insert(HOST, host);
+        parts.headers.extend(others);
     }
     let path = parts
         .uri
@@ -172,10 +177,15 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether the body of a message is encoded in another way than in chunks: what passes is what was encoded.
 pub fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    let (first, more) = (values.next(), values.next());
-    more.is_some()
-        || first.is_some_and(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    let values = headers.get_all(TRANSFER_ENCODING).iter();
+    let words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut chunked = false;
+    let unknown = |word: &[u8]| {
+        let again = chunked;
+        chunked |= word.eq_ignore_ascii_case(b"chunked");
+        again || !chunked && !word.eq_ignore_ascii_case(b"identity")
+    };
+    words.map(<[u8]>::trim_ascii).any(unknown)
 }
 
 /// Makes the headers of a request what its upstream is to see. `host` is what [`host`](fn@host) found; with `via` it is
@@ -423,7 +433,8 @@ mod tests {
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             true,
         );
-        check(&[("transfer-encoding", "identity")], true);
+        check(&[("transfer-encoding", "identity")], false);
+        check(&[("transfer-encoding", "chunked, gzip")], true);
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Default for Heads {
 }
 
 impl Heads {
+    /// Whether more has to come of a body.
+    pub fn is_within_body(&self) -> bool {
+        matches!(self.place, Place::Body { .. } | Place::Size | Place::Trailers)
+    }
+
     /// What comes next is the head of a request or goes on with one, and so many have begun before it.
     pub fn next_is_head(&mut self, begun: usize) {
         if self.place == Place::Elsewhere {

@@ -86,7 +86,16 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or("Interim");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in &headers {
-        head.extend_from_slice(name.as_str().as_bytes());
+        // As most write them: hyper does not tell how this one was written.
+        let mut inside = false;
+        head.extend(
+            name.as_str()
+                .bytes()
+                .map(|byte| match std::mem::replace(&mut inside, byte != b'-') {
+                    true => byte,
+                    false => byte.to_ascii_uppercase(),
+                }),
+        );
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");

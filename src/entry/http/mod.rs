@@ -149,7 +149,10 @@ pub async fn serve(
 /// One connection, to its end.
 async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) {
     let env = gateway.env.clone();
-    let stream = VisitorStream::new(stream, Arc::clone(&visitor.open));
+    let refusing = Arc::clone(&gateway);
+    let refusal = Box::new(move |status| refusing.refusal(status));
+    let stream = VisitorStream::new(stream, Arc::clone(&visitor.open), refusal);
+    let (refusing, refused) = (Arc::clone(&gateway), visitor.clone());
     let (peer, open, idle) = (visitor.peer, Arc::clone(&visitor.open), stream.idle());
     let service = service_fn(move |request| Arc::clone(&gateway).handle(visitor.clone(), request));
     let mut server = auto::Builder::new(Spawned(env.clone()));
@@ -192,6 +195,9 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
             Leave::Stuck => return,
         }
     };
+    if let Some(status) = open.refused() {
+        refusing.refused(refused, status);
+    }
     if let Err(error) = ended {
         debug!(%peer, %error, "visitor's connection failed");
     }

@@ -2,8 +2,10 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
 };
+
+use http::StatusCode;
 
 use super::interim::Interim;
 use crate::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub struct OpenRequests {
     head: AtomicU64,
     /// The number of a request whose body has both a length and an encoding; 0 if there is none.
     framed_twice: AtomicUsize,
+    /// The status that the head of a request was refused with before it was whole; 0 if none was.
+    refused: AtomicU16,
     /// What its upstreams say before they answer.
     pub(super) interim: Arc<Interim>,
 }
@@ -49,6 +53,7 @@ impl OpenRequests {
             written: AtomicUsize::new(0),
             head: AtomicU64::new(0),
             framed_twice: AtomicUsize::new(0),
+            refused: AtomicU16::new(0),
             interim: Arc::default(),
         }
     }
@@ -83,6 +88,16 @@ impl OpenRequests {
     pub fn is_framed_twice(&self) -> bool {
         let begun = self.begun.load(Ordering::Relaxed);
         begun > 0 && begun == self.framed_twice.load(Ordering::Relaxed)
+    }
+
+    /// The head of a request was refused with `status` before it was one.
+    pub fn refuse(&self, status: StatusCode) {
+        self.refused.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// The status that one was refused with.
+    pub fn refused(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
     }
 
     /// Something was written.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -10,10 +11,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{heads::Heads, interim::Saying, open::OpenRequests};
-use crate::{probe::mutant, session::raw::RawStream, time, transport::Stream};
+use crate::{
+    probe::mutant,
+    session::raw::RawStream,
+    time::{self, Duration, Instant, Timer},
+    transport::Stream,
+};
 
 /// A visitor's stream as hyper wants it. One that has said something and that hyper has not ended is reset: it must not
 /// look finished.
@@ -30,11 +38,44 @@ pub struct VisitorStream {
     /// It was waited for in vain: nothing is owed to it.
     idle: Arc<AtomicBool>,
     interim: Saying,
+    /// The whole answer to a head that hyper refuses with this status.
+    refusal: Refusal,
+    /// What is left of one.
+    refusing: Option<Bytes>,
+    lingering: Option<Lingering>,
+}
+
+/// The whole answer to a head that hyper refuses with this status.
+type Refusal = Box<dyn Fn(StatusCode) -> Bytes + Send>;
+
+/// Reads on after the end of what is said: a reset for bytes that nobody has read would overtake the answer.
+struct Lingering {
+    /// When it has had enough.
+    most: Instant,
+    /// When it has had enough, if nothing comes.
+    until: Instant,
+    timer: Timer,
+}
+
+/// How long a connection is read on whose visitor still says a body that nobody wants: altogether, and without a byte.
+const LINGER_MAX: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+
+/// Pieces that are read before others have their turn.
+const LINGER_PIECES: usize = 16;
+
+impl Lingering {
+    fn new(now: Instant) -> Self {
+        Self {
+            most: now + LINGER_MAX.0,
+            until: now + LINGER_MAX.1,
+            timer: Timer::default(),
+        }
+    }
 }
 
 impl VisitorStream {
     /// Takes charge of `stream`.
-    pub fn new(stream: Box<dyn Stream>, open: Arc<OpenRequests>) -> Self {
+    pub fn new(stream: Box<dyn Stream>, open: Arc<OpenRequests>, refusal: Refusal) -> Self {
         Self {
             raw: Some(RawStream::new(stream)),
             open,
@@ -43,6 +84,9 @@ impl VisitorStream {
             ended: false,
             idle: Arc::default(),
             interim: Saying::default(),
+            refusal,
+            refusing: None,
+            lingering: None,
         }
     }
 
@@ -80,6 +124,47 @@ impl VisitorStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Says more than hyper does where it refuses a head: why, and a page. Ready when all of it is said.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<bool>> {
+        if self.refusing.is_none() {
+            let Some(status) = refused_with(bytes).filter(|_| self.open.head_began().is_some()) else {
+                return Poll::Ready(Ok(false));
+            };
+            self.open.refuse(status);
+            self.refusing = Some((self.refusal)(status));
+        }
+        while let Some(left) = self.refusing.as_mut().filter(|left| !left.is_empty()) {
+            match ready!(pinned(&mut self.raw).poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => left.advance(written),
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..LINGER_PIECES {
+            let Some(lingering) = &mut self.lingering else {
+                return Poll::Ready(());
+            };
+            let over = lingering.most.min(lingering.until);
+            let mut buffer = [MaybeUninit::uninit(); LINGER_LEN];
+            let mut into = ReadBuf::uninit(&mut buffer);
+            let read = pinned(&mut self.raw).poll_read(cx, &mut into);
+            if read.is_pending() {
+                ready!(lingering.timer.poll(cx, Some(over)));
+            }
+            let now = time::now();
+            if into.filled().is_empty() || now >= over {
+                self.lingering = None;
+                return Poll::Ready(());
+            }
+            lingering.until = now + LINGER_MAX.1;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
         pinned(&mut self.raw)
     }
@@ -98,6 +183,19 @@ struct Framed {
     /// What came was something else.
     otherwise: bool,
     heads: Heads,
+}
+
+/// So many bytes are read at once that nobody wants.
+const LINGER_LEN: usize = 8 * 1024;
+
+/// The status of an answer that hyper gives by itself to what is no head: it says nothing else.
+fn refused_with(answer: &[u8]) -> Option<StatusCode> {
+    let (head, rest) = answer.strip_prefix(b"HTTP/1.1 ")?.split_at_checked(3)?;
+    let lines = rest.split(|byte| *byte == b'\n').skip(1);
+    let mut lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let bare = lines.all(|line| [&b"connection: close"[..], b"content-length: 0"].contains(&line));
+    let status = StatusCode::from_bytes(head).ok()?;
+    (bare && status.is_client_error()).then_some(status)
 }
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
@@ -164,6 +262,9 @@ impl AsyncRead for VisitorStream {
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_turn(cx))?;
+        if ready!(self.poll_refusal(cx, bytes))? {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = self.pin().poll_write(cx, bytes);
         self.wrote(&written);
         written
@@ -175,6 +276,11 @@ impl AsyncWrite for VisitorStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_turn(cx))?;
+        if let [bytes] = slices
+            && ready!(self.poll_refusal(cx, bytes))?
+        {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = self.pin().poll_write_vectored(cx, slices);
         self.wrote(&written);
         written
@@ -192,10 +298,12 @@ impl AsyncWrite for VisitorStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = self.pin().poll_shutdown(cx);
-        if shut.is_ready() {
+        if !self.ended {
+            ready!(self.pin().poll_shutdown(cx))?;
             self.ended = true;
+            let unread = self.framed.heads.is_within_body() || self.refusing.is_some();
+            self.lingering = unread.then(|| Lingering::new(time::now()));
         }
-        shut
+        self.poll_linger(cx).map(Ok)
     }
 }

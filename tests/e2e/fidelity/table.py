@@ -52,14 +52,13 @@ DIFFERENCES = [
         name="forwarded|x-real-ip|x-forwarded-.*|true-client-ip",
         cases="headers: where it came from",
     ),
-    # To be deleted once `Via` is off by default.
-    Line("request header (added|value)", "A request that goes in a circle has to be noticed.", name="via"),
-    # To be named once there is one. Until then it is not used: see `may_be_unused`.
+    Line("request header added", "A request that goes in a circle has to be noticed.", name="adit-hops"),
     Line(
         "request header added",
-        "A request that goes in a circle has to be noticed.",
-        name="(x-)?adit-.*",
-        may_be_unused=True,
+        "HTTP/1.1 asks for a host (RFC 9112, 3.2).",
+        name="host",
+        cases="no host with HTTP/1\\.0",
+        other="localhost",
     ),
     # What belongs to one connection.
     Line(
@@ -127,7 +126,7 @@ DIFFERENCES = [
         cases="answer: chunked to HTTP/1.0",
     ),
     Line(
-        "connection",
+        "connection( told)?",
         "HTTP/1.0 has no chunks: the end of the connection ends the answer.",
         straight="open",
         other="closed",
@@ -142,6 +141,31 @@ DIFFERENCES = [
         cases="answer: (304|HEAD)",
     ),
     Line("answer framing", "`identity` is no encoding any more.", straight="coding identity", other="stream"),
+    Line(
+        "answer framing",
+        "Not to have changed has no body, and Hyper says no length of one.",
+        straight="length .*",
+        other="none",
+        cases="answer: 304",
+    ),
+    Line(
+        "(request|answer) trailer header lost|(request|answer) trailer name case",
+        "Hyper passes on trailers that were announced, in lower case.",
+        cases="trailers|answer: trailers",
+    ),
+    # Lines of a head.
+    Line(
+        f"{ANY} order",
+        "The order of lines with different names says nothing (RFC 9110, 5.3).",
+    ),
+    Line("interim name case", "Hyper does not tell how an interim answer is written.", name="x-custom"),
+    Line("interim reason", "Reasons say nothing (RFC 9110, 15), and Hyper does not tell those of interim answers."),
+    Line("answer reason", "Only ASCII is sure to be read; reasons say nothing (RFC 9110, 15).", other=""),
+    Line(
+        "answer header (lost|added|value)",
+        "A line that is none is left out, or read as nginx does: the answer is of use without it.",
+        cases="answer: headers: sloppy",
+    ),
     Line("answer trailer header lost", "Nobody asked for trailers (RFC 9110, 6.5.1).", cases="answer: trailers$"),
     Line(
         "request trailer header lost", "Trailers must not frame or route (RFC 9110, 6.5.1).", name="content-length|host"
@@ -174,7 +198,7 @@ DIFFERENCES = [
         "refused",
         "Two servers may read it in two ways: requests could be smuggled.",
         cases="hazard: framing",
-        other="answered 400.*",
+        other="answered (400|501).*",
     ),
     Line(
         "refused",
@@ -209,11 +233,23 @@ DIFFERENCES = [
         other="answered 400 bad_path",
         cases=r"target /(.*/)?(%2e%2e|\.\.?)(/|$)|target .*%(zz|4|)$",
     ),
+    Line(
+        "refused",
+        "No URI has such characters (RFC 3986): who asks writes them with `%`, as browsers do.",
+        cases=r"target (/.*[<>`]|in Latin-1)",
+        other="answered 400",
+    ),
+    Line("request target", "A fragment is for whoever asks (RFC 9110, 4.2.5).", straight=".*#.*", other="[^#]*"),
+    Line(
+        "request target|request header value|refused",
+        "`*` and a host are targets of OPTIONS and CONNECT alone (RFC 9112, 3.2).",
+        cases=r"target form: (\*|authority) with|target \*$",
+    ),
     Line("refused", "The target is no target.", cases="target form: a (word|query)", other="answered 400.*"),
     Line(
         "refused",
         "For forward proxies.",
-        cases="CONNECT|hazard: (extended )?CONNECT",
+        cases="CONNECT|hazard: (extended )?CONNECT|extended CONNECT that is no WebSocket",
         other="answered 501 connect|reset.*",
     ),
     Line(
@@ -280,6 +316,19 @@ DIFFERENCES = [
         "Where its body ends, two may read in two ways.",
         cases="answer: (hazard|an empty length|chunk size that is none|chunks ended by LF|HTTP/1.0 that is chunked)",
         other="answered 502.*|closed.*",
+    ),
+    Line(
+        "refused",
+        "It is encoded in a way that visitors are not told of.",
+        cases="answer: Transfer-Encoding: gzip",
+        other="answered 502.*",
+    ),
+    Line(
+        "refused",
+        "Taken with 200 it would be a WebSocket (RFC 8441), which it is not.",
+        cases="WebSocket that is not understood",
+        leg="2-1",
+        other="answered 502.*",
     ),
     Line(
         "refused",
