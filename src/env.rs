@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     files::{Disk, Files},
     metrics::Metrics,
+    notice::{Notices, times},
     probe::sometimes,
     time::{self, Duration, WallClock},
     transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
@@ -49,6 +50,8 @@ pub struct Env {
     pub stop: Stop,
     /// What this node counts.
     pub metrics: Arc<Metrics>,
+    /// Its log lines of which there may be many at once.
+    pub notices: Notices,
 }
 
 impl Env {
@@ -65,12 +68,27 @@ impl Env {
             wall: WallClock::System,
             stop,
             metrics: Arc::new(metrics),
+            notices: Notices::default(),
         }
     }
 
     /// Spawns a task that is aborted when the returned handle is dropped.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
         self.spawner.spawn(Box::pin(future))
+    }
+
+    /// Writes a log line, unless a line of this `kind` about `subject` was written lately: then it is counted, and one line
+    /// stands for all that are when the period ends. `line` is told for how many it stands.
+    pub fn notice(&self, kind: &'static str, subject: String, line: impl Fn(u64) + Send + Sync + 'static) {
+        if let Some(held) = self.notices.write(time::now(), kind, subject, line) {
+            let notices = self.notices.clone();
+            let wait = held.due.saturating_duration_since(time::now());
+            let writing = async move {
+                time::sleep(wait).await;
+                notices.write_due(time::now(), &held);
+            };
+            self.spawn(writing).detach();
+        }
     }
 
     /// Runs work that would hold other tasks up where it does not, and waits for it; `None` when it panicked.
@@ -97,7 +115,16 @@ impl Env {
                 }
                 Err(error) => {
                     self.metrics.accept_pauses.inc();
-                    tracing::warn!(%error, what, "accepting paused");
+                    let what = what.to_owned();
+                    let reason = error.to_string();
+                    self.notice("accept", format!("{what}: {reason}"), move |n| {
+                        tracing::warn!(
+                            what,
+                            reason,
+                            times = times(n),
+                            "connections are not accepted for a moment"
+                        );
+                    });
                     time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -48,5 +48,6 @@ pub mod transport;
 pub mod files;
 pub mod backoff;
 pub mod id;
+pub mod notice;
 pub mod probe;
 pub mod time;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -25,6 +25,20 @@ pub trait Reach: fmt::Debug + Send + Sync + 'static {
 
     /// What people call it, in logs, metrics and the journal.
     fn name(&self) -> String;
+
+    /// The same in parts, for logs.
+    fn place(&self) -> Place;
+}
+
+/// Where a target is, for logs: as much of it as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The client that serves it.
+    pub client: Option<ClientId>,
+    /// Which of the client's upstreams.
+    pub upstream: Option<UpstreamName>,
+    /// Its address.
+    pub address: Option<SocketAddr>,
 }
 
 /// An upstream behind a registered client.
@@ -52,6 +66,14 @@ impl Reach for Tunnel {
     fn name(&self) -> String {
         format!("{}/{}", self.client, self.upstream)
     }
+
+    fn place(&self) -> Place {
+        Place {
+            client: Some(self.client.clone()),
+            upstream: Some(self.upstream.clone()),
+            address: None,
+        }
+    }
 }
 
 impl Reach for SocketAddr {
@@ -63,6 +85,13 @@ impl Reach for SocketAddr {
 
     fn name(&self) -> String {
         self.to_string()
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            address: Some(*self),
+            ..Place::default()
+        }
     }
 }
 
@@ -93,6 +122,9 @@ impl<R: Reach> Target<R> {
     }
 }
 
+/// The longest explanation of a failure that is kept, in characters.
+const WORDS_LEN_MAX: usize = 200;
+
 /// The whole share, of [`TargetGauges::share`].
 pub const SHARE_WHOLE: u32 = 1000;
 
@@ -104,6 +136,8 @@ pub struct TargetGauges {
     share: AtomicU32,
     /// The last session to end broke.
     broke: AtomicBool,
+    /// Why it failed last.
+    failure: RwLock<Option<Arc<str>>>,
 }
 
 impl Default for TargetGauges {
@@ -113,6 +147,7 @@ impl Default for TargetGauges {
             cost_us: AtomicU64::new(0),
             share: AtomicU32::new(SHARE_WHOLE),
             broke: AtomicBool::new(false),
+            failure: RwLock::new(None),
         }
     }
 }
@@ -133,6 +168,25 @@ impl TargetGauges {
     pub fn end(&self, well: bool) -> bool {
         let broke_before = self.broke.swap(!well, Ordering::Relaxed);
         !well || broke_before
+    }
+
+    /// It failed, because of `words`. Called before its selector is told that it failed. A peer may have said them: what is
+    /// too long or would break a line of the log is left out.
+    pub fn note_failure(&self, words: &str) {
+        let words: String = words
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(WORDS_LEN_MAX)
+            .collect();
+        *self.failure.write().unwrap_or_else(PoisonError::into_inner) = Some(words.into());
+    }
+
+    /// Why it failed last, if it did.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.failure
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What one session costs on it when it is idle; `None` before the first measurement.

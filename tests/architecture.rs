@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 12] = [
     &["link"],
     &["wire", "rules", "candidates", "plugin"],
     &["env", "follow", "metrics"],
-    &["backoff", "files", "id", "probe", "time", "transport"],
+    &["backoff", "files", "id", "notice", "probe", "time", "transport"],
 ];
 
 /// The concept folders. What is in them is pure, but for [`SHELLS`].
@@ -42,7 +42,7 @@ const CONCEPTS: [&str; 11] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 44] = [
+const SHELLS: [&str; 45] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -69,6 +69,7 @@ const SHELLS: [&str; 44] = [
     "selector/actor/tests.rs",
     "selector/group.rs",
     "selector/setup.rs",
+    "selector/actor/tell.rs",
     "session/actor.rs",
     "session/carry.rs",
     "session/dialler.rs",

@@ -175,6 +175,7 @@ impl Node {
             },
             stop,
             metrics: Arc::new(Metrics::new()),
+            notices: Default::default(),
         };
         self.oracle.tell(Event::Boots {
             host: self.who,

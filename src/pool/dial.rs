@@ -27,7 +27,8 @@ pub async fn connect(
 ) -> io::Result<(Box<dyn Stream>, Duration)> {
     let began = time::now();
     let connected = time::within(timeout, env.transport.connect(addr)).await;
-    let stream = connected.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {timeout:?}"));
+    let stream = connected.unwrap_or_else(|| Err(late()))?;
     Ok((stream, time::now().saturating_duration_since(began)))
 }
 
@@ -72,7 +73,7 @@ impl Dialler {
 }
 
 /// Event: a target was dialled; as good as a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Dialled {
     /// The target.
@@ -81,6 +82,8 @@ pub struct Dialled {
     pub result: Result<Duration, io::ErrorKind>,
     /// How long it took in either case.
     pub took: Duration,
+    /// Why there was none, in words; empty otherwise.
+    pub why: String,
 }
 
 impl Actor for Dialler {
@@ -116,7 +119,17 @@ async fn dial(
         Err(error) => Err(error.kind()),
     };
     if let Some(dialled) = dialled.upgrade() {
-        dialled.do_send(Dialled { addr, result, took });
+        let why = connected
+            .as_ref()
+            .err()
+            .map(io::Error::to_string)
+            .unwrap_or_default();
+        dialled.do_send(Dialled {
+            addr,
+            result,
+            took,
+            why,
+        });
     }
     // A pool that is no more has no use for the stream.
     let Some(pool) = pool.upgrade() else { return };

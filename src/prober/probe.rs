@@ -40,6 +40,30 @@ pub enum ProbeFailure {
 }
 
 impl ProbeFailure {
+    /// What it says of a probe of this `kind` that had so long: `None` where whoever probed has noted it at the target.
+    pub fn words(self, kind: &Kind, timeout: Duration) -> Option<String> {
+        let asked = match kind {
+            Kind::Http { path, .. } => format!("GET {path}"),
+            Kind::Tcp | Kind::Off => "the probe".to_owned(),
+        };
+        match (self, kind) {
+            (
+                Self::BadStatus(got),
+                Kind::Http {
+                    status: Some(right), ..
+                },
+            ) => Some(format!("{asked} answered {got}, expected {right}")),
+            (Self::BadStatus(got), _) => Some(format!(
+                "{asked} answered {got}, expected {} to {}",
+                STATUS_WELL.start(),
+                STATUS_WELL.end()
+            )),
+            (Self::Broken, _) => Some(format!("{asked} had no answer before the connection ended")),
+            (Self::Timeout, _) => Some(format!("{asked} had no answer within {timeout:?}")),
+            (Self::Refused | Self::Unreachable, _) => None,
+        }
+    }
+
     /// Whether the target itself said no. Else the way to it may be at fault, or this node.
     pub fn is_refusal(self) -> bool {
         match self {
@@ -91,7 +115,7 @@ impl Probe<SocketAddr> for TcpProbe {
         let env = self.env.clone();
         Box::pin(async move {
             let asked_at = time::now();
-            let asked = connect(&env, target.reach);
+            let asked = connect(&env, &target);
             let stream = time::within(timeout, asked)
                 .await
                 .ok_or(ProbeFailure::Timeout)??;
@@ -136,7 +160,7 @@ impl Probe<SocketAddr> for HttpProbe {
         Box::pin(async move {
             let asked_at = time::now();
             let asked = async {
-                let mut stream = connect(&this.env, target.reach).await?;
+                let mut stream = connect(&this.env, &target).await?;
                 this.question.ask(&mut stream, &target.reach.to_string()).await
             };
             time::within(timeout, asked)
@@ -190,13 +214,16 @@ impl HttpQuestion {
     }
 }
 
-async fn connect(env: &Env, address: SocketAddr) -> Result<Box<dyn Stream>, ProbeFailure> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::TimedOut => ProbeFailure::Timeout,
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ProbeFailure::Refused,
-        _ => ProbeFailure::Unreachable,
+async fn connect(env: &Env, target: &Target<SocketAddr>) -> Result<Box<dyn Stream>, ProbeFailure> {
+    let failed = |error: io::Error| {
+        target.gauges.note_failure(&error.to_string());
+        match error.kind() {
+            io::ErrorKind::TimedOut => ProbeFailure::Timeout,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ProbeFailure::Refused,
+            _ => ProbeFailure::Unreachable,
+        }
     };
-    env.transport.connect(address).await.map_err(failed)
+    env.transport.connect(target.reach).await.map_err(failed)
 }
 
 fn since(start: Instant) -> Duration {
@@ -239,6 +266,31 @@ mod tests {
         check("HTTP/1.1 +20 OK", None);
         check("SSH-2.0-OpenSSH", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_failure_says_what_was_asked_and_what_was_expected() {
+        let http = |status| Kind::Http {
+            path: "/health".to_owned(),
+            status,
+            host: None,
+        };
+        let words =
+            |failure: ProbeFailure, kind| failure.words(&kind, Duration::from_secs(2)).unwrap_or_default();
+        let bad = ProbeFailure::BadStatus(500);
+        assert_eq!(
+            words(bad, http(None)),
+            "GET /health answered 500, expected 200 to 399"
+        );
+        assert_eq!(
+            words(bad, http(Some(204))),
+            "GET /health answered 500, expected 204"
+        );
+        assert_eq!(
+            words(ProbeFailure::Timeout, http(None)),
+            "GET /health had no answer within 2s"
+        );
+        assert_eq!(words(ProbeFailure::Refused, Kind::Tcp), "");
     }
 
     #[test]

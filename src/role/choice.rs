@@ -10,7 +10,7 @@ use crate::{
     candidates::Candidate,
     config::GroupConfig,
     env::Env,
-    id::GroupName,
+    id::{ClientId, GroupName, UpstreamName},
     pool::dial::open_pool,
     prober::probe,
     selector::{
@@ -39,6 +39,8 @@ pub(super) struct Terms {
     pub asks_names: bool,
     /// Whether an address without rivals is probed.
     pub probe_alone: bool,
+    /// The client and the upstream whose addresses they are, for logs.
+    pub serves: Option<(ClientId, UpstreamName)>,
 }
 
 /// The actors that choose, and the way to what they chose. They end when it is dropped and no session is left.
@@ -71,6 +73,7 @@ impl Choice {
                 probing: options.probing,
                 scoring: options.scoring,
                 probe_alone: terms.probe_alone,
+                serves: terms.serves,
                 warm,
             };
             Selector::new(env, Arc::clone(&group), setup)
@@ -119,6 +122,7 @@ mod tests {
                 waiting_max: 1,
                 asks_names: false,
                 probe_alone: true,
+                serves: None,
             };
             let choice = Choice::start(&env, terms, candidates);
             while choice.selector.send(ReadStatus).await.unwrap().targets.is_empty() {

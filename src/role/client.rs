@@ -14,7 +14,7 @@ use crate::{
     admin::Readiness,
     config::{ClientConfig, UpstreamConfig},
     env::{Env, Stop, StopPhase},
-    id::GroupName,
+    id::{ClientId, GroupName},
     link::connect::Identity,
     session::{serve::Upstream, uplink::Uplink},
     time,
@@ -78,7 +78,9 @@ fn readiness(stop: Stop, registered: impl Fn() -> bool + Send + Sync + 'static) 
 }
 
 async fn serve(config: ClientConfig, env: Env) {
-    let chosen = config.upstreams.iter().map(|upstream| choose(&env, upstream));
+    say_hello(&config);
+    let (client, upstreams) = (&config.client_id, config.upstreams.iter());
+    let chosen = upstreams.map(|upstream| choose(&env, client, upstream));
     let choices: Vec<_> = chosen.collect();
     let upstreams = config.upstreams.iter().zip(&choices);
     let upstreams = upstreams.map(|(config, choice)| Upstream {
@@ -125,7 +127,7 @@ async fn serve(config: ClientConfig, env: Env) {
     };
     tokio::select! {
         biased;
-        () = stop.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+        () = stop.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
         done = time::within(config.drain.timeout, finished) => {
             if done.is_none() {
                 warn!("drain deadline: resetting what still runs");
@@ -134,8 +136,19 @@ async fn serve(config: ClientConfig, env: Env) {
     }
 }
 
+/// The first line: what is served, and where.
+fn say_hello(config: &ClientConfig) {
+    let all = |items: Vec<String>| items.join(", ");
+    let serves = config.upstreams.iter().map(|upstream| {
+        let targets = upstream.targets.iter().map(|target| target.place.to_string());
+        format!("{} at {}", upstream.name, all(targets.collect()))
+    });
+    let (serves, servers) = (all(serves.collect()), all(config.servers.clone()));
+    info!(client = %config.client_id, serves, servers, "connecting");
+}
+
 /// Begins to choose among the addresses of an upstream.
-fn choose(env: &Env, config: &UpstreamConfig) -> Choice {
+fn choose(env: &Env, client: &ClientId, config: &UpstreamConfig) -> Choice {
     let terms = Terms {
         name: GroupName::of_upstream(&config.name),
         options: config.choice.clone(),
@@ -144,6 +157,7 @@ fn choose(env: &Env, config: &UpstreamConfig) -> Choice {
         asks_names: true,
         // A service need not see connections that nobody uses.
         probe_alone: false,
+        serves: Some((client.clone(), config.name.clone())),
     };
     // The list stays what it is.
     let (_, list) = watch::channel(Arc::new(config.targets.clone()));

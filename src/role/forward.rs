@@ -141,7 +141,7 @@ impl Forwarder {
         info!(timeout = ?config.drain.timeout, "draining");
         tokio::select! {
             biased;
-            () = stop.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+            () = stop.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
             () = drain(&config, entry, &running) => {}
         }
         running.reset();
@@ -168,6 +168,7 @@ fn choose(
         asks_names: false,
         // Whether it is ready shows in its probes.
         probe_alone: true,
+        serves: None,
     };
     Choice::start(env, terms, list)
 }

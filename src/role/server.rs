@@ -214,7 +214,7 @@ impl Server {
         let mut ending = stop.clone();
         tokio::select! {
             biased;
-            () = ending.reached(StopPhase::Ending) => warn!("told twice: ending at once"),
+            () = ending.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
             () = self.drain(drain.delay, drain.timeout) => {}
         }
         self.registry.do_send(EndAll);

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
 use rand_chacha::ChaCha8Rng;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     active_set::ActiveSet,
+    failures::Failures,
     group::Group,
     journal::{Decision, Journal},
     roster::{Action, Report, Roster},
@@ -50,6 +51,7 @@ pub struct Selector<R: Reach> {
     prober: Option<Addr<Prober<R>>>,
     series: GroupSeries,
     journal: Journal,
+    failures: Failures<R::Key>,
     rng: ChaCha8Rng,
     timer: Option<(Instant, SpawnHandle)>,
 }
@@ -59,6 +61,8 @@ struct Known<R> {
     series: TargetSeries,
     /// When the prober was last told that it answers.
     told_at: Option<Instant>,
+    /// It has answered once: that it does no more is news.
+    answered: bool,
 }
 
 impl<R: Reach> Selector<R> {
@@ -84,6 +88,7 @@ impl<R: Reach> Selector<R> {
             prober: None,
             series,
             journal: Journal::default(),
+            failures: Failures::default(),
             rng: env.entropy.rng(),
             timer: None,
         }
@@ -149,6 +154,7 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
             target,
             series,
             told_at: None,
+            answered: false,
         };
         self.targets.insert(key.clone(), known);
         self.count_targets();
@@ -211,6 +217,12 @@ impl<R: Reach> Handler<Probed<R::Key>> for Selector<R> {
                 ProbeResult::Failed
             }
         });
+        let words =
+            |failure: ProbeFailure| failure.words(&self.setup.probing.kind, self.setup.probing.timeout);
+        match probed.result {
+            Err(_) if self.roster.is_frozen() => {}
+            result => self.heard(&probed.key, result.err().map(words)),
+        }
         let answer = probed.result.ok();
         let members = self.active.len();
         self.roster
@@ -230,6 +242,11 @@ impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
         {
             self.tell_answered(&key);
         }
+        match report {
+            Report::Refused(_) | Report::TimedOut(_) | Report::BrokeEarly(_) => self.heard(&key, Some(None)),
+            Report::Connected(_) if !self.setup.judges_by_answers() => self.heard(&key, None),
+            Report::Connected(_) | Report::Ended | Report::Broke => {}
+        }
         let members = self.active.len();
         self.roster
             .handle_report(time::now(), &key, report, &mut self.rng);
@@ -242,8 +259,12 @@ impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
 impl Handler<Dialled> for Selector<SocketAddr> {
     type Result = ();
 
-    fn handle(&mut self, Dialled { addr, result, took }: Dialled, ctx: &mut Self::Context) {
-        let report = match result {
+    fn handle(&mut self, dialled: Dialled, ctx: &mut Self::Context) {
+        let Dialled { addr, took, .. } = dialled;
+        if let (Err(_), Some(known)) = (dialled.result, self.targets.get(&addr)) {
+            known.target.gauges.note_failure(&dialled.why);
+        }
+        let report = match dialled.result {
             Ok(took) => Report::Connected(took),
             Err(io::ErrorKind::TimedOut) => Report::TimedOut(took),
             Err(_) => Report::Refused(took),
@@ -299,11 +320,12 @@ impl<R: Reach> Selector<R> {
                     self.targets.keys().for_each(|key| self.weigh(now, key));
                 }
                 Action::Decided(decision) => {
-                    info!(group = %self.group.name(), "{decision}");
+                    self.tell_decision(&decision);
                     self.journal.push(decision);
                 }
             }
         }
+        self.tell_failures();
         self.arm(ctx);
     }
 
@@ -314,7 +336,8 @@ impl<R: Reach> Selector<R> {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let due = self.roster.poll_timeout();
+        let due = self.roster.poll_timeout().into_iter();
+        let due = due.chain(self.failures.poll_timeout()).min();
         if self.timer.as_ref().map(|(armed, _)| *armed) == due {
             return;
         }
@@ -327,6 +350,7 @@ impl<R: Reach> Selector<R> {
                 selector.timer = None;
                 // A timer would keep an actor alive that nobody can reach any more.
                 if ctx.connected() {
+                    selector.failures.handle_timeout(time::now());
                     selector.roster.handle_timeout(time::now(), &mut selector.rng);
                     if selector.active.len() < selector.targets.len() {
                         // Those who stand by may be others by now.
@@ -450,6 +474,7 @@ impl<R: Reach> Selector<R> {
 
     fn forget(&mut self, key: &R::Key) {
         self.roster.leave(time::now(), key);
+        self.failures.forget(key);
         self.targets.remove(key);
         self.name_no_more(key);
         self.count_targets();
@@ -465,5 +490,6 @@ impl<R: Reach> Selector<R> {
     }
 }
 
+mod tell;
 #[cfg(test)]
 mod tests;

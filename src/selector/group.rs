@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ pub struct Group<R> {
     active: ArcSwap<ActiveSet<R>>,
     waiting: AtomicUsize,
     changed: Notify,
+    turned_away: AtomicU64,
 }
 
 impl<R: Reach> Group<R> {
@@ -28,6 +29,7 @@ impl<R: Reach> Group<R> {
             active: ArcSwap::default(),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
+            turned_away: AtomicU64::new(0),
         })
     }
 
@@ -49,6 +51,16 @@ impl<R: Reach> Group<R> {
         if usable {
             self.changed.notify_waiters();
         }
+    }
+
+    /// A visitor was not served.
+    pub fn count_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many visitors were not served since this was asked last.
+    pub fn take_turned_away(&self) -> u64 {
+        self.turned_away.swap(0, Ordering::Relaxed)
     }
 
     /// How many wait for a target now.

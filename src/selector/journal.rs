@@ -57,6 +57,13 @@ pub enum Reason {
     Thawed,
 }
 
+impl Reason {
+    /// Whether a failure is what it rests on.
+    pub fn has_cause(self) -> bool {
+        matches!(self, Self::Failing | Self::RarelySucceeds | Self::LastResort)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -92,6 +99,8 @@ pub struct Decision {
     pub change: Change,
     /// Why.
     pub reason: Reason,
+    /// What the target said when it failed, or what was said of it.
+    pub cause: Option<Arc<str>>,
     /// What was known of the target.
     pub score: Option<Score>,
     /// How many members the active set has now.
@@ -110,7 +119,14 @@ impl fmt::Display for Decision {
             };
             write!(f, "{change}{target}: ")?;
         }
-        write!(f, "{}", self.reason)?;
+        match (self.reason, &self.target) {
+            (Reason::LastResort, None) => f.write_str("all targets fail: the least bad are used")?,
+            (Reason::ResortOver, None) => f.write_str("not all targets fail any more")?,
+            (reason, _) => write!(f, "{reason}")?,
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
         if let Some(score) = &self.score {
             write!(f, " ({score})")?;
         }
@@ -154,6 +170,7 @@ mod tests {
             target: Some("a/main".into()),
             change: Change::Added,
             reason: Reason::Better,
+            cause: None,
             score: Some(meter.score(now, Duration::from_millis(20))),
             members,
             targets: 300,
@@ -165,6 +182,32 @@ mod tests {
         assert_eq!(
             decision(3).to_string(),
             "added a/main: better (score 50, latency 10.0 ms, jitter 5.0 ms); 3 of 300 used"
+        );
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let failing = Decision {
+            change: Change::Removed,
+            reason: Reason::Failing,
+            cause: Some("GET /health answered 500, expected 200 to 399".into()),
+            score: None,
+            ..decision(2)
+        };
+        assert_eq!(
+            failing.to_string(),
+            "removed a/main: failing: GET /health answered 500, expected 200 to 399; 2 of 300 used"
+        );
+        let all = Decision {
+            target: None,
+            reason: Reason::LastResort,
+            change: Change::Noted,
+            cause: None,
+            ..failing
+        };
+        assert_eq!(
+            all.to_string(),
+            "all targets fail: the least bad are used; 2 of 300 used"
         );
     }
 

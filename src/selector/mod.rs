@@ -2,6 +2,7 @@
 
 pub mod active_set;
 pub mod actor;
+pub mod failures;
 pub mod group;
 pub mod health;
 pub mod journal;

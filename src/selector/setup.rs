@@ -6,6 +6,7 @@ use actix::Recipient;
 
 use super::Options;
 use crate::{
+    id::{ClientId, UpstreamName},
     pool::actor::{Add, Remove},
     prober::{self, Scoring, probe::Probe},
     target::Reach,
@@ -26,6 +27,8 @@ pub struct Setup<R: Reach> {
     pub probe_alone: bool,
     /// Who keeps streams to the members warm.
     pub warm: Option<Warm<R::Key>>,
+    /// The client and the upstream whose addresses the targets are, for logs.
+    pub serves: Option<(ClientId, UpstreamName)>,
 }
 
 /// A pool that follows the active set.
@@ -53,6 +56,7 @@ impl<R: Reach> Default for Setup<R> {
             probe: None,
             probe_alone: false,
             warm: None,
+            serves: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Re
 use rand_chacha::ChaCha8Rng;
 use std::net::SocketAddr;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     EMPTY_GROUP_TIMEOUT, Options, TAKE_TIMEOUT_MIN,
@@ -21,6 +21,7 @@ use crate::{
     env::Env,
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
+    notice::times,
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
@@ -55,6 +56,16 @@ pub struct Desk {
     pub rng: RefCell<ChaCha8Rng>,
 }
 
+impl Desk {
+    /// Says that a visitor was not served, why, and what the last target had said.
+    pub fn turned_away(&self, visitor: SocketAddr, reason: &'static str, last: Option<Arc<str>>) {
+        let (entry, group) = (self.entry.clone(), self.group.name().clone());
+        self.env.notice("visitor", format!("{entry} {reason}"), move |n| {
+            info!(%entry, %group, %visitor, reason, last = last.as_deref(), times = times(n), "visitor turned away");
+        });
+    }
+}
+
 /// One visitor.
 pub struct Session {
     desk: Rc<Desk>,
@@ -65,6 +76,8 @@ pub struct Session {
     target: Option<Arc<Target<Tunnel>>>,
     /// Counts this session on its target, for those who choose after it.
     in_flight: Option<InFlight>,
+    /// Why the last try failed, in words.
+    failure: Option<Arc<str>>,
     accepted_at: Instant,
     dispatched: bool,
     /// Counts this session against the limit, and keeps a drain waiting.
@@ -93,6 +106,7 @@ impl Session {
             attempts,
             target: None,
             in_flight: None,
+            failure: None,
             accepted_at,
             dispatched: false,
             slot,
@@ -122,7 +136,7 @@ impl Session {
                 ctx.run_later(pause, Self::drive);
             }
             Choice::Empty => self.wait_for_target(ctx),
-            Choice::GiveUp(reason) => self.finish(ctx, reason, (0, 0)),
+            Choice::GiveUp(reason) => self.turn_away(ctx, reason),
         }
     }
 
@@ -177,6 +191,7 @@ impl Session {
             accepted_at: self.accepted_at,
             witness: Witness {
                 key: target.key(),
+                gauges: Arc::clone(&target.gauges),
                 reports: self.desk.reports.clone(),
             },
             metrics: Arc::clone(&self.desk.env.metrics),
@@ -221,6 +236,7 @@ impl Session {
             return;
         };
         self.in_flight = None;
+        self.failure = target.gauges.failure();
         self.desk.env.metrics.tries_failed.inc(outcome.label());
         debug!(session = %self.id, client = %target.reach.client, reason = outcome.label(), "try failed");
         if self.attempts.handle_failed(target.key(), outcome) {
@@ -244,8 +260,15 @@ impl Session {
                 sometimes!("visitor-waited-for-empty-group");
                 session.drive(ctx);
             }
-            None => session.finish(ctx, "no_target", (0, 0)),
+            None => session.turn_away(ctx, "no_target"),
         }));
+    }
+
+    /// Ends the session without an upstream, and says so.
+    fn turn_away(&mut self, ctx: &mut Context<Self>, reason: &'static str) {
+        self.desk.group.count_turned_away();
+        self.desk.turned_away(self.peer, reason, self.failure.take());
+        self.finish(ctx, reason, (0, 0));
     }
 
     /// Ends the session. A visitor that is still here is reset: it must not look served.

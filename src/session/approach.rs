@@ -222,6 +222,11 @@ impl Approach {
     /// Says how a session on `target` ended, where that is news.
     pub fn report_end(&self, target: &Target<SocketAddr>, well: bool) {
         if target.gauges.end(well) {
+            if !well {
+                target
+                    .gauges
+                    .note_failure("sessions break after they have started");
+            }
             let (key, report) = (target.reach, if well { Report::Ended } else { Report::Broke });
             self.reports.do_send(Reported { key, report });
         }
@@ -270,6 +275,9 @@ impl Approach {
             let began = time::now();
             let result = connect(&env, target.reach, timeout).await;
             let elapsed = time::now().saturating_duration_since(began);
+            if let Err(error) = &result {
+                target.gauges.note_failure(&error.to_string());
+            }
             let report = match &result {
                 Ok((_, took)) => {
                     env.metrics.connect_seconds.observe(*took);

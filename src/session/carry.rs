@@ -10,7 +10,7 @@ use super::{
     first_bytes::FirstBytes,
     raw::RawStream,
     relay::{Relay, Stopped},
-    testimony::testimony,
+    testimony::{testimony, words},
     visitor_side::{Cause, Outcome, Patience, VisitorSide},
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     pool::conn::{Conn, Job},
     probe::{mutant, sometimes},
     selector::{actor::Reported, roster::Report},
-    target::{Reach, Tunnel},
-    time::{self, Instant},
+    target::{Reach, TargetGauges, Tunnel},
+    time::{self, Duration, Instant},
     transport::BoxFuture,
     wire::message::{ResetCode, Start},
 };
@@ -67,11 +67,23 @@ pub struct Load {
 pub struct Witness {
     /// The target.
     pub key: <Tunnel as Reach>::Key,
+    /// Where it is noted why it failed.
+    pub gauges: Arc<TargetGauges>,
     /// Its selector.
     pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
 }
 
 impl Witness {
+    /// Tells what `outcome` and the client's `refusal` say of it, if they do.
+    pub fn tell_end(&self, outcome: Outcome, side: &VisitorSide, waited: Duration) {
+        if let Some(report) = testimony(outcome, side.was_served(), waited) {
+            if !matches!(report, Report::Ended) {
+                self.gauges.note_failure(&words(outcome, side.refusal(), waited));
+            }
+            self.tell(report);
+        }
+    }
+
     /// Tells it.
     pub fn tell(&self, report: Report) {
         if matches!(report, Report::Refused(_)) && mutant!("refused-session-not-reported") {
@@ -166,9 +178,7 @@ async fn carry(
     drop(starting);
     let tell = |side: &VisitorSide, visitor| {
         let outcome = side.outcome().unwrap_or(Outcome::Broken);
-        if let Some(report) = testimony(outcome, side.was_served(), time::now() - asked_at) {
-            witness.tell(report);
-        }
+        witness.tell_end(outcome, side, time::now() - asked_at);
         // A session that is no more has no use for its visitor.
         let _ = report.send(Carried {
             outcome,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     Options,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     id::SessionId,
     metrics::Counted,
+    notice::times,
     probe::{mutant, sometimes},
     selector::strategy::bound_to,
     target::Target,
@@ -45,6 +46,7 @@ pub async fn forward(
     let visit = Visit {
         forwarding: &forwarding,
         began,
+        peer,
         bound_to: bound_to(peer),
     };
     let (outcome, to, (up, down)) = visit.carry(visitor).await;
@@ -62,6 +64,7 @@ pub async fn forward(
 struct Visit<'a> {
     forwarding: &'a Forwarding,
     began: Instant,
+    peer: SocketAddr,
     bound_to: u64,
 }
 
@@ -126,7 +129,19 @@ impl Visit<'_> {
         let reached = approach
             .reach(deadline, Some(self.bound_to), fresh, &mut rng)
             .await;
-        reached.inspect_err(|error| debug!(%error, "nobody reached"))
+        reached.inspect_err(|error| self.turned_away(error))
+    }
+
+    /// Says that the visitor is not served, and why.
+    fn turned_away(&self, error: &ApproachError) {
+        let approach = &self.forwarding.approach;
+        approach.group.count_turned_away();
+        let (visitor, reason) = (self.peer, error.to_string());
+        approach
+            .env
+            .notice("visitor", error.label().to_owned(), move |n| {
+                info!(%visitor, reason, times = times(n), "visitor turned away");
+            });
     }
 
     fn join(&self, visitor: RawStream, target: &Target<SocketAddr>, stream: RawStream) -> Direct {

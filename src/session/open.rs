@@ -17,7 +17,6 @@ use super::{
     carry::{Witness, judge, tidy},
     core::Core,
     first_bytes::{FirstBytes, ReplayBudget},
-    testimony::testimony,
     tunnel_stream::{OnStart, Rest, TunnelStream},
     visitor_side::{Outcome, Patience, VisitorSide},
     way::Ways,
@@ -123,13 +122,17 @@ impl Opener {
             first: FirstBytes::new(self.budget.clone()),
             abort,
             on_start: Box::new({
-                let (reports, key) = (self.reports.clone(), target.key());
+                let witness = Witness {
+                    key: target.key(),
+                    gauges: Arc::clone(&target.gauges),
+                    reports: self.reports.clone(),
+                };
                 let metrics = Arc::clone(&self.env.metrics);
                 move || {
                     drop(starting);
                     let took = time::now() - now;
                     metrics.start_seconds.observe(took);
-                    Witness { key, reports }.tell(Report::Connected(took));
+                    witness.tell(Report::Connected(took));
                     took
                 }
             }),
@@ -139,6 +142,7 @@ impl Opener {
                 registry: self.registry.clone(),
                 witness: Witness {
                     key: target.key(),
+                    gauges: Arc::clone(&target.gauges),
                     reports: self.reports.clone(),
                 },
                 _running: Counted::new(&self.env.metrics.sessions),
@@ -212,9 +216,7 @@ impl Account {
         }
         // Whoever has ended its direction and goes away before the upstream has ended the other has had all it wants.
         let outcome = side.outcome().unwrap_or(Outcome::Completed);
-        if let Some(report) = testimony(outcome, side.was_served(), time::now() - self.asked_at) {
-            self.witness.tell(report);
-        }
+        self.witness.tell_end(outcome, side, time::now() - self.asked_at);
         if let Outcome::NotStarted { .. } = outcome {
             self.metrics.tries_failed.inc(outcome.label());
         }

@@ -1,6 +1,7 @@
 //! One proxy connection at the client: opened for a ticket, then one session after another.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     sync::{
@@ -12,7 +13,7 @@ use std::{
 use rand_chacha::ChaCha8Rng;
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     approach::{Approach, ApproachError, Reached},
@@ -31,6 +32,7 @@ use crate::{
         framed::{Framed, FramedError, Input},
     },
     metrics::Counted,
+    notice::times,
     probe::sometimes,
     selector::strategy::bound_to,
     time::{self, Duration, Instant, Timer},
@@ -344,6 +346,8 @@ async fn connect<'a>(
 ) -> Result<(&'a Upstream, Reached), (RefuseCode, String)> {
     let mut upstreams = registration.upstreams.iter();
     let Some(upstream) = upstreams.find(|up| up.name.as_str() == start.upstream) else {
+        let error = "the server asks for an upstream that this client does not have";
+        say_unreachable(registration, &start.upstream, &error);
         return Err((
             RefuseCode::UnknownUpstream,
             format!("no upstream {:?}", start.upstream),
@@ -370,8 +374,26 @@ async fn connect<'a>(
     };
     match connected {
         Ok(reached) => Ok((upstream, reached)),
-        Err(error) => Err(refusal(error, patience)),
+        Err(error) => {
+            if !fresh {
+                upstream.approach.group.count_turned_away();
+            }
+            if let ApproachError::NoTarget | ApproachError::Unresolved(_) = error {
+                say_unreachable(registration, &upstream.name, &error);
+            }
+            Err(refusal(error, patience))
+        }
     }
+}
+
+/// Says that an upstream is not there to be asked. Of addresses that do not answer, their selector tells.
+fn say_unreachable(registration: &Registration, upstream: &dyn fmt::Display, error: &dyn fmt::Display) {
+    let (client, upstream) = (registration.client.clone(), upstream.to_string());
+    let reason = error.to_string();
+    let subject = format!("{upstream} {reason}");
+    registration.env.notice("upstream", subject, move |n| {
+        warn!(%client, upstream, reason, times = times(n), "upstream cannot be reached");
+    });
 }
 
 /// What the server is told of an upstream that could not be reached.

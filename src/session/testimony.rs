@@ -26,6 +26,21 @@ pub fn testimony(outcome: Outcome, served: bool, waited: Duration) -> Option<Rep
     }
 }
 
+/// Why a target failed, in words, as `outcome` and the client's `refusal` tell, `waited` after it was asked.
+pub fn words(outcome: Outcome, refusal: &str, waited: Duration) -> String {
+    match outcome {
+        Outcome::NotStarted { cause, .. } => match cause {
+            Cause::Refused(_) if !refusal.is_empty() => refusal.to_owned(),
+            Cause::Refused(code) => code.label().to_owned(),
+            Cause::Silent => format!("the client did not answer within {} s", waited.as_secs().max(1)),
+            Cause::Broken => {
+                "the connection to the client broke before the upstream was connected".to_owned()
+            }
+        },
+        _ => "sessions break after they have started".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

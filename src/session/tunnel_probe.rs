@@ -13,6 +13,7 @@ use super::{
     first_bytes::{FirstBytes, ReplayBudget},
     raw::RawStream,
     relay::Stopped,
+    testimony::words,
     visitor_side::{Cause, Outcome, Patience, VisitorSide},
     way::Ways,
 };
@@ -199,6 +200,12 @@ impl Job for Inquiry {
             conn.last = conn.last.next().ok_or("out_of_ordinals")?;
             let mut side = self.side(&conn, asked_at);
             let ended = self.ask(&mut conn, &mut side, asked_at).await;
+            if let Some(outcome @ Outcome::NotStarted { .. }) = side.outcome() {
+                let waited = time::now() - asked_at;
+                self.target
+                    .gauges
+                    .note_failure(&words(outcome, side.refusal(), waited));
+            }
             self.say(unanswered(&side, asked_at));
             let fate = match ended {
                 Some(fate) => fate,

@@ -134,6 +134,8 @@ pub struct VisitorSide {
     finished: bool,
     violated: bool,
     outcome: Option<Outcome>,
+    /// What the client said when it refused.
+    refusal: String,
     actions: VecDeque<Action<ToClient>>,
 }
 
@@ -155,6 +157,7 @@ impl VisitorSide {
             finished: false,
             violated: false,
             outcome: None,
+            refusal: String::new(),
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
         };
         sometimes!(side.sent, "first-bytes-sent-again");
@@ -176,6 +179,11 @@ impl VisitorSide {
     /// How the session ended for the visitor; may be known before the stream's fate is.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
+    }
+
+    /// What the client said when it refused; empty when it did not, or gave no reason.
+    pub fn refusal(&self) -> &str {
+        &self.refusal
     }
 
     /// Whether a client serves the visitor, or did.
@@ -358,6 +366,7 @@ impl Core for VisitorSide {
             (State::Starting(_) | State::Working(_), ToServer::Refused(refused)) => {
                 sometimes!("client-refused-start");
                 self.release(Cause::Refused(RefuseCode::from(refused.code)));
+                self.refusal = refused.message;
                 // The client discards what it was sent up to this FIN; then the stream is free again.
                 self.send_fin();
                 self.state = State::Refused(now + REFUSED_TIMEOUT);

@@ -84,6 +84,7 @@ async fn a_group_is_probed_judged_and_published() {
             probe: Some(Arc::new(probe)),
             probe_alone: true,
             warm: None,
+            serves: None,
         };
         let selector = Selector::new(&env, Arc::clone(&group), setup).start();
         for n in 1..=3 {

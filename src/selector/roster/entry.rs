@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub ramp_since: Option<Instant>,
     /// Its place in the roster's `due`.
     pub due: Option<Instant>,
+    /// Why it failed last, in words.
+    pub cause: Option<Arc<str>>,
 }
 
 impl Entry {
@@ -46,6 +48,7 @@ impl Entry {
             served: false,
             ramp_since: None,
             due: None,
+            cause: None,
         }
     }
 

@@ -297,6 +297,13 @@ impl<K: Ord + Clone> Roster<K> {
         self.end(now);
     }
 
+    /// Says why a target failed, in words: it is part of what is decided because of it.
+    pub fn note_cause(&mut self, key: &K, cause: &Arc<str>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.cause = Some(Arc::clone(cause));
+        }
+    }
+
     /// A probe has ended: in an answer after so long, or in a failure after `elapsed`.
     pub fn handle_probed(
         &mut self,
@@ -425,7 +432,11 @@ impl<K: Ord + Clone> Roster<K> {
             target: entry.map(|entry| Arc::clone(&entry.name)),
             change,
             reason,
-            score: entry.map(|entry| entry.meter.score(now, self.reference)),
+            cause: entry.and_then(|entry| entry.cause.clone().filter(|_| reason.has_cause())),
+            // Of a newcomer nothing is known that could have been a ground.
+            score: entry
+                .filter(|_| reason != Reason::Joined)
+                .map(|entry| entry.meter.score(now, self.reference)),
             members: self.members,
             targets: self.entries.len(),
         };
