@@ -44,6 +44,15 @@ pub enum ConnectError {
     /// The server did not answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// Whoever listens there took the connection and did not answer.
+    #[error("the server took the connection and said nothing within {0:?}: is this the control port?")]
+    Mute(Duration),
+    /// Whoever listens there speaks another protocol.
+    #[error("the server speaks {0}: is this the control port?")]
+    Foreign(&'static str),
+    /// Whoever listens there hung up before it said anything.
+    #[error("the server closed the connection before it said anything: is this the control port?")]
+    HungUp,
     /// The connection ended during the handshake.
     #[error("the handshake was cut short: {0}")]
     Framed(#[from] FramedError),
@@ -57,7 +66,9 @@ impl ConnectError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Io(_) => "io",
-            Self::Timeout(_) => "timeout",
+            Self::Timeout(_) | Self::Mute(_) => "timeout",
+            Self::Foreign(_) => "malformed",
+            Self::HungUp => "closed",
             Self::Framed(error) => error.label(),
             Self::Handshake(error) => error.label(),
         }
@@ -75,14 +86,18 @@ pub async fn register(
     previous: Option<&LinkKey>,
     options: &Options,
 ) -> Result<(Framed, Registered), ConnectError> {
+    let deadline = options.handshake_timeout;
+    let mut connected = false;
     let attempt = async {
-        let stream = dial(env, server, options.handshake_timeout).await?;
+        let stream = dial(env, server, deadline).await?;
+        connected = true;
         greet(env, Framed::new(stream, 0), identity, previous).await
     };
-    let deadline = options.handshake_timeout;
-    time::within(deadline, attempt)
-        .await
-        .unwrap_or(Err(ConnectError::Timeout(deadline)))
+    let ended = time::within(deadline, attempt).await;
+    ended.unwrap_or(Err(match connected {
+        true => ConnectError::Mute(deadline),
+        false => ConnectError::Timeout(deadline),
+    }))
 }
 
 /// Connects to the first address of `authority` that answers. Each gets its share of `patience`, so that one
@@ -102,6 +117,25 @@ pub async fn dial(env: &Env, authority: &str, patience: Duration) -> io::Result<
         }
     }
     Err(last)
+}
+
+/// Why the first answer of a server was none, where `heard` is how it began.
+fn stranger(heard: &[u8], error: FramedError) -> ConnectError {
+    // Alerts and handshakes of TLS begin with their type and with 3, the major version of all of them.
+    const TLS: [[u8; 2]; 2] = [[0x15, 3], [0x16, 3]];
+    match heard {
+        [] if matches!(error, FramedError::Closed) => ConnectError::HungUp,
+        _ if heard.starts_with(b"HTTP/")
+            || heard.starts_with(b"<html")
+            || heard.starts_with(b"<!DOCTYPE") =>
+        {
+            ConnectError::Foreign("HTTP")
+        }
+        _ if heard.starts_with(b"SSH-") => ConnectError::Foreign("SSH"),
+        [a, b, ..] if TLS.contains(&[*a, *b]) => ConnectError::Foreign("TLS"),
+        _ if matches!(error, FramedError::Frame(_)) => ConnectError::Foreign("another protocol"),
+        _ => error.into(),
+    }
 }
 
 async fn greet(
@@ -125,7 +159,10 @@ async fn greet(
     let (greeting, bytes) = Greeting::new(register);
     framed.queue_raw(&bytes);
     framed.flush().await?;
-    let head = framed.read_head().await?;
+    let head = match framed.read_head().await {
+        Ok(head) => head,
+        Err(error) => return Err(stranger(framed.partial(), error)),
+    };
     let (challenged, proof) = greeting.handle_challenge(&head, &[], identity.token.clone(), previous)?;
     framed.queue(0, &proof);
     framed.flush().await?;

@@ -223,6 +223,11 @@ impl Framed {
         Poll::Ready(Ok(()))
     }
 
+    /// The beginning of a frame that has not come whole, or is none.
+    pub fn partial(&self) -> &[u8] {
+        self.decoder.partial()
+    }
+
     /// Waits for the next head, or for bytes of a body. Cancel safe.
     ///
     /// # Errors

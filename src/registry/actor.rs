@@ -1,6 +1,6 @@
 //! Owns who is registered and what their links carry. Never reads a frame, never carries a byte.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
 use tokio::sync::oneshot;
@@ -23,6 +23,7 @@ use crate::{
         links::Links,
         server::{Close, LinkEvent, Probe, RequestConns, ServerLink},
     },
+    notice::times,
     pool::{
         actor::{Add, Order, OrderFailed, Remove},
         conn::ConnPool,
@@ -69,6 +70,7 @@ pub(super) struct Live {
     pub(super) gauges: Arc<LinkGauges>,
     pub(super) links: Arc<Links>,
     pub(super) client: ClientId,
+    pub(super) peer: Option<SocketAddr>,
     /// The group of each of its upstreams.
     pub(super) groups: Vec<GroupName>,
 }
@@ -323,10 +325,12 @@ impl Registry {
         let gauges = Arc::<LinkGauges>::default();
         let links = Arc::new(Links::new(self.link_options.links));
         let first = join.proven.grant(granted);
+        let peer = join.framed.peer_addr();
         let events = ctx.address().recipient();
         let shared = (epoch, Arc::clone(&gauges));
         let link = ServerLink::open(&self.env, join.framed, first, shared, &self.link_options, events);
-        info!(client = %join.client, %epoch, upstreams = join.serves.len(), "client registered");
+        let upstreams = join.serves.len();
+        info!(client = %join.client, peer = shown(peer), %epoch, upstreams, "client registered");
         self.env.metrics.registrations.inc();
         let groups = join.serves.iter().map(|(group, _)| group.clone()).collect();
         let client = join.client.clone();
@@ -337,6 +341,7 @@ impl Registry {
                 gauges: Arc::clone(&gauges),
                 links: Arc::clone(&links),
                 client,
+                peer,
                 groups,
             },
         );
@@ -362,7 +367,7 @@ impl Registry {
         let Some(mut join) = self.joining.remove(&join) else {
             return;
         };
-        warn!(client = %join.client, reason = code.label(), "registration denied");
+        self.say_denied(&join, code, message);
         self.env.metrics.registrations_denied.inc(code.label());
         join.framed
             .queue(0, &join.proven.deny(code, message, retry_after));
@@ -372,6 +377,19 @@ impl Registry {
             let _ = time::within(deadline, join.framed.flush()).await;
         };
         self.env.spawn(say).detach();
+    }
+
+    /// Says who was denied, and from where; of an id that is taken, also who holds it.
+    fn say_denied(&self, join: &Join, code: DenyCode, message: &'static str) {
+        let (client, peer) = (join.client.clone(), join.framed.peer_addr());
+        let mut others = self.links.values().filter(|live| live.client == client);
+        let held = others.next().filter(|_| code == DenyCode::DuplicateId);
+        let held_by = held.and_then(|live| live.peer);
+        let reason = code.label();
+        self.env.notice("denied", format!("{client} {reason}"), move |n| {
+            let (peer, held_by) = (shown(peer), shown(held_by));
+            warn!(%client, peer, reason, held_by, times = times(n), "registration denied: {message}");
+        });
     }
 
     fn evict(&mut self, epoch: Epoch, silent: bool, reason: &'static str) {
@@ -423,4 +441,9 @@ impl Registry {
             pool.do_send(Remove(epoch));
         }
     }
+}
+
+/// An address as a field of a log line, if it is known.
+fn shown(peer: Option<SocketAddr>) -> Option<tracing::field::DisplayValue<SocketAddr>> {
+    peer.map(tracing::field::display)
 }

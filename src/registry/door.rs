@@ -26,6 +26,7 @@ use crate::{
         carrier::Carrier,
         framed::{Framed, FramedError},
     },
+    notice::times,
     pool::{
         actor::Arrived,
         conn::{Conn, ConnPool},
@@ -178,7 +179,7 @@ impl Door {
 
     async fn prove(&self, stream: Box<dyn Stream>, peer: SocketAddr, purposes: &[Purpose], _place: Place) {
         self.env.metrics.connections_unproven.inc();
-        let proving = self.receive(stream, purposes);
+        let proving = self.receive(stream, peer, purposes);
         let result = time::within(self.handshake_timeout, proving)
             .await
             .unwrap_or(Err(Turned::Timeout));
@@ -187,11 +188,22 @@ impl Door {
         }
         if let Err(turned) = result {
             self.env.metrics.handshake_failures.inc(turned.label());
+            if let Turned::Preamble(PreambleError::Version(_)) = turned {
+                let reason = turned.to_string();
+                self.env.notice("version", peer.ip().to_string(), move |n| {
+                    warn!(%peer, reason, times = times(n), "connection turned away");
+                });
+            }
             debug!(%peer, reason = %turned, "connection turned away");
         }
     }
 
-    async fn receive(&self, mut stream: Box<dyn Stream>, purposes: &[Purpose]) -> Result<(), Turned> {
+    async fn receive(
+        &self,
+        mut stream: Box<dyn Stream>,
+        peer: SocketAddr,
+        purposes: &[Purpose],
+    ) -> Result<(), Turned> {
         let mut preamble = [0; LEN];
         stream
             .read_exact(&mut preamble)
@@ -199,7 +211,7 @@ impl Door {
             .map_err(FramedError::from)?;
         match Purpose::parse(&preamble)? {
             purpose if !purposes.contains(&purpose) => Err(Turned::Purpose),
-            Purpose::Control => self.receive_client(Framed::new(stream, 0)).await,
+            Purpose::Control => self.receive_client(Framed::new(stream, 0), peer).await,
             Purpose::Proxy => {
                 let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
                 let key = self.claim(&mut framed, Purpose::Proxy).await?;
@@ -216,7 +228,7 @@ impl Door {
         }
     }
 
-    async fn receive_client(&self, mut framed: Framed) -> Result<(), Turned> {
+    async fn receive_client(&self, mut framed: Framed, peer: SocketAddr) -> Result<(), Turned> {
         let head = framed.read_head().await?;
         let greeted = Greeted::handle_register(&head)?;
         let mut nonce = self.env.entropy.bytes::<NONCE_LEN>();
@@ -231,11 +243,15 @@ impl Door {
         // An unknown id is checked against a secret nobody has, so that it looks like a wrong proof.
         let client = ClientId::new(&challenging.register.client_id);
         let rule = client.as_ref().ok().and_then(|client| self.auth.rule(client));
+        let is_known = rule.is_some();
         let unknown = || Token::new(&hex(&self.env.entropy.bytes::<32>())).unwrap_or(Token::anonymous());
         let token = rule.map_or_else(unknown, |rule| rule.token.clone());
         let (register, proven) = match challenging.handle_proof(&head, token) {
             Ok(proved) => proved,
             Err(error) => {
+                if matches!(error, HandshakeError::Proof) {
+                    self.say_unproved(peer, client.ok(), is_known);
+                }
                 self.turn_away(&mut framed, DenyCode::Unauthorized, "the token does not match")
                     .await;
                 return Err(error.into());
@@ -251,7 +267,11 @@ impl Door {
                 framed,
             }),
             Err((code, message)) => {
-                warn!(%client, reason = message, "registration denied");
+                let client = client.clone();
+                self.env
+                    .notice("denied", format!("{client} {message}"), move |n| {
+                        warn!(%client, %peer, reason = message, times = times(n), "registration denied");
+                    });
                 self.env.metrics.registrations_denied.inc(code.label());
                 framed.queue(0, &proven.deny(code, message, None));
                 framed.flush().await.map_err(FramedError::from)?;
@@ -259,6 +279,18 @@ impl Door {
             }
         }
         Ok(())
+    }
+
+    /// Says that somebody does not know the token. The name is what it says of itself.
+    fn say_unproved(&self, peer: SocketAddr, client: Option<ClientId>, is_known: bool) {
+        let reason = match is_known {
+            true => "the token does not match",
+            false => "no client of this name may register",
+        };
+        let client = client.map(|id| id.to_string());
+        self.env.notice("token", peer.ip().to_string(), move |n| {
+            warn!(%peer, client, reason, times = times(n), "registration denied");
+        });
     }
 
     async fn turn_away(&self, framed: &mut Framed, code: DenyCode, message: &str) {

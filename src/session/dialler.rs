@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::{Semaphore, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     serve::{Registration, open, serve},
@@ -19,6 +19,7 @@ use crate::{
         client::{ClientLink, LinkEvent, SayConnFailed},
     },
     metrics::Counted,
+    notice::times,
     probe::mutant,
     time::Duration,
     wire::{message::ResetCode, preamble::Purpose},
@@ -170,6 +171,16 @@ impl Dialler {
                         metrics.pool_dials.failed.inc();
                     }
                     debug!(%ticket, ?purpose, %error, "connection not opened");
+                    let (server, reason) = (registration.proxy.clone(), error.to_string());
+                    let subject = format!("{server} {reason}");
+                    registration.env.notice("connection", subject, move |n| {
+                        warn!(
+                            server,
+                            reason,
+                            times = times(n),
+                            "connection to the server not opened"
+                        );
+                    });
                 }
             }
             me.do_send(Gone(ticket));

@@ -31,6 +31,7 @@ use crate::{
     },
     metrics::Counted,
     probe::mutant,
+    selector::failures::{Failures, Notice},
     time::{self, Duration},
     wire::{
         handshake::{HandshakeError, Registered},
@@ -79,7 +80,7 @@ impl Uplink {
         let mut rng = self.env.entropy.rng();
         let mut backoff = Backoff::new(self.backoff);
         let mut previous = None;
-        let mut complained = false;
+        let mut failures = Failures::default();
         loop {
             let attempt = tokio::select! {
                 biased;
@@ -88,7 +89,7 @@ impl Uplink {
             };
             let wait = match attempt {
                 Ok((framed, registered)) => {
-                    complained = false;
+                    failures = Failures::default();
                     previous = Some(registered.key.clone());
                     let since = time::now();
                     match self.serve(framed, registered).await {
@@ -104,7 +105,7 @@ impl Uplink {
                 {
                     return;
                 }
-                Err(error) => self.complain(&error, &mut complained, &mut backoff, &mut rng),
+                Err(error) => self.complain(&error, &mut failures, &mut backoff, &mut rng),
             };
             tokio::select! {
                 biased;
@@ -114,16 +115,21 @@ impl Uplink {
         }
     }
 
-    /// Says once why there is no registration, and how long to wait.
+    /// Says why there is no registration, again when the reason changes and every few minutes, and how long to wait.
     fn complain(
         &self,
         error: &ConnectError,
-        complained: &mut bool,
+        failures: &mut Failures<()>,
         backoff: &mut Backoff,
         rng: &mut ChaCha8Rng,
     ) -> Duration {
-        if !std::mem::replace(complained, true) {
-            warn!(server = %self.server, reason = %error, "not registered; will keep trying");
+        failures.handle_failed(time::now(), &(), &error.to_string().into(), true);
+        for notice in failures.take_notices() {
+            if let Notice::Fails { cause, lasting, .. } = notice {
+                let (server, client) = (&self.server, &self.client);
+                let lasting = lasting.map(|lasting| lasting.as_secs());
+                warn!(%server, %client, reason = &*cause, lasting_s = lasting, "not registered; will keep trying");
+            }
         }
         let metrics = &self.env.metrics;
         match error {

@@ -95,6 +95,11 @@ impl Decoder {
         self.partial.is_empty() && self.body_left == 0
     }
 
+    /// The beginning of a frame that has not come whole, or is none.
+    pub fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
     /// Looks at `input`, takes heads from its front, and says what is there.
     ///
     /// # Errors
