@@ -1,6 +1,6 @@
 //! The `adit` command: parses the command line, loads and checks the configuration, runs a role.
 
-use std::{env, future::Future, process::ExitCode};
+use std::{env, future::Future, path::Path, process::ExitCode};
 
 use adit::{
     config::{
@@ -62,29 +62,23 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
         cli::Command::Server(args) => {
             let file = args.config.clone();
             let checked = config::load_server(file.as_deref(), &args.flags(logging), &lookup)?;
-            let log = start_logging(&checked.config.logging, &checked.warnings)?;
-            Ok(Box::new(move || {
-                let _log = log;
-                run_server(checked.config)
-            }))
+            let log = log::init(&checked.config.logging)?;
+            say_start(Role::Server, file.as_deref(), &checked.warnings);
+            Ok(logged(log, move || run_server(checked.config)))
         }
         cli::Command::Client(args) => {
             let file = args.config.clone();
             let checked = config::load_client(file.as_deref(), &args.flags(logging), &lookup)?;
-            let log = start_logging(&checked.config.logging, &checked.warnings)?;
-            Ok(Box::new(move || {
-                let _log = log;
-                run_client(checked.config)
-            }))
+            let log = log::init(&checked.config.logging)?;
+            say_start(Role::Client, file.as_deref(), &checked.warnings);
+            Ok(logged(log, move || run_client(checked.config)))
         }
         cli::Command::Forward(args) => {
             let file = args.config.clone();
             let checked = config::load_forward(file.as_deref(), &args.flags(logging), lookup)?;
-            let log = start_logging(&checked.config.logging, &checked.warnings)?;
-            Ok(Box::new(move || {
-                let _log = log;
-                run_forward(checked.config)
-            }))
+            let log = log::init(&checked.config.logging)?;
+            say_start(Role::Forward, file.as_deref(), &checked.warnings);
+            Ok(logged(log, move || run_forward(checked.config)))
         }
         cli::Command::Health(args) => Ok(Box::new(move || {
             health::ask(&args.admin)?;
@@ -103,19 +97,35 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
             // The demo speaks for itself; the log of its parts is there for who asks.
             let mut flags = LoggingFlags::from(logging);
             flags.level.get_or_insert(Level::Warn);
-            let log = start_logging(&Logging::from_flags(flags), &[])?;
+            let log = log::init(&Logging::from_flags(flags))?;
             let options = role::demo::Options {
                 once: args.once,
                 port: args
                     .port
                     .unwrap_or(if args.once { 0 } else { config::PUBLIC_PORT }),
             };
-            Ok(Box::new(move || {
-                let _log = log;
-                run_demo(options)
-            }))
+            Ok(logged(log, move || run_demo(options)))
         }
     }
+}
+
+/// The first lines of a log: what runs, how it was configured, and what of that is hardly meant.
+fn say_start(role: Role, file: Option<&Path>, warnings: &[String]) {
+    let config = file.map_or_else(|| "none".into(), Path::to_string_lossy);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = &*config,
+        "adit {} starts",
+        role.word()
+    );
+}
+
+/// Runs with `log` open. What ends the role early is written there too: who reads the log may not see stderr.
+fn logged(log: log::Log, run: impl FnOnce() -> anyhow::Result<ExitCode> + 'static) -> Run {
+    Box::new(move || {
+        let _log = log;
+        run().inspect_err(|error| tracing::error!("cannot go on: {error:#}"))
+    })
 }
 
 fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
@@ -142,14 +152,6 @@ fn warnings<T>(checked: Checked<T>) -> Vec<String> {
 
 fn lookup(name: &str) -> Option<String> {
     env::var(name).ok()
-}
-
-fn start_logging(logging: &Logging, warnings: &[String]) -> anyhow::Result<log::Log> {
-    let log = log::init(logging)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(log)
 }
 
 fn run_server(config: ServerConfig) -> anyhow::Result<ExitCode> {
