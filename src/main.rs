@@ -118,6 +118,9 @@ fn say_start(role: Role, file: Option<&Path>, warnings: &[String]) {
         "adit {} starts",
         role.word()
     );
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Runs with `log` open. What ends the role early is written there too: who reads the log may not see stderr.

@@ -123,8 +123,13 @@ pub async fn dial(env: &Env, authority: &str, patience: Duration) -> io::Result<
 fn stranger(heard: &[u8], error: FramedError) -> ConnectError {
     // Alerts and handshakes of TLS begin with their type and with 3, the major version of all of them.
     const TLS: [[u8; 2]; 2] = [[0x15, 3], [0x16, 3]];
+    let hung_up = match &error {
+        FramedError::Closed => true,
+        FramedError::Io(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        _ => false,
+    };
     match heard {
-        [] if matches!(error, FramedError::Closed) => ConnectError::HungUp,
+        [] if hung_up => ConnectError::HungUp,
         _ if heard.starts_with(b"HTTP/")
             || heard.starts_with(b"<html")
             || heard.starts_with(b"<!DOCTYPE") =>
