@@ -42,7 +42,6 @@ pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots
             if !mutant!("refused-visitor-has-no-outcome") {
                 desk.env.metrics.session_outcomes.inc("too_many_sessions");
             }
-            desk.group.count_turned_away();
             desk.turned_away(peer, "too_many_sessions", None);
             continue;
         };

@@ -6,13 +6,14 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Re
 use rand_chacha::ChaCha8Rng;
 use std::net::SocketAddr;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     EMPTY_GROUP_TIMEOUT, Options, TAKE_TIMEOUT_MIN,
     attempts::{Attempts, Choice},
     carry::{Carried, Carry, Load, Witness},
     first_bytes::{FirstBytes, ReplayBudget},
+    open::say_turned_away,
     raw::RawStream,
     visitor_side::{Cause, Outcome, Patience},
     way::{Way, Ways},
@@ -21,7 +22,6 @@ use crate::{
     env::Env,
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
-    notice::times,
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
@@ -59,10 +59,7 @@ pub struct Desk {
 impl Desk {
     /// Says that a visitor was not served, why, and what the last target had said.
     pub fn turned_away(&self, visitor: SocketAddr, reason: &'static str, last: Option<Arc<str>>) {
-        let (entry, group) = (self.entry.clone(), self.group.name().clone());
-        self.env.notice("visitor", format!("{entry} {reason}"), move |n| {
-            info!(%entry, %group, %visitor, reason, last = last.as_deref(), times = times(n), "visitor turned away");
-        });
+        say_turned_away(&self.env, (&self.entry, &self.group), visitor, reason, last);
     }
 }
 
@@ -266,7 +263,6 @@ impl Session {
 
     /// Ends the session without an upstream, and says so.
     fn turn_away(&mut self, ctx: &mut Context<Self>, reason: &'static str) {
-        self.desk.group.count_turned_away();
         self.desk.turned_away(self.peer, reason, self.failure.take());
         self.finish(ctx, reason, (0, 0));
     }

@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Addr, Recipient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     Options, TAKE_TIMEOUT_MIN,
@@ -25,10 +25,11 @@ use crate::{
     env::Env,
     id::{EntryName, SessionId},
     metrics::{Counted, Metrics},
+    notice::times,
     pool::conn::{Conn, Job},
     probe::mutant,
     registry::actor::{Registry, SessionDispatched, SessionEnded},
-    selector::{actor::Reported, roster::Report},
+    selector::{actor::Reported, group::Group, roster::Report},
     target::{Reach, Target, Tunnel},
     time::{self, Duration, Instant},
     transport::BoxFuture,
@@ -72,6 +73,11 @@ pub struct Opener {
 }
 
 impl Opener {
+    /// Says that no target of `group` serves a request of `visitor`, and why.
+    pub fn turned_away(&self, group: &Group<Tunnel>, visitor: SocketAddr, reason: &'static str) {
+        say_turned_away(&self.env, (&self.entry, group), visitor, reason, None);
+    }
+
     /// A stream to `target`, for `visitor` and perhaps for others after. It is there before the client has answered:
     /// what is written goes out behind Start, and its progress says what became of it. The client may take `connect` to
     /// connect its upstream, if not as long as the options say.
@@ -155,6 +161,22 @@ impl Opener {
         // A connection that died in this very moment drops the job.
         given.await.map_err(|_| OpenError::NoWay)
     }
+}
+
+/// Says that a visitor of an entry was not served, why, and what the last target had said.
+pub(super) fn say_turned_away(
+    env: &Env,
+    (entry, group): (&EntryName, &Group<Tunnel>),
+    visitor: SocketAddr,
+    reason: &'static str,
+    last: Option<Arc<str>>,
+) {
+    group.count_turned_away();
+    let (entry, group) = (entry.clone(), group.name().clone());
+    env.notice("visitor", format!("{entry} {group} {reason}"), move |n| {
+        let (last, times) = (last.as_deref(), times(n));
+        info!(%entry, %group, %visitor, reason, last, times, "visitor turned away");
+    });
 }
 
 /// The job of lending a connection to whoever holds a stream.

@@ -197,11 +197,18 @@ impl Errand<'_> {
                     let left = attempts.deadline().saturating_duration_since(time::now());
                     let came = service.group.wait_for_target(service.waiting_max);
                     let came = time::within(EMPTY_GROUP_TIMEOUT.min(left), came).await;
-                    came.flatten().ok_or(Failure::NoTarget)?;
+                    came.flatten().ok_or_else(|| self.given_up(Failure::NoTarget))?;
                 }
-                Choice::GiveUp(_) => return Err(last),
+                Choice::GiveUp(_) => return Err(self.given_up(last)),
             }
         }
+    }
+
+    /// Says in the log that no target serves the request.
+    fn given_up(&self, failure: Failure) -> Failure {
+        let service = self.service;
+        (service.opener).turned_away(&service.group, self.record.peer(), failure.reason());
+        failure
     }
 
     /// One target; on another connection where one that was kept turns out to be closed.
