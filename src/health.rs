@@ -46,7 +46,11 @@ fn talk(mut stream: TcpStream, host: &str) -> anyhow::Result<()> {
     let answer = String::from_utf8_lossy(&answer);
     match answer.lines().next().and_then(|line| line.split(' ').nth(1)) {
         Some("200") => Ok(()),
-        Some(status) => bail!("not ready: status {status}"),
+        Some(status) => match answer.split_once("\r\n\r\n").map(|(_, body)| body.trim()) {
+            None | Some("") => bail!("not ready: status {status}"),
+            // It says itself that it is not ready, and why.
+            Some(reason) => bail!("{reason}"),
+        },
         None => {
             read?;
             bail!("no answer")
@@ -80,6 +84,8 @@ mod tests {
         assert!(asked("HTTP/1.1 200 OK\r\n\r\nready").is_ok());
         let draining = asked("HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err();
         assert!(format!("{draining:#}").contains("not ready: status 503"));
+        let why = "HTTP/1.1 503 Service Unavailable\r\n\r\nnot ready: draining\n";
+        assert!(format!("{:#}", asked(why).unwrap_err()).ends_with(": not ready: draining"));
         assert!(asked("").is_err());
         assert!(ask("127.0.0.1").is_err(), "a port is needed");
     }

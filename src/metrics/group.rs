@@ -32,6 +32,8 @@ pub struct GroupFigures {
     pub targets: Gauge,
     /// Targets in the active set.
     pub active: Gauge,
+    /// 1 while a target is well, 0 while all fail or there is none.
+    pub usable: Gauge,
     /// Times that a target entered or left the active set.
     pub changes: Counter,
     probes: [Counter; ProbeResult::ALL.len()],
@@ -199,6 +201,8 @@ impl Collector for Groups {
         gauges("active_set_size", "Targets in the group's active set.", |group| {
             group.active.get()
         })?;
+        let help = "1 while a target of the group is well, 0 while all fail or there is none.";
+        gauges("group_usable", help, |group| group.usable.get())?;
 
         let help = "Times that a target entered or left the group's active set.";
         let mut family = encoder.encode_descriptor("active_set_changes", help, None, MetricType::Counter)?;

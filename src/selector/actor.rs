@@ -325,6 +325,7 @@ impl<R: Reach> Selector<R> {
                 }
             }
         }
+        self.show_usable();
         self.tell_failures();
         self.arm(ctx);
     }

@@ -33,6 +33,12 @@ impl<R: Reach> Selector<R> {
         self.failures.handle_failed(now, key, &cause, matters);
     }
 
+    /// Shows in the metrics whether any target is well.
+    pub(super) fn show_usable(&self) {
+        let usable = !self.active.is_empty() && !self.roster.is_last_resort();
+        self.series.usable.set(i64::from(usable));
+    }
+
     /// Writes what is to be told of failing targets.
     pub(super) fn tell_failures(&mut self) {
         for notice in self.failures.take_notices() {
