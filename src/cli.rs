@@ -1,9 +1,9 @@
 //! The command line. The doc comments are the help.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adit::config::{
-    ClientFlags, ForwardFlags, LoggingFlags, Role, SERVER_ADMIN, ServerFlags,
+    ClientFlags, Format, ForwardFlags, LoggingFlags, Role, SERVER_ADMIN, ServerFlags,
     value::{Level, LogFormat},
 };
 use clap::{
@@ -95,7 +95,9 @@ It asks for /readyz where the node's `admin.listen` is; a server has that on 127
 
 const CHECK_EXAMPLE: &str = "\
 Examples:
+  adit check server.yaml
   adit check -c server.yaml
+  render-config | adit check -c - --format toml
   adit check -c config.yaml --role forward";
 
 /// Flags of every subcommand.
@@ -121,9 +123,12 @@ impl From<LoggingArgs> for LoggingFlags {
 /// Flags of `adit server`.
 #[derive(Args, Debug)]
 pub struct ServerArgs {
-    /// Configuration file, .yaml or .toml; flags win over it
+    /// Configuration file, .yaml or .toml, or `-` for standard input; flags win over it
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How the file is to be read, whatever its ending [default: what the ending says]
+    #[arg(long, value_name = "FORMAT", value_parser = words::<Format>(Format::WORDS))]
+    format: Option<Format>,
     /// Address to open ports on [default: 0.0.0.0 with a secret, 127.0.0.1 without]
     #[arg(long, value_name = "ADDR")]
     bind: Option<String>,
@@ -154,6 +159,7 @@ impl ServerArgs {
             public_port: self.public_port,
             token_file: self.token_file,
             insecure: self.insecure,
+            format: self.format,
             logging: logging.into(),
         }
     }
@@ -162,9 +168,12 @@ impl ServerArgs {
 /// Flags of `adit client`.
 #[derive(Args, Debug)]
 pub struct ClientArgs {
-    /// Configuration file, .yaml or .toml; flags win over it
+    /// Configuration file, .yaml or .toml, or `-` for standard input; flags win over it
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How the file is to be read, whatever its ending [default: what the ending says]
+    #[arg(long, value_name = "FORMAT", value_parser = words::<Format>(Format::WORDS))]
+    format: Option<Format>,
     /// Name of this client, unique at its server
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
@@ -191,6 +200,7 @@ impl ClientArgs {
             servers: self.server,
             local: self.local,
             token_file: self.token_file,
+            format: self.format,
             logging: logging.into(),
         }
     }
@@ -199,9 +209,12 @@ impl ClientArgs {
 /// Flags of `adit forward`.
 #[derive(Args, Debug)]
 pub struct ForwardArgs {
-    /// Configuration file, .yaml or .toml; flags win over it
+    /// Configuration file, .yaml or .toml, or `-` for standard input; flags win over it
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// How the file is to be read, whatever its ending [default: what the ending says]
+    #[arg(long, value_name = "FORMAT", value_parser = words::<Format>(Format::WORDS))]
+    format: Option<Format>,
     /// Address where visitors come in [default: 127.0.0.1:1234]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -216,6 +229,7 @@ impl ForwardArgs {
         ForwardFlags {
             listen: self.listen,
             candidates: self.candidate,
+            format: self.format,
             logging: logging.into(),
         }
     }
@@ -232,12 +246,31 @@ pub struct HealthArgs {
 /// Flags of `adit check`.
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Configuration file to check
-    #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Configuration file to check, or `-` for standard input
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "file",
+        conflicts_with = "file"
+    )]
+    config: Option<PathBuf>,
+    /// The same without `-c`
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How the file is to be read, whatever its ending [default: what the ending says]
+    #[arg(long, value_name = "FORMAT", value_parser = words::<Format>(Format::WORDS))]
+    pub format: Option<Format>,
     /// What the file is for [default: what its keys say]
     #[arg(long, value_name = "ROLE", value_parser = words::<Role>(Role::WORDS))]
     pub role: Option<Role>,
+}
+
+impl CheckArgs {
+    /// The file to check.
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_deref().or(self.file.as_deref())
+    }
 }
 
 /// What can be asked of rules.
@@ -258,9 +291,12 @@ Exit codes: 0 a rule wins, 1 none does, 2 wrong usage or configuration.";
 /// Flags of `adit rules explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The server's configuration file
+    /// The server's configuration file, or `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+    /// How the file is to be read, whatever its ending [default: what the ending says]
+    #[arg(long, value_name = "FORMAT", value_parser = words::<Format>(Format::WORDS))]
+    pub format: Option<Format>,
     /// The request's method
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     pub method: String,

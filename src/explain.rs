@@ -14,7 +14,7 @@ use crate::{cli::ExplainArgs, terminal};
 
 /// Prints a line for each rule; the code says whether one wins.
 pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result<ExitCode> {
-    let source = Source::open(Some(&args.config))?;
+    let source = Source::open_as(Some(&args.config), args.format)?;
     // Nothing is opened here, so secrets do not matter.
     let flags = ServerFlags {
         insecure: true,

@@ -132,7 +132,7 @@ fn logged(log: log::Log, run: impl FnOnce() -> anyhow::Result<ExitCode> + 'stati
 }
 
 fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
-    let source = Source::open(Some(&args.config))?;
+    let source = Source::open_as(args.path(), args.format)?;
     let role = match args.role {
         Some(role) => role,
         None => source.role()?,
@@ -145,7 +145,7 @@ fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
     for warning in warnings {
         terminal::complain(format_args!("warning: {warning}"));
     }
-    terminal::say(format_args!("{}: ok ({})", args.config.display(), role.word()));
+    terminal::say(format_args!("{}: ok ({})", source.name(), role.word()));
     Ok(())
 }
 

@@ -80,9 +80,9 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn content(path: &Path) -> io::Result<String> {
+fn content(path: &Path) -> io::Result<Vec<u8>> {
     match path.to_str() {
-        Some(path) if path != "missing" => Ok(path.to_owned()),
+        Some(path) if path != "missing" => Ok(path.into()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }

@@ -35,8 +35,6 @@ pub struct ListError {
 /// The first line that is not a candidate, or that brings more than [`CANDIDATES_MAX`] together.
 pub fn parse(text: &str, name: &str) -> Result<Vec<Candidate>, ListError> {
     let mut found = BTreeMap::new();
-    // An editor on another system leaves a mark that nobody sees.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
@@ -192,7 +190,7 @@ mod tests {
 
     #[test]
     fn reads_what_people_list() {
-        let text = "\u{feff}# ours\r\n\n 192.0.2.1:443 # the old one\n192.0.2.2:443 weight=3\r\n\
+        let text = "# ours\r\n\n 192.0.2.1:443 # the old one\n192.0.2.2:443 weight=3\r\n\
                     [2001:db8::1]:443\nCache.Example.com:80   weight=2#x\n\n192.0.2.1:443\n";
         assert_eq!(
             shown(text),

@@ -19,7 +19,7 @@ pub fn bind(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| format!("expected an IP address like `0.0.0.0` or `::`, found {text:?}"))
 }
 
-/// Reads a listening address: `ADDRESS:PORT`, or `:PORT` on `ip`.
+/// Reads a listening address: `ADDRESS:PORT`, or `:PORT` and `PORT` on `ip`.
 ///
 /// # Errors
 /// A sentence that shows the form.
@@ -27,7 +27,7 @@ pub fn listen(text: &str, ip: IpAddr) -> Result<SocketAddr, String> {
     let text = text.trim();
     let malformed =
         || format!("expected an address and a port like `0.0.0.0:8080` or `:8080`, found {text:?}");
-    let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     let port = port.parse().map_err(|_| malformed())?;
     match host {
         "" => Ok(SocketAddr::new(ip, port)),
@@ -118,9 +118,10 @@ mod tests {
         };
         check("0.0.0.0:80", Some("0.0.0.0:80"));
         check(":80", Some("10.0.0.1:80"));
+        check("80", Some("10.0.0.1:80"));
         check("localhost:80", Some("127.0.0.1:80"));
         check("[::1]:80", Some("[::1]:80"));
-        for text in ["80", "example.com:80", "::1:80:", "0.0.0.0", "0.0.0.0:70000", ""] {
+        for text in ["example.com:80", "::1:80:", "0.0.0.0", "0.0.0.0:70000", ""] {
             check(text, None);
         }
         assert_eq!(bind("[::]"), Ok("::".parse().unwrap()));

@@ -11,7 +11,7 @@ use super::{
     ports::Taken,
     secret,
     server::{CONTROL_PORT, drain, group_name},
-    tree::KeyPath,
+    tree::{Format, KeyPath},
 };
 use crate::{
     backoff,
@@ -41,6 +41,8 @@ pub struct ClientFlags {
     pub local: Option<String>,
     /// `--token-file`.
     pub token_file: Option<PathBuf>,
+    /// `--format`: how the file is to be read, whatever its ending.
+    pub format: Option<Format>,
     /// `--log-level` and `--log-format`.
     pub logging: LoggingFlags,
 }
@@ -54,7 +56,7 @@ pub fn load_client(
     flags: &ClientFlags,
     env: Lookup<'_>,
 ) -> Result<Checked<ClientConfig>, ConfigError> {
-    build_client(&Source::open(path)?, flags, env)
+    build_client(&Source::open_as(path, flags.format)?, flags, env)
 }
 
 /// The same for a source that is already parsed.

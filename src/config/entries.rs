@@ -239,7 +239,7 @@ pub(super) fn error_pages(
             .map_err(|error: BadWhich| source.key_error(&at, format!("{error}, found `{which}`")))?;
         let full = source.relative(&path);
         let text = source
-            .read_file(&full)
+            .read_bytes(&full)
             .map_err(|error| source.key_error(&at, format!("cannot read {}: {error}", full.display())))?;
         if text.len() > PAGE_LEN_MAX {
             let message = format!("{} has more than {PAGE_LEN_MAX} bytes", full.display());

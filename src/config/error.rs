@@ -16,7 +16,10 @@ pub enum ConfigError {
         cause: io::Error,
     },
     /// The file's name does not say its format.
-    #[error("{}: a configuration file ends in .yaml, .yml or .toml", path.display())]
+    #[error(
+        "{}: a configuration file ends in .yaml, .yml or .toml; of any other, say the format with --format yaml|toml",
+        path.display()
+    )]
     Ending {
         /// The file.
         path: PathBuf,

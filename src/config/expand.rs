@@ -33,11 +33,6 @@ pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
     Ok(expanded)
 }
 
-/// Whether expansion would read the environment.
-pub fn names_a_variable(text: &str) -> bool {
-    text.replace("$$", "").contains("${")
-}
-
 fn variable(inside: &str, lookup: Lookup<'_>) -> Result<String, String> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -100,11 +95,5 @@ mod tests {
         check("${HOST", "without `}`");
         check("${}", "expected `${NAME}`");
         check("${A B}", "found `${A B}`");
-    }
-
-    #[test]
-    fn knows_what_reads_the_environment() {
-        assert!(names_a_variable("${A}"));
-        assert!(!names_a_variable("$${A}"));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     load::{Role, Source, TIMEOUT_MIN},
     ports::Taken,
     server::drain,
-    tree::KeyPath,
+    tree::{Format, KeyPath},
 };
 use crate::{
     candidates::{self, CANDIDATES_MAX, Candidate},
@@ -37,6 +37,8 @@ pub struct ForwardFlags {
     pub listen: Option<String>,
     /// `--candidate`, each.
     pub candidates: Vec<String>,
+    /// `--format`: how the file is to be read, whatever its ending.
+    pub format: Option<Format>,
     /// `--log-level` and `--log-format`.
     pub logging: LoggingFlags,
 }
@@ -126,9 +128,8 @@ impl Origin {
     /// # Errors
     /// A sentence with the file, the line and the key.
     pub fn read(&self, content: &[u8]) -> Result<ForwardConfig, String> {
-        let text = std::str::from_utf8(content).map_err(|error| error.to_string())?;
         let read = || {
-            let source = Source::parse_named(&self.path, text)?;
+            let source = Source::parse_bytes(&self.path, content, self.flags.format)?;
             parse_forward(&source, &self.flags, &self.env)
         };
         let checked = read().map_err(|error| error.to_string())?;
@@ -151,8 +152,10 @@ pub fn load_forward(
     flags: &ForwardFlags,
     env: fn(&str) -> Option<String>,
 ) -> Result<Checked<ForwardConfig>, ConfigError> {
-    let mut checked = build_forward(&Source::open(path)?, flags, &env)?;
-    checked.config.origin = path.map(|path| Origin {
+    let mut checked = build_forward(&Source::open_as(path, flags.format)?, flags, &env)?;
+    // Standard input is read once, and has no changes.
+    let followed = path.filter(|path| !Source::is_standard_input(path));
+    checked.config.origin = followed.map(|path| Origin {
         path: path.to_owned(),
         flags: flags.clone(),
         env,
@@ -171,7 +174,7 @@ pub fn build_forward(
 ) -> Result<Checked<ForwardConfig>, ConfigError> {
     let mut checked = parse_forward(source, flags, env)?;
     if let Some(path) = checked.config.candidates.file.clone() {
-        let text = source.read_file(&path).map_err(|cause| {
+        let text = source.read_text(&path).map_err(|cause| {
             source.key_error(
                 &KeyPath::new("candidates").key("file"),
                 format!("cannot read {}: {cause}", path.display()),

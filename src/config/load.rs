@@ -1,7 +1,8 @@
 //! From a path to the file types: reads, parses, and keeps what later errors need to name a place.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use super::{
     tree::{Format, KeyPath, Node},
     value::{Span, choice},
 };
-use crate::time::Duration;
+use crate::{files::text, time::Duration};
 
 choice! {
     /// What a file configures.
@@ -62,6 +63,11 @@ impl Role {
     }
 }
 
+/// The path that stands for standard input.
+const STANDARD_INPUT: &str = "-";
+/// What messages call it.
+const STANDARD_INPUT_NAME: &str = "(standard input)";
+
 fn format(path: &Path) -> Result<Format, ConfigError> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => Ok(Format::Yaml),
@@ -70,11 +76,23 @@ fn format(path: &Path) -> Result<Format, ConfigError> {
     }
 }
 
-/// Reads the whole text of a file that a configuration names.
-pub type ReadFile = fn(&Path) -> io::Result<String>;
+/// Reads the whole content of a file that a configuration names.
+pub type ReadFile = fn(&Path) -> io::Result<Vec<u8>>;
 
-fn from_disk(path: &Path) -> io::Result<String> {
-    fs::read_to_string(path)
+fn from_disk(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+fn from_standard_input() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes as text.
+fn as_text(bytes: &[u8]) -> io::Result<String> {
+    let text = text::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(text.to_owned())
 }
 
 /// One configuration file, or none.
@@ -95,16 +113,51 @@ impl Source {
         }
     }
 
-    /// Reads and parses the file, if there is one.
+    /// Reads and parses the file, if there is one. Its ending says its format.
     ///
     /// # Errors
     /// It cannot be read, has another ending, or is not well-formed.
     pub fn open(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::open_as(path, None)
+    }
+
+    /// The same; `format` counts more than the ending. The path `-` is standard input, which is YAML unless `format`
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// It cannot be read, its format is not known, or it is not well-formed.
+    pub fn open_as(path: Option<&Path>, format: Option<Format>) -> Result<Self, ConfigError> {
         let Some(path) = path else {
             return Ok(Self::none());
         };
-        let format = format(path)?;
-        let text = from_disk(path).map_err(|cause| ConfigError::Read {
+        let (path, format, bytes) = if Self::is_standard_input(path) {
+            let path = Path::new(STANDARD_INPUT_NAME);
+            (path, format.unwrap_or_default(), from_standard_input())
+        } else {
+            let format = format.map_or_else(|| self::format(path), Ok)?;
+            (path, format, from_disk(path))
+        };
+        let text = bytes
+            .and_then(|bytes| as_text(&bytes))
+            .map_err(|cause| ConfigError::Read {
+                path: path.into(),
+                cause,
+            })?;
+        Self::parse(path, &text, format)
+    }
+
+    /// Whether the path stands for standard input.
+    pub fn is_standard_input(path: &Path) -> bool {
+        path == Path::new(STANDARD_INPUT)
+    }
+
+    /// Parses what was read from `path`; `format` counts more than the ending.
+    ///
+    /// # Errors
+    /// It is no text, its format is not known, or it is not well-formed.
+    pub fn parse_bytes(path: &Path, bytes: &[u8], format: Option<Format>) -> Result<Self, ConfigError> {
+        let format = format.map_or_else(|| self::format(path), Ok)?;
+        let text = as_text(bytes).map_err(|cause| ConfigError::Read {
             path: path.into(),
             cause,
         })?;
@@ -201,6 +254,11 @@ impl Source {
         format!("{}:{}: `{key}`", self.file().display(), self.tree.line_of(key))
     }
 
+    /// What messages call the file.
+    pub fn name(&self) -> String {
+        self.file().display().to_string()
+    }
+
     /// A path as written in the file: relative to the file's own folder.
     pub fn relative(&self, path: &Path) -> PathBuf {
         match self.path.as_deref().and_then(Path::parent) {
@@ -210,7 +268,12 @@ impl Source {
     }
 
     /// The text of a file: one that the configuration names, or a flag beside it.
-    pub(super) fn read_file(&self, path: &Path) -> io::Result<String> {
+    pub(super) fn read_text(&self, path: &Path) -> io::Result<String> {
+        as_text(&self.read_bytes(path)?)
+    }
+
+    /// Its content as it is.
+    pub(super) fn read_bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
         (self.read_file)(path)
     }
 

@@ -81,7 +81,9 @@ impl<'a> Reader<'a> {
 
     fn expected(&self, what: &str) -> ReadError {
         let hint = match (&self.node.value, what) {
-            (Value::Integer(_) | Value::Float(_) | Value::Bool(_), "text") => " (put it in quotes)",
+            (Value::Integer(_) | Value::Float(_), "text") => " (put it in quotes)",
+            (Value::Bool(true), "text") => " (put it in quotes, or the word it was before: \"on\", \"yes\")",
+            (Value::Bool(false), "text") => " (put it in quotes, or the word it was before: \"off\", \"no\")",
             _ => "",
         };
         ReadError::new(format!(
@@ -97,7 +99,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number, or text that the environment turned into one.
+    /// A number, or text that is one: tools put quotes around it, and so does whoever names a variable.
     fn number(&self, max: u64) -> Result<u64, ReadError> {
         let what = if max == u64::MAX {
             "a whole number".to_owned()
@@ -106,9 +108,11 @@ impl<'a> Reader<'a> {
         };
         let number = match &self.node.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Text(text) if expand::names_a_variable(text) => {
+            Value::Text(_) => {
                 let text = self.text()?;
-                let number = text.trim().parse().ok().filter(|number| *number <= max);
+                let digits = Some(text.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let number = digits.and_then(|digits| digits.parse().ok());
+                let number = number.filter(|number| *number <= max);
                 return number.ok_or_else(|| ReadError::new(format!("expected {what}, found {text:?}")));
             }
             _ => None,
@@ -129,6 +133,15 @@ impl<'a> Reader<'a> {
             place: Some((line, path)),
             names_key: true,
         }
+    }
+}
+
+/// What to write instead of a word that is a boolean in YAML 1.1, and text in YAML 1.2.
+fn in_yaml_1_2(word: &str) -> &'static str {
+    match word.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "y" | "true" => " (write `true`)",
+        "off" | "no" | "n" | "false" => " (write `false`)",
+        _ => "",
     }
 }
 
@@ -199,6 +212,17 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Text(_) => {
+                let text = self.text()?;
+                match text.trim() {
+                    "true" => visitor.visit_bool(true),
+                    "false" => visitor.visit_bool(false),
+                    word => Err(ReadError::new(format!(
+                        "expected true or false, found {text:?}{}",
+                        in_yaml_1_2(word)
+                    ))),
+                }
+            }
             _ => Err(self.expected("true or false")),
         }
     }

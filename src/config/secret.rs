@@ -149,7 +149,7 @@ fn from_environment(env: Lookup<'_>) -> Result<Option<Token>, ConfigError> {
 
 fn read(path: &Path, source: &Source) -> Result<Token, String> {
     let text = source
-        .read_file(path)
+        .read_text(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Token::new(&text).map_err(|error| format!("{}: {error}", path.display()))
 }

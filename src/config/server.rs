@@ -15,7 +15,7 @@ use super::{
     load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
     rules, secret,
-    tree::KeyPath,
+    tree::{Format, KeyPath},
     value::{Carry, Kind, Overflow, Replay},
 };
 use crate::{entry, id::GroupName, link, registry, session, time::Duration};
@@ -46,6 +46,8 @@ pub struct ServerFlags {
     pub token_file: Option<PathBuf>,
     /// `--insecure`.
     pub insecure: bool,
+    /// `--format`: how the file is to be read, whatever its ending.
+    pub format: Option<Format>,
     /// `--log-level` and `--log-format`.
     pub logging: LoggingFlags,
 }
@@ -59,7 +61,7 @@ pub fn load_server(
     flags: &ServerFlags,
     env: Lookup<'_>,
 ) -> Result<Checked<ServerConfig>, ConfigError> {
-    build_server(&Source::open(path)?, flags, env)
+    build_server(&Source::open_as(path, flags.format)?, flags, env)
 }
 
 /// The same for a source that is already parsed.

@@ -4,15 +4,17 @@
 
 use std::fmt;
 
-use super::parse;
+use super::{parse, value::choice};
 
-/// The formats, by the file's ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `.yaml`, `.yml`.
-    Yaml,
-    /// `.toml`.
-    Toml,
+choice! {
+    /// The formats, by the file's ending or by `--format`.
+    Format {
+        /// `.yaml`, `.yml`. JSON is YAML, too.
+        #[default]
+        Yaml = "yaml",
+        /// `.toml`.
+        Toml = "toml",
+    } later []
 }
 
 /// One value and where it stands.

@@ -3,6 +3,7 @@
 mod disk;
 mod lines;
 mod memory;
+pub mod text;
 
 use std::{any::Any, fmt, io, path::PathBuf, sync::Arc};
 

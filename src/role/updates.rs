@@ -6,6 +6,7 @@ use crate::{
     candidates::{self, Candidate},
     config::{ForwardConfig, GroupConfig},
     env::Env,
+    files::text,
     follow::Follow,
 };
 
@@ -108,7 +109,7 @@ fn follow_list(config: &ForwardConfig, env: &Env) -> Option<Follow<Vec<Candidate
     let path = config.candidates.file.clone()?;
     let name = path.display().to_string();
     let parse = move |content: &[u8]| {
-        let text = std::str::from_utf8(content).map_err(|error| error.to_string())?;
+        let text = text::decode(content).map_err(|error| error.to_string())?;
         candidates::parse(text, &name).map_err(|error| error.to_string())
     };
     let current = config.candidates.listed.clone();

@@ -166,9 +166,9 @@ fn keys_stand_at_the_top() {
         "f.yaml:2: unknown key `server.listen`, known here: listen_addr",
     );
     says(
-        config("server: { listen_addr: \"1234\" }"),
+        config("server: { listen_addr: \"a1234\" }"),
         "f.yaml:2: key `server.listen_addr`: expected an address and a port like `0.0.0.0:8080` or `:8080`, \
-         found \"1234\"",
+         found \"a1234\"",
     );
     says(
         config("server: { listen_addr: \"0.0.0.0:9099\" }"),

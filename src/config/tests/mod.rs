@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod choice;
+mod forms;
 mod forward;
 mod meaning;
 mod mistakes;

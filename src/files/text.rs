@@ -1,0 +1,54 @@
+//! The text of a file, as editors on any system save it.
+
+/// The mark that some editors put in front of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why the bytes of a file are not text that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotText {
+    /// Another encoding, which editors on Windows call "Unicode".
+    #[error("the file is encoded in UTF-16: save it as UTF-8")]
+    Utf16,
+    /// Some byte that UTF-8 does not have.
+    #[error("the file is not UTF-8 text: line {line} has a byte that UTF-8 does not allow there")]
+    NotUtf8 {
+        /// Where, from 1.
+        line: usize,
+    },
+}
+
+/// The text of a file without the byte order mark of UTF-8, if it begins with one.
+///
+/// # Errors
+/// The bytes are not UTF-8.
+pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
+    let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    // Without a mark: the first character is ASCII, and half of it is a zero byte.
+    let unmarked =
+        matches!(bytes, [0, second, ..] if *second != 0) || matches!(bytes, [first, 0, ..] if *first != 0);
+    if marked || unmarked {
+        return Err(NotText::Utf16);
+    }
+    let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        NotText::NotUtf8 { line }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_taken_off_and_utf_16_is_named() {
+        assert_eq!(decode(b"\xef\xbb\xbfa: 1\r\n"), Ok("a: 1\r\n"));
+        assert_eq!(decode(b"a"), Ok("a"));
+        assert_eq!(decode(b""), Ok(""));
+        for bytes in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0", b"\0a\0b"] {
+            assert_eq!(decode(bytes), Err(NotText::Utf16), "{bytes:?}");
+        }
+        assert_eq!(decode(b"a\nb\xe9\n"), Err(NotText::NotUtf8 { line: 2 }));
+    }
+}
