@@ -359,7 +359,9 @@ impl Registry {
                 link: Arc::clone(&gauges),
                 links: Arc::clone(&links),
             };
-            self.groups.join(&group, tunnel);
+            if !self.groups.join(&group, tunnel) {
+                warn!(client = %join.client, %group, "no entry or rule leads to this group: its upstream gets no visitors");
+            }
         }
     }
 

@@ -57,12 +57,13 @@ impl Groups {
         }
     }
 
-    /// An upstream of a registration serves this group from now on.
-    pub fn join(&mut self, name: &GroupName, tunnel: Tunnel) {
+    /// An upstream of a registration serves this group from now on. False if no visitor comes to this group.
+    pub fn join(&mut self, name: &GroupName, tunnel: Tunnel) -> bool {
         // A group that no visitor comes to is not probed.
         let membership = self.open(name, Setup::default);
         membership.members += 1;
         membership.selector.do_send(Joined(Arc::new(Target::new(tunnel))));
+        membership.pinned
     }
 
     /// Takes a registration out of every active set.
