@@ -159,6 +159,7 @@ impl ServerArgs {
             public_port: self.public_port,
             token_file: self.token_file,
             insecure: self.insecure,
+            only_check: false,
             format: self.format,
             logging: logging.into(),
         }
@@ -264,6 +265,9 @@ pub struct CheckArgs {
     /// What the file is for [default: what its keys say]
     #[arg(long, value_name = "ROLE", value_parser = words::<Role>(Role::WORDS))]
     pub role: Option<Role>,
+    /// File that holds the secret, as for `adit server` and `adit client`
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 impl CheckArgs {

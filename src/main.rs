@@ -4,8 +4,8 @@ use std::{env, future::Future, path::Path, process::ExitCode};
 
 use adit::{
     config::{
-        self, Checked, ClientConfig, ForwardConfig, Logging, LoggingFlags, Role, ServerConfig, Source,
-        TOKEN_VARIABLE, value::Level,
+        self, Checked, ClientConfig, ClientFlags, ForwardConfig, Logging, LoggingFlags, Role, ServerConfig,
+        ServerFlags, Source, TOKEN_VARIABLE, value::Level,
     },
     env::{Env, Stop, Stopper},
     role,
@@ -137,9 +137,18 @@ fn check(args: &cli::CheckArgs) -> anyhow::Result<()> {
         Some(role) => role,
         None => source.role()?,
     };
+    let server = ServerFlags {
+        token_file: args.token_file.clone(),
+        only_check: true,
+        ..ServerFlags::default()
+    };
+    let client = ClientFlags {
+        token_file: args.token_file.clone(),
+        ..ClientFlags::default()
+    };
     let warnings = match role {
-        Role::Server => warnings(config::build_server(&source, &Default::default(), &lookup)?),
-        Role::Client => warnings(config::build_client(&source, &Default::default(), &lookup)?),
+        Role::Server => warnings(config::build_server(&source, &server, &lookup)?),
+        Role::Client => warnings(config::build_client(&source, &client, &lookup)?),
         Role::Forward => warnings(config::build_forward(&source, &Default::default(), &lookup)?),
     };
     for warning in warnings {

@@ -1,6 +1,9 @@
 //! File, flags and environment become a checked [`ClientConfig`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Checked, ClientConfig, ConfigError, Logging, LoggingFlags, UpstreamConfig, address,
@@ -9,7 +12,7 @@ use super::{
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Taken,
-    secret,
+    ranges, secret,
     server::{CONTROL_PORT, drain, group_name},
     tree::{Format, KeyPath},
 };
@@ -178,17 +181,25 @@ fn upstreams(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<UpstreamConfig>, ConfigError> {
     let all = KeyPath::new("upstreams");
+    let mut by_group: BTreeMap<GroupName, Vec<(usize, bool, UpstreamName)>> = BTreeMap::new();
     if keys.is_empty() {
         return Err(ConfigError::Whole(source.missing(
             "a client needs something to serve: give --local ADDR, or the key `upstreams`",
         )));
     }
+    let written = keys.len();
+    let keys = ranges::upstreams(keys, client_group.as_str(), source)?;
     if keys.len() > UPSTREAMS_MAX {
-        let message = format!("expected at most {UPSTREAMS_MAX}, found {}", keys.len());
+        let ports = if keys.len() > written {
+            ", one for each port of a range"
+        } else {
+            ""
+        };
+        let message = format!("expected at most {UPSTREAMS_MAX}, found {}{ports}", keys.len());
         return Err(source.key_error(&all, message));
     }
     let mut built: Vec<UpstreamConfig> = Vec::new();
-    for (index, keys) in keys.into_iter().enumerate() {
+    for (index, keys) in keys {
         let at = all.index(index);
         let name = keys
             .name
@@ -198,10 +209,13 @@ fn upstreams(
         if built.iter().any(|earlier| earlier.name == name) {
             return Err(source.key_error(&at.key("name"), format!("there is an upstream `{name}` already")));
         }
+        let is_written = keys.group.is_some();
         let group = match keys.group {
             Some(group) => group_name(Some(&group), &at.key("group"), source)?,
             None => client_group.clone(),
         };
+        let peers = by_group.entry(group.clone()).or_default();
+        peers.push((index, is_written, name.clone()));
         let at_targets = at.key("targets");
         let texts = keys.targets.unwrap_or_default();
         if texts.is_empty() {
@@ -235,6 +249,17 @@ fn upstreams(
             choice: group::build(keys, &at, &choice, source, warnings)?,
             ..defaults
         });
+    }
+    for (group, peers) in by_group {
+        let unwritten = peers.iter().find(|(_, is_written, _)| !is_written);
+        if let (Some((index, ..)), true) = (unwritten, peers.len() > 1) {
+            let names: Vec<_> = peers.iter().map(|(.., name)| format!("`{name}`")).collect();
+            warnings.push(format!(
+                "{}: {} are all in the group `{group}`, so a visitor gets any of them: write the `group` of each",
+                source.place(&all.index(*index)),
+                names.join(", ")
+            ));
+        }
     }
     Ok(built)
 }

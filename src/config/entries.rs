@@ -8,6 +8,7 @@ use super::{
     load::{Source, TIMEOUT_MIN},
     logging::OutputKeys,
     ports::Ports,
+    ranges::Placed,
     server::{Groups, PUBLIC_PORT, ServerFlags, Ways, group_name},
     tree::KeyPath,
     value::{AccessFormat, Age, Kind, Share, Span},
@@ -29,7 +30,7 @@ use crate::{
 /// # Errors
 /// The first that is wrong, with its line and key.
 pub(super) fn entries(
-    keys: Vec<EntryKeys>,
+    keys: Placed<EntryKeys>,
     rules: &[RuleConfig],
     ports: &mut Ports<'_>,
     groups: &Groups,
@@ -38,7 +39,7 @@ pub(super) fn entries(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<entry::Options>, ConfigError> {
     let mut built: Vec<entry::Options> = Vec::new();
-    for (index, keys) in keys.into_iter().enumerate() {
+    for (index, keys) in keys {
         let at = KeyPath::new("entries").index(index);
         let missing = |key: &str| source.key_error(&at.key(key), "missing: every entry needs one");
         let name = keys.name.ok_or_else(|| missing("name"))?;

@@ -97,6 +97,8 @@ keys! {
 keys! {
     /// `auth` of a server.
     AuthKeys {
+        /// The secret of whoever has none of its own.
+        token: TokenKeys,
         /// One rule per client id.
         clients: Vec<AuthRuleKeys>,
     } later {}
@@ -417,6 +419,8 @@ keys! {
         group: String,
         /// `host:port` of each address.
         targets: Vec<String>,
+        /// The ports at the server, of targets with a range of ports.
+        ports: String,
         /// How long connecting may take.
         connect_timeout: Span,
         /// How one of its addresses is chosen.

@@ -195,11 +195,25 @@ impl Source {
         Self { read_file, ..self }
     }
 
-    /// The role that the file's own keys speak of.
+    /// The role that the file is for: the one that its own keys speak of. A file with nothing but keys of several roles is a
+    /// server's if it has `entries`, and a client's if it has `upstreams`: no other role takes them yet.
     ///
     /// # Errors
     /// It has keys of several roles, or of none.
     pub fn role(&self) -> Result<Role, ConfigError> {
+        self.own_role().or_else(|error| {
+            let has = |key| self.tree.child(key).is_some();
+            let has_own = KEYS.iter().any(|(_, keys)| keys.iter().any(|key| has(key)));
+            match (has_own, has("entries"), has("upstreams")) {
+                (false, true, false) => Ok(Role::Server),
+                (false, false, true) => Ok(Role::Client),
+                _ => Err(error),
+            }
+        })
+    }
+
+    /// The role that has some key of this file for itself.
+    fn own_role(&self) -> Result<Role, ConfigError> {
         let has = |keys: &[&str]| keys.iter().any(|key| self.tree.child(key).is_some());
         let roles: Vec<_> = KEYS.iter().filter(|(_, keys)| has(keys)).collect();
         let which = format!("say which with --role {}", Role::WORDS.join("|"));
@@ -224,7 +238,7 @@ impl Source {
         env: Lookup<'_>,
     ) -> Result<T, ConfigError> {
         read::read(&self.tree, env).map_err(|error| {
-            if let Ok(other) = self.role()
+            if let Ok(other) = self.own_role()
                 && other != role
             {
                 return self.role_error(format!(

@@ -35,6 +35,7 @@ mod load;
 mod logging;
 mod parse;
 mod ports;
+mod ranges;
 mod read;
 pub mod rule_file;
 mod rules;

@@ -11,6 +11,7 @@ pub(super) struct Ports<'a> {
     bind: IpAddr,
     open: bool,
     insecure: bool,
+    only_check: bool,
     taken: Taken<'a>,
 }
 
@@ -103,7 +104,7 @@ impl<'a> Ports<'a> {
         } else {
             (Ipv4Addr::UNSPECIFIED.into(), None)
         };
-        let insecure = flags.insecure;
+        let insecure = flags.insecure || flags.only_check;
         if let Some(what) = &chosen_by
             && open
             && !insecure
@@ -117,6 +118,7 @@ impl<'a> Ports<'a> {
             bind,
             open,
             insecure,
+            only_check: flags.only_check && !flags.insecure,
             taken: Taken::new(source),
         })
     }
@@ -187,6 +189,10 @@ impl<'a> Ports<'a> {
         if self.open && bind.is_loopback() {
             warnings.push(format!(
                 "no secret: whoever is on this machine may register, others cannot reach {bind}"
+            ));
+        } else if self.open && self.only_check {
+            warnings.push(format!(
+                "no secret: a server opens {bind} only with one (--token-file, ADIT_TOKEN or `auth`)"
             ));
         } else if self.open {
             warnings.push(format!(

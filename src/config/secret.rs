@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{
-    Checked, ConfigError,
+    Checked, ConfigError, ServerFlags,
     expand::Lookup,
-    file::{AuthRuleKeys, TokenKeys},
+    file::{AuthKeys, AuthRuleKeys, TokenKeys},
     load::Source,
     tree::KeyPath,
 };
@@ -21,20 +21,30 @@ pub const TOKEN_VARIABLE: &str = "ADIT_TOKEN";
 /// Who may register, and whether any secret is asked for.
 ///
 /// `auth.clients` of the file and `--token-file` exclude each other: a flag must not widen what the file
-/// narrows. `ADIT_TOKEN` counts where neither is given, and for rules without a token of their own.
+/// narrows. `auth.token`, or else `ADIT_TOKEN`, counts where neither is given, and for rules without a token of their own.
 pub(super) fn server_auth(
-    rules: Option<Vec<AuthRuleKeys>>,
-    token_file: Option<&Path>,
+    keys: AuthKeys,
+    flags: &ServerFlags,
     source: &Source,
     env: Lookup<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Auth, ConfigError> {
     let clients = KeyPath::new("auth").key("clients");
     let variable = from_environment(env)?;
-    let Some(rules) = rules else {
+    let token_file = flags.token_file.as_deref();
+    let own = keys.token.filter(|_| token_file.is_none());
+    let own = own
+        .map(|keys| from_file(keys, &KeyPath::new("auth").key("token"), source))
+        .transpose()?;
+    let Some(rules) = keys.clients else {
+        if own.is_some() && variable.is_some() {
+            warnings.push(format!(
+                "{TOKEN_VARIABLE} is not used: the secret comes from a file"
+            ));
+        }
         let token = match token_file {
             Some(path) => Some(from_flag(path, source)?),
-            None => variable,
+            None => own.or(variable),
         };
         return Ok(Auth::single(token.unwrap_or_else(Token::anonymous)));
     };
@@ -50,16 +60,31 @@ pub(super) fn server_auth(
     if rules.is_empty() {
         return Err(source.key_error(&clients, "the list is empty, so no client could register"));
     }
-    if variable.is_some() && rules.iter().all(|rule| rule.token.is_some()) {
+    let complete = rules.iter().all(|rule| rule.token.is_some());
+    if variable.is_some() && (complete || own.is_some()) {
         warnings.push(format!(
             "{TOKEN_VARIABLE} is not used: {} has a token for every rule",
+            source.place(&KeyPath::new("auth"))
+        ));
+    }
+    if own.is_some() && complete {
+        let place = source.place(&KeyPath::new("auth").key("token"));
+        warnings.push(format!(
+            "{place} is not used: every rule of `auth.clients` has a token"
+        ));
+    }
+    let mut shared = own.or(variable);
+    if shared.is_none() && !complete && flags.only_check {
+        warnings.push(format!(
+            "{}: a rule without a token needs the environment variable {TOKEN_VARIABLE} or `auth.token`",
             source.place(&clients)
         ));
+        shared = Some(Token::anonymous());
     }
     let mut built: Vec<Rule> = Vec::new();
     for (index, keys) in rules.into_iter().enumerate() {
         let at = clients.index(index);
-        let rule = rule(keys, &at, variable.as_ref(), source)?;
+        let rule = rule(keys, &at, shared.as_ref(), source)?;
         if built.iter().any(|earlier| earlier.id == rule.id) {
             return Err(source.key_error(&at.key("id"), "there is a rule for this id already"));
         }
@@ -71,7 +96,7 @@ pub(super) fn server_auth(
 fn rule(
     keys: AuthRuleKeys,
     at: &KeyPath,
-    variable: Option<&Token>,
+    shared: Option<&Token>,
     source: &Source,
 ) -> Result<Rule, ConfigError> {
     let id = match keys.id.as_deref() {
@@ -90,7 +115,7 @@ fn rule(
     });
     let token = match keys.token {
         Some(token) => from_file(token, &at.key("token"), source)?,
-        None => variable.cloned().ok_or_else(|| {
+        None => shared.cloned().ok_or_else(|| {
             let message =
                 format!("missing: `{{ file: PATH }}`, or the environment variable {TOKEN_VARIABLE}");
             source.key_error(&at.key("token"), message)

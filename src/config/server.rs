@@ -1,7 +1,7 @@
 //! File, flags and environment become a checked [`ServerConfig`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -14,6 +14,7 @@ use super::{
     group,
     load::{Role, Source, TIMEOUT_MIN},
     ports::Ports,
+    ranges::{self, RangeGroups},
     rules, secret,
     tree::{Format, KeyPath},
     value::{Carry, Kind, Overflow, Replay},
@@ -46,6 +47,8 @@ pub struct ServerFlags {
     pub token_file: Option<PathBuf>,
     /// `--insecure`.
     pub insecure: bool,
+    /// Nothing will be opened: the secret may be given when it is, so its absence is a warning.
+    pub only_check: bool,
     /// `--format`: how the file is to be read, whatever its ending.
     pub format: Option<Format>,
     /// `--log-level` and `--log-format`.
@@ -75,8 +78,19 @@ pub fn build_server(
 ) -> Result<Checked<ServerConfig>, ConfigError> {
     let file: ServerFile = source.read(Role::Server, env)?;
     let mut warnings = Vec::new();
-    let clients = file.auth.and_then(|auth| auth.clients);
-    let auth = secret::server_auth(clients, flags.token_file.as_deref(), source, env, &mut warnings)?;
+    let (entry_keys, ranges) = match file.entries {
+        Some(keys) => {
+            let (keys, ranges) = ranges::entries(keys, source)?;
+            (Some(keys), ranges)
+        }
+        None => (None, RangeGroups::new()),
+    };
+    let mut auth_keys = file.auth.unwrap_or_default();
+    ranges::widen(
+        auth_keys.clients.as_mut().map_or(&mut [], Vec::as_mut_slice),
+        &ranges,
+    );
+    let auth = secret::server_auth(auth_keys, flags, source, env, &mut warnings)?;
     let mut ports = Ports::new(file.bind, flags, source, &auth)?;
 
     let control_port = file.control.and_then(|keys| keys.port);
@@ -100,10 +114,10 @@ pub fn build_server(
         address::authority(&text, None).map_err(|message| source.key_error(&at, message))
     });
 
-    let groups = Groups::new(file.groups.unwrap_or_default(), source, &mut warnings)?;
+    let groups = Groups::new(file.groups.unwrap_or_default(), ranges, source, &mut warnings)?;
     let session = session_options(file.session.unwrap_or_default(), source)?;
     let rules = rules::build(file.rules.unwrap_or_default(), source)?;
-    let entries = match file.entries {
+    let entries = match entry_keys {
         Some(keys) => {
             if let Some(flag) = flags.public_port.map(|_| "--public-port") {
                 let message = format!("has no effect beside {}", source.place(&KeyPath::new("entries")));
@@ -169,6 +183,8 @@ pub fn build_server(
 pub(super) struct Groups {
     built: BTreeMap<GroupName, GroupConfig>,
     ways: BTreeMap<GroupName, Ways>,
+    /// Those that only ranges of ports lead to: they stand for a group for each port.
+    bases: BTreeSet<GroupName>,
 }
 
 /// What a group or an entry says of its sessions.
@@ -182,12 +198,14 @@ pub(super) struct Ways {
 impl Groups {
     fn new(
         keys: BTreeMap<String, GroupKeys>,
+        ranges: RangeGroups,
         source: &Source,
         warnings: &mut Vec<String>,
     ) -> Result<Self, ConfigError> {
         let mut groups = Self {
             built: BTreeMap::new(),
             ways: BTreeMap::new(),
+            bases: BTreeSet::new(),
         };
         for (name, keys) in keys {
             let at = KeyPath::new("groups").key(&name);
@@ -208,7 +226,24 @@ impl Groups {
             groups.ways.insert(group.clone(), ways);
             groups.built.insert(group, config);
         }
+        groups.inherit(&ranges);
         Ok(groups)
+    }
+
+    /// The groups of a range are as the group that the entry names, unless they have keys of their own.
+    fn inherit(&mut self, ranges: &RangeGroups) {
+        for (base, names) in ranges {
+            // What is no name has an error of its own, with its place.
+            let Ok(base) = GroupName::new(base) else { continue };
+            for group in names.iter().filter_map(|name| GroupName::new(name).ok()) {
+                if let (Some(config), Some(ways)) = (self.built.get(&base), self.ways.get(&base)) {
+                    let (config, ways) = (config.clone(), *ways);
+                    self.built.entry(group.clone()).or_insert(config);
+                    self.ways.entry(group).or_insert(ways);
+                }
+            }
+            self.bases.insert(base);
+        }
     }
 
     /// How the sessions of an entry that leads to `group` behave: as the entry says, else as the group says, else as
@@ -251,6 +286,9 @@ impl Groups {
         warnings: &mut Vec<String>,
     ) {
         for group in self.built.keys() {
+            if self.bases.contains(group) {
+                continue;
+            }
             let led_to = entries.iter().any(|entry| entry.group == *group);
             if !led_to && !rules.iter().any(|rule| rule.group == *group) {
                 let at = KeyPath::new("groups").key(group.as_str());

@@ -159,7 +159,8 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
         defaults.say(key, "*required*");
     }
     defaults.say("auth.clients[].groups", "every group");
-    defaults.set("auth.clients[].token.file", config::TOKEN_VARIABLE);
+    defaults.set("auth.token.file", config::TOKEN_VARIABLE);
+    defaults.say("auth.clients[].token.file", "`auth.token`, else `ADIT_TOKEN`");
     defaults.set("entries[].kind", config::value::Kind::default().word());
     defaults.set("entries[].group", config::DEFAULT_GROUP);
     defaults.say("entries[].carry", "the group's");
@@ -241,6 +242,7 @@ fn the_defaults_of_a_client_are_those_of_the_document() {
     defaults.set("token.file", config::TOKEN_VARIABLE);
     assert_eq!(client.upstreams[0].group, client.group);
     defaults.say("upstreams[].group", "the client's");
+    defaults.say("upstreams[].ports", "those of its targets");
     defaults.duration("upstreams[].connect_timeout", client.upstreams[0].connect_timeout);
     defaults.duration("link.handshake_timeout", client.link.handshake_timeout);
     defaults.duration("backoff.base", client.backoff.base);

@@ -203,7 +203,7 @@ fn the_examples_are_accepted_without_a_warning() {
         fs::write(folder.path().join("pages").join(page), "sorry").unwrap();
     }
     let examples = examples();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 8);
     for (name, text) in examples {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();

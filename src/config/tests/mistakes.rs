@@ -293,6 +293,8 @@ fn the_role_is_inferred() {
     };
     assert_eq!(role("public: { port: 1 }"), Ok(Role::Server));
     assert_eq!(role("client_id: a"), Ok(Role::Client));
+    assert_eq!(role("entries: []"), Ok(Role::Server), "no other role has them");
+    assert_eq!(role("upstreams: []\nlogging: {}"), Ok(Role::Client));
     assert!(role("logging: {}").unwrap_err().contains("--role"));
     assert!(role("client_id: a\nbind: b").unwrap_err().contains("--role"));
     assert_eq!(role("candidates: {}"), Ok(Role::Forward));

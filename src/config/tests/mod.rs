@@ -9,6 +9,8 @@ mod forms;
 mod forward;
 mod meaning;
 mod mistakes;
+mod ranges;
+mod traps;
 
 const TOKEN: &str = "0123456789abcdef";
 
