@@ -118,12 +118,11 @@ impl Target {
     }
 }
 
+/// Ports at the server, and targets that have as many.
+type Ranged = (RangeInclusive<u16>, Vec<Target>);
+
 /// The ports at the server, and the targets that have as many; `None` if there is no range.
-fn targets(
-    keys: &UpstreamKeys,
-    at: &KeyPath,
-    source: &Source,
-) -> Result<Option<(RangeInclusive<u16>, Vec<Target>)>, ConfigError> {
+fn targets(keys: &UpstreamKeys, at: &KeyPath, source: &Source) -> Result<Option<Ranged>, ConfigError> {
     let (at_ports, at_targets) = (at.key("ports"), at.key("targets"));
     let mut found = Vec::new();
     let mut single = None;

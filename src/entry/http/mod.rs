@@ -104,6 +104,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much longer one of HTTP/2 may wait on which something is written: an answer is over before all of it is taken, and
+/// so is the answer to a PING.
+const PINGING_MAX: Duration = Duration::from_secs(60);
+
 /// Between two looks at whether it does.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -217,7 +221,7 @@ enum Leave {
 /// long. Of one that is being `left` already it waits until that takes too long.
 async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> Leave {
     let quiet = async {
-        let (mut quiet, mut before) = (Duration::ZERO, open.count());
+        let (mut quiet, mut unasked, mut before) = (Duration::ZERO, Duration::ZERO, open.count());
         loop {
             let head = open.head_began().map(|began| began + HEAD_TIMEOUT);
             let until_head = head.map(|late| late.saturating_duration_since(time::now()));
@@ -227,16 +231,16 @@ async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> L
             let look = until_head.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));
             time::sleep(look).await;
             let now = open.count();
-            quiet = match now.open == 0 && now == before {
-                true => quiet + look,
-                false => Duration::ZERO,
-            };
+            let again = |still: bool, been: Duration| if still { been + look } else { Duration::ZERO };
+            unasked = again(now.open == 0 && now.begun == before.begun, unasked);
+            quiet = again(now.open == 0 && now == before, quiet);
             before = now;
             let most = match now.begun {
                 0 if !left => HEAD_TIMEOUT,
                 _ => IDLE_TIMEOUT,
             };
-            if quiet >= most {
+            let pinging = open.is_http2() && unasked >= most + PINGING_MAX;
+            if quiet >= most || pinging {
                 return if left { Leave::Stuck } else { Leave::AfterThis };
             }
         }

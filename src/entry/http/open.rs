@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering},
 };
 
 use http::StatusCode;
@@ -25,6 +25,7 @@ pub struct OpenRequests {
     head: AtomicU64,
     /// The number of a request whose body has both a length and an encoding; 0 if there is none.
     framed_twice: AtomicUsize,
+    http2: AtomicBool,
     /// The status that the head of a request was refused with before it was whole; 0 if none was.
     refused: AtomicU16,
     /// What its upstreams say before they answer.
@@ -53,6 +54,7 @@ impl OpenRequests {
             written: AtomicUsize::new(0),
             head: AtomicU64::new(0),
             framed_twice: AtomicUsize::new(0),
+            http2: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             interim: Arc::default(),
         }
@@ -98,6 +100,17 @@ impl OpenRequests {
     /// The status that one was refused with.
     pub fn refused(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
+    }
+
+    /// It is one of HTTP/2.
+    pub fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.no_head();
+    }
+
+    /// Whether it is.
+    pub fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
     }
 
     /// Something was written.

@@ -213,7 +213,7 @@ impl Framed {
         if !self.otherwise {
             self.alike += len;
             if self.alike == PREFACE.len() {
-                return open.no_head();
+                return open.speaks_http2();
             }
         }
         if open.is_none() {

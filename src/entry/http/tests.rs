@@ -153,3 +153,22 @@ async fn who_does_not_answer_a_goaway_is_left_in_the_end() {
     let waited = (time::now() - since).as_secs();
     assert!((70..=85).contains(&waited), "{waited} s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_only_pings_is_left_in_the_end() {
+    let (mut visitor, _stopper) = visit();
+    let since = time::now();
+    visitor.write_all(PREFACE).await.unwrap();
+    visitor.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+    let mut answers = [0; 4096];
+    while (time::now() - since).as_secs() < 600 {
+        // It does not care for what is answered, nor that it is to leave.
+        if visitor.write_all(&ping).await.is_err() || visitor.read(&mut answers).await.unwrap_or(0) == 0 {
+            break;
+        }
+        time::sleep(Duration::from_secs(1)).await;
+    }
+    let waited = (time::now() - since).as_secs();
+    assert!((70..=200).contains(&waited), "{waited} s");
+}
