@@ -174,3 +174,49 @@ async fn greet(
     let head = framed.read_head().await?;
     Ok((framed, challenged.handle_result(&head)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Stop;
+
+    #[tokio::test]
+    async fn who_takes_the_connection_and_says_nothing_is_asked_for_its_port() {
+        let env = Env::production(Stop::channel().1);
+        let mut listener = env.transport.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let server = listener.local_addr().to_string();
+        let identity = Identity {
+            client_id: "a".to_owned(),
+            group: "default".to_owned(),
+            upstreams: Vec::new(),
+            instance: [0; 16],
+            token: Token::anonymous(),
+        };
+        let options = Options {
+            handshake_timeout: Duration::from_millis(50),
+            ..Options::default()
+        };
+        let registering = register(&env, &server, &identity, None, &options);
+        let (registered, _accepted) = tokio::join!(registering, listener.accept());
+        let error = registered.map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the server took the connection and said nothing within 50ms: is this the control port?"
+        );
+        assert_eq!(error.label(), "timeout");
+    }
+
+    #[test]
+    fn a_stranger_is_known_by_its_first_bytes() {
+        let check = |heard: &[u8], said: &str| {
+            let error = stranger(heard, FramedError::Closed).to_string();
+            assert!(error.contains(said), "{heard:?}: {error}");
+        };
+        check(b"HTTP/1.0 400", "speaks HTTP: is this the control port?");
+        check(b"<!DOCTYPE HT", "speaks HTTP");
+        check(&[0x16, 3, 1, 0], "speaks TLS");
+        check(b"SSH-2.0-x\r\n", "speaks SSH");
+        check(b"", "closed the connection before it said anything");
+        check(&[1, 0, 0], "cut short");
+    }
+}

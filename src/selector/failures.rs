@@ -1,6 +1,9 @@
 //! What is told of targets that fail: when it begins, why, how it goes on, when it ends. Pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::time::{Duration, Instant};
 
@@ -54,6 +57,8 @@ pub enum Notice<K> {
 #[derive(Debug)]
 pub struct Failures<K> {
     failing: BTreeMap<K, Failing>,
+    /// Those that have answered since, by when they will be said to be well.
+    settling: BTreeSet<(Instant, K)>,
     minute_at: Option<Instant>,
     lines: usize,
     untold: usize,
@@ -76,6 +81,7 @@ impl<K> Default for Failures<K> {
     fn default() -> Self {
         Self {
             failing: BTreeMap::new(),
+            settling: BTreeSet::new(),
             minute_at: None,
             lines: 0,
             untold: 0,
@@ -100,7 +106,9 @@ impl<K: Ord + Clone> Failures<K> {
             told: false,
         });
         state.failures += 1;
-        state.well_at = None;
+        if let Some(at) = state.well_at.take() {
+            self.settling.remove(&(at, key.clone()));
+        }
         let known = state.causes.iter_mut().find(|(known, _)| known == cause);
         match known {
             Some((_, told_at)) if now < *told_at + REMIND_EVERY => return,
@@ -128,13 +136,16 @@ impl<K: Ord + Clone> Failures<K> {
     /// A target answered.
     pub fn handle_succeeded(&mut self, now: Instant, key: &K) {
         if let Some(state) = self.failing.get_mut(key) {
-            state.well_at.get_or_insert(now + SETTLED_AFTER);
+            let at = *state.well_at.get_or_insert(now + SETTLED_AFTER);
+            self.settling.insert((at, key.clone()));
         }
     }
 
     /// A target is gone.
     pub fn forget(&mut self, key: &K) {
-        self.failing.remove(key);
+        if let Some(at) = self.failing.remove(key).and_then(|state| state.well_at) {
+            self.settling.remove(&(at, key.clone()));
+        }
         self.settle();
     }
 
@@ -145,25 +156,25 @@ impl<K: Ord + Clone> Failures<K> {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let well = self.failing.values().filter_map(|state| state.well_at).min();
+        let well = self.settling.first().map(|(at, _)| *at);
         [well, self.minute_at].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let notices = &mut self.notices;
-        self.failing.retain(|key, state| {
-            let well = state.well_at.is_some_and(|at| at <= now);
-            let answered = state.well_at.and_then(|at| at.checked_sub(SETTLED_AFTER));
-            if well && state.told {
-                notices.push(Notice::Well {
-                    key: key.clone(),
-                    lasted: answered.map_or(Duration::ZERO, |at| at.saturating_duration_since(state.since)),
+        while let Some((at, _)) = self.settling.first()
+            && *at <= now
+            && let Some((at, key)) = self.settling.pop_first()
+        {
+            if let Some(state) = self.failing.remove(&key).filter(|state| state.told) {
+                let answered = at.checked_sub(SETTLED_AFTER).unwrap_or(at);
+                self.notices.push(Notice::Well {
+                    key,
+                    lasted: answered.saturating_duration_since(state.since),
                     failures: state.failures,
                 });
             }
-            !well
-        });
+        }
         if self.minute_at.is_some_and(|at| at <= now) {
             self.notices.push(Notice::Minute {
                 failing: self.failing.len(),

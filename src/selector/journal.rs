@@ -121,6 +121,9 @@ impl fmt::Display for Decision {
         }
         match (self.reason, &self.target) {
             (Reason::LastResort, None) => f.write_str("all targets fail: the least bad are used")?,
+            (Reason::ResortOver, None) if self.targets == 0 => {
+                f.write_str("the targets that failed are gone")?
+            }
             (Reason::ResortOver, None) => f.write_str("not all targets fail any more")?,
             (reason, _) => write!(f, "{reason}")?,
         }
