@@ -11,6 +11,8 @@ pub(super) struct Ports<'a> {
     bind: IpAddr,
     open: bool,
     insecure: bool,
+    /// Of a check alone: what a server would refuse to open without a secret.
+    needs_secret: Option<IpAddr>,
     only_check: bool,
     taken: Taken<'a>,
 }
@@ -115,6 +117,7 @@ impl<'a> Ports<'a> {
         }
         Ok(Self {
             source,
+            needs_secret: (!bind.is_loopback()).then_some(bind),
             bind,
             open,
             insecure,
@@ -171,6 +174,9 @@ impl<'a> Ports<'a> {
             let what = format!("{} {listen}", self.source.place(at));
             return Err(ConfigError::Insecure { what });
         }
+        if !listen.ip().is_loopback() {
+            self.needs_secret.get_or_insert(listen.ip());
+        }
         if let Some(message) = self.taken.clash(listen) {
             return Err(self.source.key_error(at, message));
         }
@@ -186,13 +192,13 @@ impl<'a> Ports<'a> {
     /// Says who may register when no secret is asked for.
     pub(super) fn warn_of_openness(&self, warnings: &mut Vec<String>) {
         let bind = self.bind;
-        if self.open && bind.is_loopback() {
+        if let (true, true, Some(address)) = (self.open, self.only_check, self.needs_secret) {
+            warnings.push(format!(
+                "no secret: a server opens {address} only with one (--token-file, ADIT_TOKEN or `auth`)"
+            ));
+        } else if self.open && bind.is_loopback() {
             warnings.push(format!(
                 "no secret: whoever is on this machine may register, others cannot reach {bind}"
-            ));
-        } else if self.open && self.only_check {
-            warnings.push(format!(
-                "no secret: a server opens {bind} only with one (--token-file, ADIT_TOKEN or `auth`)"
             ));
         } else if self.open {
             warnings.push(format!(

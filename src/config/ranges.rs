@@ -103,6 +103,9 @@ pub(super) fn upstreams(
     Ok(all)
 }
 
+/// The ports at the server, and the targets that have as many.
+type RangeTargets = (RangeInclusive<u16>, Vec<Target>);
+
 /// One element of `targets` with a range.
 struct Target {
     host: String,
@@ -118,11 +121,8 @@ impl Target {
     }
 }
 
-/// Ports at the server, and targets that have as many.
-type Ranged = (RangeInclusive<u16>, Vec<Target>);
-
 /// The ports at the server, and the targets that have as many; `None` if there is no range.
-fn targets(keys: &UpstreamKeys, at: &KeyPath, source: &Source) -> Result<Option<Ranged>, ConfigError> {
+fn targets(keys: &UpstreamKeys, at: &KeyPath, source: &Source) -> Result<Option<RangeTargets>, ConfigError> {
     let (at_ports, at_targets) = (at.key("ports"), at.key("targets"));
     let mut found = Vec::new();
     let mut single = None;

@@ -50,6 +50,12 @@ fn a_check_does_without_the_secret() {
         [open]
     );
     assert_eq!(
+        check("entries: [{ name: a, listen: \"0.0.0.0:80\" }]")
+            .unwrap()
+            .warnings,
+        [open]
+    );
+    assert_eq!(
         check("bind: 0.0.0.0\nauth: { clients: [{ id: a }] }")
             .unwrap()
             .warnings,
