@@ -54,6 +54,9 @@ pub enum Command {
     /// Parse and check a configuration file; an error names its file, line and key.
     #[command(after_help = CHECK_EXAMPLE)]
     Check(CheckArgs),
+    /// Print the hash of a password, for `users` of the plugin `basic_auth`.
+    #[command(after_help = HASH_EXAMPLE)]
+    HashPassword,
     /// Say which rule of a server's file a request falls under, and why.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -92,6 +95,11 @@ Examples:
   adit health --admin 127.0.0.1:7501
 
 It asks for /readyz where the node's `admin.listen` is; a server has that on 127.0.0.1:7500 by default.";
+
+const HASH_EXAMPLE: &str = "\
+Examples:
+  adit hash-password                 # asks twice, and shows nothing of what is typed
+  adit hash-password < password.txt  # the one line of a file";
 
 const CHECK_EXAMPLE: &str = "\
 Examples:

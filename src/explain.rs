@@ -41,11 +41,26 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
             return Ok(ExitCode::FAILURE);
         }
     };
-    let rules = config.rules.iter().map(|rule| (rule.conditions.clone(), ()));
-    let matcher = Matcher::new(rules.collect());
+    let rules = config.rules.iter().flat_map(|rule| &rule.conditions);
+    let matcher = Matcher::new(rules.map(|conditions| (conditions.clone(), ())).collect());
     let verdicts = matcher.explain(&query);
-    for (index, (rule, verdict)) in config.rules.iter().zip(&verdicts).enumerate() {
-        terminal::say(format_args!("{}: {verdict}", shown(index, rule)));
+    let mut rest = &verdicts[..];
+    for (index, rule) in config.rules.iter().enumerate() {
+        let (of_rule, others) = rest.split_at(rule.conditions.len());
+        rest = others;
+        // One for each host: that of the host which fits says more than those of the others.
+        let wins = of_rule.iter().find(|verdict| matches!(verdict, Verdict::Wins));
+        let fits = of_rule.iter().find(|verdict| !matches!(verdict, Verdict::Host));
+        if let Some(verdict) = wins.or(fits).or(of_rule.first()) {
+            let verdict = match *verdict {
+                Verdict::Outranked { winner, by } => Verdict::Outranked {
+                    winner: owner_of(&config.rules, winner),
+                    by,
+                },
+                other => other,
+            };
+            terminal::say(format_args!("{}: {verdict}", shown(index, rule)));
+        }
     }
     let wins = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wins));
     if !wins {
@@ -56,6 +71,16 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The place of the rule that these conditions belong to, of all conditions of all rules.
+fn owner_of(rules: &[RuleConfig], conditions: usize) -> usize {
+    let mut before = 0;
+    let ends = rules.iter().map(|rule| {
+        before += rule.conditions.len();
+        before
+    });
+    ends.take_while(|end| *end <= conditions).count()
 }
 
 /// Its place, its name if it has one, and its group.

@@ -23,6 +23,7 @@ mod cli;
 mod explain;
 mod health;
 mod log;
+mod password;
 mod terminal;
 
 /// Bytes are allocated by one worker and freed by another all the time; that of the C library has them wait for each other.
@@ -87,6 +88,10 @@ fn prepare(cli: cli::Cli) -> anyhow::Result<Run> {
         })),
         cli::Command::Check(args) => {
             check(&args)?;
+            Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
+        }
+        cli::Command::HashPassword => {
+            password::hash()?;
             Ok(Box::new(|| Ok(ExitCode::SUCCESS)))
         }
         cli::Command::Rules(cli::RulesCommand::Explain(args)) => {

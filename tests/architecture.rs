@@ -171,7 +171,14 @@ fn edges() -> BTreeMap<String, BTreeSet<String>> {
     for (file, text) in sources("src") {
         if matches!(
             file.as_str(),
-            "lib.rs" | "main.rs" | "cli.rs" | "explain.rs" | "log.rs" | "health.rs" | "terminal.rs"
+            "lib.rs"
+                | "main.rs"
+                | "cli.rs"
+                | "explain.rs"
+                | "log.rs"
+                | "health.rs"
+                | "password.rs"
+                | "terminal.rs"
         ) {
             continue;
         }

@@ -348,3 +348,60 @@ fn an_access_log_that_cannot_be_opened_stops_the_start() {
         );
     });
 }
+
+#[test]
+fn a_line_names_the_user_and_why_others_were_refused() {
+    run(|| async {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("access.log");
+        let hash = adit::plugin::hash_password(b"secret", [7; 16]).unwrap();
+        let file = format!(
+            "entries:
+  - name: www
+    kind: http
+    listen: \"127.0.0.1:0\"
+    access_log: {{ output: file, file: {}, query: false }}
+rules:
+  - {{ host: [one.test, two.test], plugins: [ {{ use: closed }} ] }}
+plugins:
+  closed: [ {{ basic_auth: {{ users: {{ ann: \"{hash}\" }} }} }} ]
+",
+            log.display()
+        );
+        let server = RunningServer::start(configured(&file)).await;
+        let _client = server.client("a", http_upstream(mirror).await);
+        server.wait_for_clients(1).await;
+        // ann:secret, the same once it is verified, ann:wrong, and nobody.
+        let right = "Authorization: Basic YW5uOnNlY3JldA==\n";
+        for (host, credentials) in [
+            ("one.test", right),
+            ("two.test", right),
+            ("one.test", "Authorization: Basic YW5uOndyb25n\n"),
+            ("two.test", ""),
+        ] {
+            ask(
+                &server,
+                &format!("GET /a?key=1 HTTP/1.1\nHost: {host}\n{credentials}Connection: close\n\n"),
+            )
+            .await;
+        }
+        let all: Vec<_> = lines(&log, 4).await.iter().map(|line| parsed(line)).collect();
+        let told: Vec<_> = all
+            .iter()
+            .map(|line| (&line["status"], &line["user"], &line["reason"]))
+            .collect();
+        let (ann, none) = (Value::from("ann"), Value::Null);
+        let (ok, refused) = (Value::from(200), Value::from(401));
+        let (wrong, missing) = (Value::from("wrong_credentials"), Value::from("no_credentials"));
+        assert_eq!(
+            told,
+            [
+                (&ok, &ann, &none),
+                (&ok, &ann, &none),
+                (&refused, &none, &wrong),
+                (&refused, &none, &missing),
+            ]
+        );
+        assert!(all.iter().all(|line| line["path"] == "/a"), "{all:#?}");
+    });
+}

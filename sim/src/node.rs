@@ -394,10 +394,10 @@ fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
     let host = format!("{group}.test");
     let way = [("x-way".to_owned(), group.to_string())].into();
     Ok(RuleConfig {
-        conditions: Conditions {
+        conditions: vec![Conditions {
             host: host.parse::<HostPattern>()?,
             ..Conditions::default()
-        },
+        }],
         group: group.clone(),
         speech: web.upstream.map(|version| match version {
             Version::H1 => Speech::Http1,

@@ -220,6 +220,7 @@ fn access_log(keys: AccessLogKeys, at: &KeyPath, source: &Source) -> Result<acce
         sample: keys
             .sample
             .map_or(access::Options::default().sample, |Share(share)| share),
+        query: keys.query.unwrap_or(access::Options::default().query),
     })
 }
 

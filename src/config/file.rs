@@ -63,6 +63,8 @@ keys! {
         logging: LoggingKeys,
         /// Which requests go to which group.
         rules: Vec<super::rule_file::RuleKeys>,
+        /// Lists of plugins that rules use by name.
+        plugins: BTreeMap<String, Vec<super::rule_file::PluginKeys>>,
     } later { tls, upstreams }
 }
 
@@ -185,6 +187,8 @@ keys! {
         keep: u32,
         /// The share of requests that are logged.
         sample: Share,
+        /// Whether paths are logged with their query.
+        query: bool,
     } later {}
 }
 

@@ -114,8 +114,8 @@ pub struct ServerConfig {
 pub struct RuleConfig {
     /// What it is called in logs and metrics; its place in the list (`rules[0]`) if it has no name.
     pub name: String,
-    /// What it asks of a request.
-    pub conditions: Conditions,
+    /// What it asks of a request: one of these, which differ in the host. At least one.
+    pub conditions: Vec<Conditions>,
     /// Where the request goes.
     pub group: GroupName,
     /// What the upstreams speak; `None` is HTTP/2 for gRPC, and HTTP/1.1 for everything else.

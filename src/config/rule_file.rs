@@ -26,7 +26,7 @@ keys! {
         /// What it is called.
         name: String,
         /// Which hosts.
-        host: String,
+        host: OneOrMany,
         /// Which paths.
         path: String,
         /// Which methods.
@@ -51,6 +51,9 @@ keys! {
 
     /// One element of `plugins`: exactly one of these keys.
     PluginKeys {
+        /// All of a list under this name at the top of the file.
+        #[serde(rename = "use")]
+        use_list: String,
         /// Sets headers of the request.
         set_header: BTreeMap<String, String>,
         /// Adds headers to the request.

@@ -1,11 +1,12 @@
 //! Rules as they stand in a file become conditions, and plugins that can be built.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ConfigError, RuleConfig,
     entries::error_pages,
     load::{Source, TIMEOUT_MIN},
+    read::nearest,
     rule_file::{PluginKeys, RuleKeys},
     server::group_name,
     tree::KeyPath,
@@ -17,8 +18,14 @@ use crate::{
         self, BasicAuthOptions, BearerOptions, By, CorsOptions, Options as Plugin, RateLimitOptions,
         RedirectOptions, RequestIdOptions, Secret,
     },
-    rules::{ConditionError, Conditions, PathCondition, parse_header_name, parse_method},
+    rules::{ConditionError, Conditions, HostPattern, PathCondition, parse_header_name, parse_method},
 };
+
+/// Lists of plugins by the name under which rules use them.
+type PluginLists = BTreeMap<String, Vec<PluginKeys>>;
+
+/// What is said of an element that names more than one plugin.
+const SEVERAL: &str = "expected one plugin, found several: each is an element of its own";
 
 /// The longest name of a rule, in bytes.
 const NAME_LEN_MAX: usize = 128;
@@ -27,12 +34,18 @@ const NAME_LEN_MAX: usize = 128;
 ///
 /// # Errors
 /// The first that is wrong, with its line and key.
-pub(super) fn build(keys: Vec<RuleKeys>, source: &Source) -> Result<Vec<RuleConfig>, ConfigError> {
+pub(super) fn build(
+    keys: Vec<RuleKeys>,
+    lists: &PluginLists,
+    source: &Source,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<RuleConfig>, ConfigError> {
+    check_lists(lists, &keys, source, warnings)?;
     let mut built: Vec<RuleConfig> = Vec::with_capacity(keys.len());
     let mut names = BTreeSet::new();
     for (index, keys) in keys.into_iter().enumerate() {
         let at = KeyPath::new("rules").index(index);
-        let rule = rule(keys, &at, source)?;
+        let rule = rule(keys, lists, &at, source)?;
         if !names.insert(rule.name.clone()) {
             let message = format!("there is a rule `{}` already", rule.name);
             return Err(source.key_error(&at.key("name"), message));
@@ -40,6 +53,78 @@ pub(super) fn build(keys: Vec<RuleKeys>, source: &Source) -> Result<Vec<RuleConf
         built.push(rule);
     }
     Ok(built)
+}
+
+/// Every list can be built, so that a mistake in one is found even where no rule uses it.
+fn check_lists(
+    lists: &PluginLists,
+    rules: &[RuleKeys],
+    source: &Source,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let used = |name: &String| {
+        let plugins = rules.iter().filter_map(|rule| rule.plugins.as_ref()).flatten();
+        plugins
+            .filter_map(|keys| keys.use_list.as_ref())
+            .any(|used| used == name)
+    };
+    for (name, keys) in lists {
+        let at = KeyPath::new("plugins").key(name);
+        if let Some(index) = keys.iter().position(|keys| keys.use_list.is_some()) {
+            let message = "a list that has a name cannot use another one";
+            return Err(source.key_error(&at.index(index).key("use"), message));
+        }
+        plugins(keys, &PluginLists::new(), &at, source)?;
+        if !used(name) {
+            warnings.push(format!("{}: no rule uses this list", source.place(&at)));
+        }
+    }
+    Ok(())
+}
+
+/// The plugins of a list, with those of the lists that it uses.
+fn plugins(
+    keys: &[PluginKeys],
+    lists: &PluginLists,
+    at: &KeyPath,
+    source: &Source,
+) -> Result<Vec<Plugin>, ConfigError> {
+    let (mut all, mut places) = (Vec::new(), Vec::new());
+    for (index, keys) in keys.iter().enumerate() {
+        let at = at.index(index);
+        let Some(name) = &keys.use_list else {
+            all.push(one_plugin(keys.clone(), &at, source)?);
+            places.push(at);
+            continue;
+        };
+        let alone = PluginKeys {
+            use_list: None,
+            ..keys.clone()
+        };
+        if one_plugin(alone, &at, source).is_ok() {
+            return Err(source.key_error(&at, SEVERAL));
+        }
+        let Some(list) = lists.get(name) else {
+            let known: Vec<_> = lists.keys().map(String::as_str).collect();
+            let hint = match nearest(name, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known: {}", known.join(", ")),
+            };
+            let message = format!("there is no list `plugins.{name}` at the top of the file, {hint}");
+            return Err(source.key_error(&at.key("use"), message));
+        };
+        let at = KeyPath::new("plugins").key(name);
+        for (index, keys) in list.iter().enumerate() {
+            all.push(one_plugin(keys.clone(), &at.index(index), source)?);
+            places.push(at.index(index));
+        }
+    }
+    // Whether they can be built does not depend on the key.
+    plugin::build(&all, [0; 32]).map_err(|error| {
+        let at = places[error.at].key(error.plugin);
+        source.key_error(&at, error.problem.to_string())
+    })?;
+    Ok(all)
 }
 
 /// A name that people and programs can read; the rule's place if it has none.
@@ -54,23 +139,19 @@ fn name(keys: &RuleKeys, at: &KeyPath, source: &Source) -> Result<String, Config
     Ok(name.clone())
 }
 
-fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, ConfigError> {
+fn rule(
+    keys: RuleKeys,
+    lists: &PluginLists,
+    at: &KeyPath,
+    source: &Source,
+) -> Result<RuleConfig, ConfigError> {
     let timeouts = keys.timeouts.clone().unwrap_or_default();
     let some = |key: &str, value| {
         let at = at.key("timeouts").key(key);
         source.some_duration(&at, value, TIMEOUT_MIN)
     };
-    let plugins = keys.plugins.clone().unwrap_or_default();
-    let plugins: Vec<_> = plugins
-        .into_iter()
-        .enumerate()
-        .map(|(index, keys)| one_plugin(keys, &at.key("plugins").index(index), source))
-        .collect::<Result<_, _>>()?;
-    // Whether they can be built does not depend on the key.
-    plugin::build(&plugins, [0; 32]).map_err(|error| {
-        let at = at.key("plugins").index(error.at).key(error.plugin);
-        source.key_error(&at, error.problem.to_string())
-    })?;
+    let own = keys.plugins.as_deref().unwrap_or_default();
+    let plugins = plugins(own, lists, &at.key("plugins"), source)?;
     Ok(RuleConfig {
         group: group_name(keys.group.as_deref(), &at.key("group"), source)?,
         speech: match keys.upstream_protocol.unwrap_or_default() {
@@ -89,11 +170,20 @@ fn rule(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<RuleConfig, Con
     })
 }
 
-fn conditions(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<Conditions, ConfigError> {
+fn conditions(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<Vec<Conditions>, ConfigError> {
     let wrong = |key: &str, error: ConditionError| source.key_error(&at.key(key), error.to_string());
-    let host = keys
-        .host
+    let hosts = keys.host.map(|hosts| hosts.0);
+    if hosts.as_ref().is_some_and(Vec::is_empty) {
+        return Err(source.key_error(&at.key("host"), "the list is empty, so no request would fit"));
+    }
+    let hosts = hosts.unwrap_or_default();
+    let hosts = hosts
+        .iter()
         .map(|host| host.parse().map_err(|error| wrong("host", error)));
+    let mut hosts: Vec<HostPattern> = hosts.collect::<Result<_, _>>()?;
+    if hosts.is_empty() {
+        hosts.push(HostPattern::default());
+    }
     let path = keys
         .path
         .map(|path| path.parse().map_err(|error| wrong("path", error)));
@@ -113,14 +203,19 @@ fn conditions(keys: RuleKeys, at: &KeyPath, source: &Source) -> Result<Condition
             test.parse().map_err(wrong)?,
         ));
     }
-    Ok(Conditions {
-        host: host.transpose()?.unwrap_or_default(),
+    let of_any = Conditions {
+        host: HostPattern::default(),
         path: PathCondition::new(path.transpose()?, grpc.transpose()?)
             .map_err(|error| wrong("grpc", error))?,
         methods: methods.collect::<Result<_, _>>()?,
         headers,
         priority: keys.priority.unwrap_or_default().into(),
-    })
+    };
+    let of_host = |host| Conditions {
+        host,
+        ..of_any.clone()
+    };
+    Ok(hosts.into_iter().map(of_host).collect())
 }
 
 /// The one plugin that an element of `plugins` names.
@@ -204,9 +299,6 @@ fn one_plugin(keys: PluginKeys, at: &KeyPath, source: &Source) -> Result<Plugin,
     match (named.next(), named.next()) {
         (Some(plugin), None) => Ok(plugin),
         (None, _) => Err(source.key_error(at, "expected one plugin, like `set_header`, found none")),
-        (Some(_), Some(_)) => Err(source.key_error(
-            at,
-            "expected one plugin, found several: each is an element of its own",
-        )),
+        (Some(_), Some(_)) => Err(source.key_error(at, SEVERAL)),
     }
 }

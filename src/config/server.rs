@@ -116,7 +116,12 @@ pub fn build_server(
 
     let groups = Groups::new(file.groups.unwrap_or_default(), ranges, source, &mut warnings)?;
     let session = session_options(file.session.unwrap_or_default(), source)?;
-    let rules = rules::build(file.rules.unwrap_or_default(), source)?;
+    let rules = rules::build(
+        file.rules.unwrap_or_default(),
+        &file.plugins.unwrap_or_default(),
+        source,
+        &mut warnings,
+    )?;
     let entries = match entry_keys {
         Some(keys) => {
             if let Some(flag) = flags.public_port.map(|_| "--public-port") {

@@ -6,6 +6,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordVerifier, phc::PasswordHash},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::{
     HeaderValue, StatusCode,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
@@ -104,19 +105,22 @@ impl Plugin for BasicAuth {
         NAME
     }
 
-    fn request(&self, request: &mut request::Parts, visit: &Visit, _: &mut Memo) -> Decision {
+    fn request(&self, request: &mut request::Parts, visit: &Visit, memo: &mut Memo) -> Decision {
         let credentials = credentials::basic(&request.headers);
         if !self.forward {
             request.headers.remove(AUTHORIZATION);
         }
         let Some((name, password)) = credentials else {
-            return self.refusal().into();
+            return self.refusal().because("no_credentials").into();
         };
+        let user = String::from_utf8_lossy(&name).into_owned();
         let now = visit.now;
         let digest = self.key.digest("basic_auth", &[&name, &password]);
         if self.verified.holds(&digest, now) {
+            memo.user = Some(user);
             return Decision::Pass;
         }
+        memo.claimed = Some(user);
         if Arc::strong_count(&self.checks) > CHECKS_MAX {
             let busy = Refusal::new(NAME, StatusCode::SERVICE_UNAVAILABLE, "too many sign in at once");
             return busy.after(1).into();
@@ -132,7 +136,10 @@ impl Plugin for BasicAuth {
             }
             right
         };
-        Decision::Verify(Box::new(Check::new(work, self.refusal())))
+        Decision::Verify(Box::new(Check::new(
+            work,
+            self.refusal().because("wrong_credentials"),
+        )))
     }
 }
 
@@ -172,6 +179,22 @@ fn parsed(text: &str) -> Result<PasswordHash, &'static str> {
         return Err("it costs more than 256 MiB or 16 passes");
     }
     Ok(hash)
+}
+
+/// The argon2id hash of a password, as [`Options::users`] takes it. `salt` is random, and no other hash has it.
+///
+/// # Errors
+/// The password is longer than 4 GiB.
+pub fn hash_password(password: &[u8], salt: [u8; 16]) -> Result<String, argon2::Error> {
+    let mut hash = [0; 32];
+    let params = Params::default();
+    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password, &salt, &mut hash)?;
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    Ok(format!(
+        "$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}"
+    ))
 }
 
 fn challenge(realm: &str) -> Result<HeaderValue, Problem> {

@@ -18,6 +18,10 @@ pub struct Memo {
     /// How many plugins the request has passed. A response is shown to these alone: what turned a request away, and
     /// what stands behind that, never knew of it.
     passed: usize,
+    /// The user whose password was right.
+    pub(super) user: Option<String>,
+    /// The user whose password is being checked.
+    pub(super) claimed: Option<String>,
     /// The id of the request.
     pub(super) request_id: Option<HeaderValue>,
     /// The origin whose pages may read the response, or `*`.
@@ -28,6 +32,12 @@ impl Memo {
     /// The check that the chain asked for was passed: the request has passed the plugin that asked.
     pub fn verified(&mut self, _proof: Proof) {
         self.passed += 1;
+        self.user = self.claimed.take().or(self.user.take());
+    }
+
+    /// The user that the plugin `basic_auth` let in, for logs.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The id that the plugin `request_id` gave this request, for logs.

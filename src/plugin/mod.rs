@@ -35,7 +35,7 @@ use bytes::Bytes;
 use http::{Response, request, response};
 
 pub use self::{
-    basic_auth::Options as BasicAuthOptions,
+    basic_auth::{Options as BasicAuthOptions, hash_password},
     bearer::Options as BearerOptions,
     chain::{Chain, Memo},
     cors::Options as CorsOptions,

@@ -13,6 +13,8 @@ use super::Decision;
 pub struct Refusal {
     /// The plugin that turns it away. Refusals are counted by it.
     pub plugin: &'static str,
+    /// Why, in a word for logs. Default the plugin's name.
+    pub reason: &'static str,
     /// The status of the response.
     pub status: StatusCode,
     /// What the status needs beside it, such as `Retry-After`.
@@ -26,10 +28,16 @@ impl Refusal {
     pub fn new(plugin: &'static str, status: StatusCode, message: &'static str) -> Self {
         Self {
             plugin,
+            reason: plugin,
             status,
             headers: HeaderMap::new(),
             message,
         }
+    }
+
+    /// With this word for logs.
+    pub fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
     }
 
     /// With this header.

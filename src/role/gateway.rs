@@ -25,7 +25,7 @@ use crate::{
     plugin::{self, Chain},
     pool::conn::ConnPool,
     registry::{actor::Registry, groups::Found},
-    rules::Matcher,
+    rules::{Conditions, Matcher},
     session::{first_bytes::ReplayBudget, open::Opener, way::Ways},
 };
 
@@ -93,7 +93,9 @@ impl House<'_> {
                 pages: rule.pages.over(&options.pages),
                 figures: OnceLock::new(),
             };
-            (rule.conditions.clone(), Arc::new(route))
+            let route = Arc::new(route);
+            let of_route = |conditions: &Conditions| (conditions.clone(), Arc::clone(&route));
+            rule.conditions.iter().map(of_route).collect::<Vec<_>>()
         };
         let fallback = Route {
             name: "none".to_owned(),
@@ -113,7 +115,7 @@ impl House<'_> {
         });
         Ok(Gateway {
             env: self.env.clone(),
-            rules: Matcher::new(self.config.rules.iter().zip(chains).map(route).collect()),
+            rules: Matcher::new(self.config.rules.iter().zip(chains).flat_map(route).collect()),
             fallback: options.falls_back.then(|| Arc::new(fallback)),
             services: services.collect(),
             books: Arc::new(Books {

@@ -152,7 +152,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     assert_eq!(public.name.as_str(), "public");
     defaults.set("public.port", public.listen.port());
     defaults.set("public.group", &public.group);
-    for key in ["auth.clients", "entries", "groups", "rules"] {
+    for key in ["auth.clients", "entries", "groups", "rules", "plugins"] {
         defaults.say(key, "none");
     }
     for key in ["auth.clients[].id", "entries[].name", "entries[].listen"] {
@@ -180,6 +180,7 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
         "entries[].access_log.sample",
         format!("{}%", access.sample * 100.0),
     );
+    defaults.set("entries[].access_log.query", access.query);
     let http = adit::entry::http::Options::default();
     defaults.set("entries[].server_timing", http.server_timing);
     defaults.set("entries[].via", http.via);
@@ -327,7 +328,7 @@ fn rules(defaults: &mut Defaults) {
         defaults.say(&rule(key), "the entry's");
     }
     let none = "set_header add_header remove_header set_response_header add_response_header remove_response_header \
-                strip_prefix rewrite_host body_limit cors.headers cors.expose";
+                strip_prefix rewrite_host body_limit use cors.headers cors.expose";
     none.split_whitespace()
         .for_each(|key| defaults.say(&plugin(key), "none"));
     let required = "replace_prefix.from replace_prefix.to redirect.to basic_auth.users bearer.tokens rate_limit.rate \

@@ -63,7 +63,7 @@ fn a_wrong_type_names_what_is_expected() {
     says(
         yaml_server("- a\n"),
         "f.yaml:1: expected a mapping with the keys bind, control, proxy, public, auth, entries, groups, \
-         limits, link, session, admin, metrics, drain, logging, rules, tls, upstreams, found a list",
+         limits, link, session, admin, metrics, drain, logging, rules, plugins, tls, upstreams, found a list",
     );
 }
 

@@ -10,6 +10,7 @@ mod forward;
 mod meaning;
 mod mistakes;
 mod ranges;
+mod rules;
 mod traps;
 
 const TOKEN: &str = "0123456789abcdef";

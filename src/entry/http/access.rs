@@ -31,6 +31,8 @@ pub struct Options {
     pub format: Format,
     /// The share of requests that are logged, 0 to 1; those that end with 5xx always are. Default all.
     pub sample: f64,
+    /// Whether a path is logged with its query, which may hold secrets. Default yes.
+    pub query: bool,
 }
 
 impl Default for Options {
@@ -39,6 +41,7 @@ impl Default for Options {
             output: Output::default(),
             format: Format::default(),
             sample: 1.0,
+            query: true,
         }
     }
 }
@@ -58,6 +61,7 @@ pub struct AccessLog {
     lines: Arc<dyn Lines>,
     format: Format,
     sample: f64,
+    query: bool,
     /// Of the lines that were lost, so many are counted.
     lost: AtomicU64,
 }
@@ -72,6 +76,7 @@ impl AccessLog {
             lines: env.files.lines(&options.output)?,
             format: options.format,
             sample: options.sample,
+            query: options.query,
             lost: AtomicU64::new(0),
         })
     }
@@ -80,6 +85,11 @@ impl AccessLog {
     pub fn wants(&self, status: Option<u16>, env: &Env) -> bool {
         let failed = status.is_some_and(|status| status >= 500);
         failed || self.sample >= 1.0 || env.entropy.rng().random::<f64>() < self.sample
+    }
+
+    /// What is kept of the head of `request`.
+    pub fn head<B>(&self, request: &http::Request<B>) -> Head {
+        Head::of(request, self.query)
     }
 
     /// Writes the line of one request.
@@ -129,7 +139,10 @@ pub struct Line<'a> {
     pub target: Option<String>,
     /// How many were asked.
     pub tries: u32,
-    /// Why the entry answered itself.
+    /// Who asks, if a plugin has proved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// Why the entry answered itself: the word of a failure, or the plugin that refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The id that a plugin gave it.
@@ -196,8 +209,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of `request`.
-    pub fn of<B>(request: &http::Request<B>) -> Self {
+    /// The head of `request`, with the query of its path or without.
+    fn of<B>(request: &http::Request<B>, query: bool) -> Self {
         use http::header::{HOST, REFERER, USER_AGENT};
         let value = |name| {
             let value = request.headers().get(name);
@@ -205,7 +218,10 @@ impl Head {
         };
         let uri = request.uri();
         let authority = uri.authority().map(|it| kept(it.as_str().as_bytes()));
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let path = match query {
+            true => uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+            false => uri.path(),
+        };
         Self {
             method: kept(request.method().as_str().as_bytes()),
             host: authority.or_else(|| value(HOST)),
@@ -219,6 +235,11 @@ impl Head {
             user_agent: value(USER_AGENT),
         }
     }
+}
+
+/// A name that a visitor chose, as it is logged.
+pub(super) fn shown(name: &str) -> String {
+    kept(name.as_bytes()).into()
 }
 
 /// As text, without what a terminal might obey, and not longer than it may be.
@@ -248,14 +269,20 @@ fn json(line: &Line<'_>) -> String {
     text
 }
 
-/// `client - - [time] "method path protocol" status bytes "referer" "user agent"`.
+/// `client - user [time] "method path protocol" status bytes "referer" "user agent"`.
 fn combined(line: &Line<'_>) -> String {
     let head = line.head;
     let mut text = String::with_capacity(256);
     let (client, day) = (line.client, day(line.time));
     // Whoever left is 499, as in nginx's.
     let (status, sent) = (line.status.unwrap_or(499), line.sent);
-    let _ = write!(text, "{client} - - [{day}] \"");
+    let _ = write!(text, "{client} - ");
+    match line.user.filter(|user| !user.is_empty()) {
+        // A space would end the field.
+        Some(user) => quote(&mut text, &user.replace(' ', "_")),
+        None => text.push('-'),
+    }
+    let _ = write!(text, " [{day}] \"");
     quote(&mut text, &head.method);
     text.push(' ');
     quote(&mut text, &head.path);
@@ -305,7 +332,7 @@ mod tests {
     fn head() -> Head {
         let request = Request::get("/a%20b?q='1'").header("host", "example.com:80");
         let request = request.header("user-agent", "quo\"te \\ \t");
-        Head::of(&request.body(()).unwrap())
+        Head::of(&request.body(()).unwrap(), true)
     }
 
     fn line(head: &Head) -> Line<'_> {
@@ -326,6 +353,7 @@ mod tests {
             group: Some("api"),
             target: Some("a/main".to_owned()),
             tries: 1,
+            user: None,
             reason: None,
             request_id: None,
             grpc_status: None,
@@ -358,6 +386,21 @@ mod tests {
         assert_eq!(combined(&line), format!("{start} 200 5 {end}"));
         line.status = None;
         assert_eq!(combined(&line), format!("{start} 499 5 {end}"));
+    }
+
+    #[test]
+    fn a_query_can_be_left_out_and_a_user_is_named() {
+        let request = Request::get("/a?token=1").body(()).unwrap();
+        let head = Head::of(&request, false);
+        let mut line = line(&head);
+        line.user = Some("ann b\" [x]");
+        let found: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
+        assert_eq!(
+            (&found["path"], &found["user"]),
+            (&"/a".into(), &"ann b\" [x]".into())
+        );
+        let start = "192.0.2.1 - ann_b\\\"_[x] [27/Nov/2026:05:12:43 +0000] \"GET /a HTTP/1.1\" 200";
+        assert!(combined(&line).starts_with(start), "{}", combined(&line));
     }
 
     #[test]

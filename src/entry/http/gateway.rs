@@ -296,10 +296,16 @@ impl Gateway {
                 secure: record.origin().is_secure(),
                 fresh: u128::from_le_bytes(self.env.entropy.bytes()),
             };
-            let answered = self.pass_plugins(route, &mut parts, &visit, memo, grpc).await?;
+            let answered = self
+                .pass_plugins(route, &mut parts, &visit, memo, record, grpc)
+                .await;
             if let Some(id) = memo.request_id() {
                 record.named(id);
             }
+            if let Some(user) = memo.user() {
+                record.is_from(user);
+            }
+            let answered = answered?;
             if let Some(response) = answered {
                 return Ok(own(response, record));
             }
@@ -343,6 +349,7 @@ impl Gateway {
         parts: &mut request::Parts,
         visit: &Visit,
         memo: &mut Memo,
+        record: &Record,
         grpc: bool,
     ) -> Result<Option<Response<Bytes>>, Failure> {
         loop {
@@ -361,6 +368,7 @@ impl Gateway {
             };
             self.env.metrics.http_refusals.inc(refusal.plugin);
             route.figures(&self.env.metrics).refused(refusal.plugin);
+            record.failed(refusal.reason);
             let mut response = refusal.into_response();
             if !grpc {
                 route.pages.dress(&mut response);

@@ -95,6 +95,7 @@ struct Notes {
     /// It had to start a connection of its own.
     started: bool,
     status: Option<u16>,
+    user: Option<String>,
     reason: Option<&'static str>,
     request_id: Option<String>,
     grpc_status: Option<HeaderValue>,
@@ -151,7 +152,7 @@ impl Record {
             began: now,
             client: visitor.origin.client(request.headers()),
             is_head: request.method() == Method::HEAD,
-            head: books.log.as_ref().map(|_| Box::new(Head::of(request))),
+            head: books.log.as_ref().map(|log| Box::new(log.head(request))),
             received: Arc::default(),
             sent: AtomicU64::new(0),
             notes: Lock::new(Notes {
@@ -160,6 +161,7 @@ impl Record {
                 tries: 0,
                 started: false,
                 status: None,
+                user: None,
                 reason: None,
                 request_id: None,
                 grpc_status: None,
@@ -250,7 +252,14 @@ impl Record {
         })
     }
 
-    /// The entry fails it, and why.
+    /// A plugin has proved who asks.
+    pub fn is_from(&self, user: &str) {
+        if self.head.is_some() {
+            self.note(|notes| notes.user = Some(super::access::shown(user)));
+        }
+    }
+
+    /// The entry fails it, or a plugin refuses it, and why.
     pub fn failed(&self, reason: &'static str) {
         self.note(|notes| notes.reason = Some(reason));
     }
@@ -353,6 +362,7 @@ impl Drop for Record {
             group: notes.route.as_ref().map(|route| route.group.as_str()),
             target: notes.target.as_ref().map(|target| target.reach.name()),
             tries: notes.tries,
+            user: notes.user.as_deref(),
             reason: notes.reason,
             request_id: notes.request_id.as_deref(),
             grpc_status: notes.grpc_status.as_ref().and_then(|status| status.to_str().ok()),

@@ -282,3 +282,17 @@ fn no_hash_is_printed() {
         "{printed}"
     );
 }
+
+#[test]
+fn a_hash_that_is_made_here_is_taken_here() {
+    let hash = hash_password("pässword".as_bytes(), [7; 16]).unwrap();
+    assert!(
+        hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$"),
+        "{hash}"
+    );
+    let parsed = parsed(&hash).unwrap();
+    let argon = Argon2::default();
+    assert!(argon.verify_password("pässword".as_bytes(), &parsed).is_ok());
+    assert!(argon.verify_password(b"password", &parsed).is_err());
+    assert_ne!(hash, hash_password("pässword".as_bytes(), [8; 16]).unwrap());
+}
