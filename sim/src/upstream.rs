@@ -94,6 +94,8 @@ pub struct Upstream {
     drops: watch::Sender<bool>,
     open: Rc<Cell<usize>>,
     serial: Rc<Cell<u64>>,
+    /// Streams of HTTP/2 that have come.
+    streams: Rc<Cell<u64>>,
 }
 
 /// How far a request's body has come.
@@ -124,6 +126,7 @@ impl Upstream {
             shut: watch::Sender::default(),
             drops: watch::channel(false).0,
             open: Rc::default(),
+            streams: Rc::default(),
             serial: Rc::new(Cell::new((index as u64 + 1) << 32)),
         }
     }

@@ -459,6 +459,7 @@ fn ways(plan: &Plan, upstream: usize) -> Ways {
             site: Some(Site {
                 group: plan.clients[upstream],
                 idle_ms: web.idle_ms,
+                refuses_one_in: web.refuses_one_in,
             }),
             ..Ways::default()
         };

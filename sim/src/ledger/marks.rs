@@ -365,6 +365,10 @@ pub const MARKS: &[Mark] = &[
         means: "Connections that were kept were closed, as their target had left the active set.",
     },
     Mark {
+        name: "request-not-processed",
+        means: "An upstream of HTTP/2 had not worked on a request, and it was sent again.",
+    },
+    Mark {
         name: "request-upgraded",
         means: "A request became a connection of its own.",
     },

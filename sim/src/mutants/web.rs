@@ -37,6 +37,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A connection that a visitor has logged in to is used for others.",
     },
     Planted {
+        name: "refused-stream-is-final",
+        breaks: "A request that an upstream of HTTP/2 has turned away is taken for one that it may have worked on.",
+    },
+    Planted {
         name: "prefix-not-taken-off",
         breaks: "A rule leaves the beginning of a path that it should take off.",
     },

@@ -17,6 +17,8 @@ pub struct Web {
     pub idle_ms: Millis,
     /// How long an upstream may take to begin its answer.
     pub first_byte_ms: Millis,
+    /// An upstream of HTTP/2 turns away one stream in so many; 0 is none.
+    pub refuses_one_in: u64,
 }
 
 /// A version of HTTP.
@@ -87,6 +89,7 @@ pub(super) fn web(seed: u64) -> Plan {
         // For ever would be for ever where a machine has lost power at the other end.
         idle_ms: *[1_500, 6_000, 20_000].choose(&mut rng).expect("some"),
         first_byte_ms: *[30_000, 60_000].choose(&mut rng).expect("some"),
+        refuses_one_in: *[0, 0, 5, 20].choose(&mut rng).expect("some"),
     });
     roomy(&mut plan.knobs);
     // An upstream connection is kept for a while after its last request.

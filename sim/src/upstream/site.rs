@@ -37,10 +37,21 @@ pub struct Site {
     pub group: usize,
     /// How long a connection may wait for a request; 0 is for ever.
     pub idle_ms: Millis,
+    /// Of HTTP/2 it turns away one stream in so many; 0 is none.
+    pub refuses_one_in: u64,
 }
 
 /// Who has logged in to a connection.
 type Login = RefCell<Option<String>>;
+
+/// Whether this stream is turned away.
+fn refuses(upstream: &Upstream, site: Site, request: &HttpRequest<Incoming>) -> bool {
+    if request.version() != Version::HTTP_2 || site.refuses_one_in == 0 {
+        return false;
+    }
+    upstream.streams.set(upstream.streams.get() + 1);
+    upstream.streams.get().is_multiple_of(site.refuses_one_in)
+}
 
 /// Bytes of an answer's body said at once.
 const PIECE: usize = 16 * 1024;
@@ -55,14 +66,19 @@ impl Upstream {
         let counts = Rc::clone(&begun);
         let login = Rc::<Login>::default();
         let service = service_fn(move |request| {
+            let refused = refuses(&self, site, &request);
             let (upstream, counts, login) = (self.clone(), Rc::clone(&counts), Rc::clone(&login));
             async move {
+                if refused {
+                    // Nobody has looked at it.
+                    return Err(Box::from(h2::Error::from(h2::Reason::REFUSED_STREAM)));
+                }
                 let (all, open) = counts.get();
                 counts.set((all + 1, open + 1));
                 let answer = upstream.answer(site, &login, request).await;
                 let (all, open) = counts.get();
                 counts.set((all, open - 1));
-                answer
+                answer.map_err(Box::<dyn std::error::Error + Send + Sync>::from)
             }
         });
         let mut server = auto::Builder::new(HostTasks);

@@ -26,6 +26,7 @@ pub struct OpenRequests {
     /// The number of a request whose body has both a length and an encoding; 0 if there is none.
     framed_twice: AtomicUsize,
     http2: AtomicBool,
+    upgraded: AtomicBool,
     /// The status that the head of a request was refused with before it was whole; 0 if none was.
     refused: AtomicU16,
     /// What its upstreams say before they answer.
@@ -55,6 +56,7 @@ impl OpenRequests {
             head: AtomicU64::new(0),
             framed_twice: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             interim: Arc::default(),
         }
@@ -100,6 +102,16 @@ impl OpenRequests {
     /// The status that one was refused with.
     pub fn refused(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
+    }
+
+    /// It becomes something else: what comes next is no request.
+    pub fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
     }
 
     /// It is one of HTTP/2.

@@ -201,6 +201,11 @@ impl Record {
         self.visitor.open.is_framed_twice()
     }
 
+    /// Its connection becomes something else, unless it is one of HTTP/2.
+    pub fn upgrade(&self) {
+        self.visitor.open.upgrade();
+    }
+
     /// The connections to upstreams that its visitor's connection has to itself.
     pub fn owner(&self) -> &Arc<Owner> {
         &self.visitor.owner

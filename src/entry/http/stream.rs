@@ -223,6 +223,9 @@ impl Framed {
             }
             self.heads.next_is_head(open.count().begun);
         }
+        if open.is_upgraded() {
+            return;
+        }
         if let Some(request) = self.heads.hear(bytes) {
             open.framed_twice(request);
         }
@@ -301,7 +304,8 @@ impl AsyncWrite for VisitorStream {
         if !self.ended {
             ready!(self.pin().poll_shutdown(cx))?;
             self.ended = true;
-            let unread = self.framed.heads.is_within_body() || self.refusing.is_some();
+            let within = self.framed.heads.is_within_body() && !self.open.is_upgraded();
+            let unread = within || self.refusing.is_some();
             self.lingering = unread.then(|| Lingering::new(time::now()));
         }
         self.poll_linger(cx).map(Ok)

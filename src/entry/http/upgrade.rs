@@ -107,6 +107,9 @@ impl Errand<'_> {
         }
         let upstream = hyper::upgrade::on(&mut response);
         sometimes!("request-upgraded");
+        if !wanted.extended {
+            self.record.upgrade();
+        }
         let metrics = &self.gateway.env.metrics;
         let of_rule = &self.route.figures(metrics).upgrades;
         let held = Held {
