@@ -8,6 +8,7 @@ import signal
 
 from calls import check_grpc
 from crowd import check_crowd
+from fidelity import check_fidelity
 from files import check_curl
 from kill import check_kill, check_kill_grpc
 from messages import check_websocket
@@ -33,6 +34,7 @@ def main():
         check_drain(tunnel.server)
         tunnel.kill()
         check_crowd()
+        check_fidelity()
         panicked = [node.log for node in Node.every if node.says("panicked")]
         check("nobody panicked", not panicked, panicked)
     # Where a check failed it stays, with all logs.

@@ -151,7 +151,9 @@ fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
         let web = model.plan.web.as_ref();
         let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
         let cut = hasty && session.greeted.is_some();
-        let excused = cut || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
+        // What an upstream has turned away is sent again whatever it is, if it was kept.
+        let refused = web.is_some_and(|web| web.refuses_one_in > 0) && session.visit.len > KEPT_MAX;
+        let excused = cut || refused || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
         return (!excused).then_some("nothing was troubled and a client was registered");
     }
     // Each of them may have been tried; or none is left that could be.

@@ -204,15 +204,15 @@ DIFFERENCES = [
         "refused",
         "No header line (RFC 9110, 5.5; RFC 9112, 5): others may read another one.",
         cases="hazard: header",
-        other="answered 400",
+        other="answered 400 bad_head",
     ),
     Line(
         "refused",
         "No request line (RFC 9112, 3): others may read another one.",
         cases="hazard: line",
-        other="answered 400",
+        other="answered 400 bad_head",
     ),
-    Line("refused", "Neither HTTP/1.0 nor HTTP/1.1.", cases="hazard: version", other="answered 400"),
+    Line("refused", "Neither HTTP/1.0 nor HTTP/1.1.", cases="hazard: version", other="answered 400 bad_head"),
     Line(
         "refused",
         "A request has exactly one host, and one that others read the same way.",
@@ -237,7 +237,7 @@ DIFFERENCES = [
         "refused",
         "No URI has such characters (RFC 3986): who asks writes them with `%`, as browsers do.",
         cases=r"target (/.*[<>`]|in Latin-1)",
-        other="answered 400",
+        other="answered 400 bad_head",
     ),
     Line("request target", "A fragment is for whoever asks (RFC 9110, 4.2.5).", straight=".*#.*", other="[^#]*"),
     Line(
@@ -256,7 +256,7 @@ DIFFERENCES = [
         "refused",
         "The head of a request has a limit.",
         cases="headers: (110|200) headers|headers: value of [23]0 kB|value of 20 kB",
-        other="answered 431",
+        other="answered 431 head_too_large",
     ),
     Line(
         "refused",
