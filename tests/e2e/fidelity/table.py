@@ -167,9 +167,6 @@ DIFFERENCES = [
         cases="answer: headers: sloppy",
     ),
     Line("answer trailer header lost", "Nobody asked for trailers (RFC 9110, 6.5.1).", cases="answer: trailers$"),
-    Line(
-        "request trailer header lost", "Trailers must not frame or route (RFC 9110, 6.5.1).", name="content-length|host"
-    ),
     # Interim answers.
     Line(
         "interim answers",
@@ -256,7 +253,7 @@ DIFFERENCES = [
         "refused",
         "The head of a request has a limit.",
         cases="headers: (110|200) headers|headers: value of [23]0 kB|value of 20 kB",
-        other="answered 431 head_too_large",
+        other="answered 431.*",
     ),
     Line(
         "refused",
