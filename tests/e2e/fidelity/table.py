@@ -166,7 +166,6 @@ DIFFERENCES = [
         "A line that is none is left out, or read as nginx does: the answer is of use without it.",
         cases="answer: headers: sloppy",
     ),
-    Line("answer trailer header lost", "Nobody asked for trailers (RFC 9110, 6.5.1).", cases="answer: trailers$"),
     # Interim answers.
     Line(
         "interim answers",
