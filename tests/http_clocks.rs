@@ -204,3 +204,32 @@ fn a_rule_has_times_of_its_own() {
         assert_eq!(&answer, b"HTTP/1.1 200");
     });
 }
+
+/// Each side has its own time, also where the other has more.
+#[test]
+fn neither_side_has_the_time_of_the_other() {
+    support::run(|| async {
+        let rules = "rules:\n  \
+             - { path: /visitor, group: default, timeouts: { request_body: 200ms, first_byte: 60s } }\n  \
+             - { path: /upstream, group: default, timeouts: { request_body: 60s, first_byte: 200ms } }\n";
+        let server = impatient(rules).await;
+        let silent = http_upstream(|request| async move {
+            drop(request.into_body().collect().await);
+            std::future::pending().await
+        });
+        let _client = server.client("a", silent.await);
+        server.wait_for_clients(1).await;
+        let began = adit::time::now();
+        let begun = b"POST /visitor HTTP/1.1\r\nhost: a.example\r\ncontent-length: 10\r\n\r\nhalf";
+        assert_eq!(status(&exchange(server.public(), begun).await), Some(408));
+        let mut stream = TcpStream::connect(server.public()).await.unwrap();
+        let begun = b"POST /upstream HTTP/1.1\r\nhost: a.example\r\ncontent-length: 8\r\n\r\nhalf";
+        stream.write_all(begun).await.unwrap();
+        tokio::time::sleep(PAUSE * 3).await;
+        stream.write_all(b"half").await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 504");
+        assert!(adit::time::now() - began < Duration::from_secs(30));
+    });
+}

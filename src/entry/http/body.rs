@@ -142,7 +142,12 @@ impl RequestBody {
 
     /// The body from its start, for one try.
     pub fn for_try(&self) -> TryBody {
-        let said = self.with(|spoken| !spoken.kept.is_empty()).unwrap_or(false);
+        let said = self.with(|spoken| {
+            // What the last one wanted, this one may not have asked for yet.
+            (spoken.wanted, spoken.turned) = (false, None);
+            !spoken.kept.is_empty()
+        });
+        let said = said.unwrap_or(false);
         sometimes!(said, "request-body-said-again");
         TryBody {
             body: self.clone(),

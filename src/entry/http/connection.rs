@@ -116,8 +116,10 @@ impl Age {
 pub enum SendError {
     /// Nothing of it was written.
     Unwritten,
-    /// Its upstream says that it has not worked on it (RFC 9113, sections 6.8 and 8.7).
-    NotProcessed,
+    /// Its upstream says that it has not worked on it (RFC 9113, section 8.7).
+    Refused,
+    /// The same, and that it takes no more on this connection (section 6.8).
+    GoingAway,
     /// Anything may have become of it.
     Broken,
 }
@@ -133,10 +135,10 @@ impl SendError {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
                 // Streams up to the last that a GOAWAY names do not end with it.
-                let untouched = error.is_remote() && (refused || error.is_go_away());
-                return match untouched && !mutant!("refused-stream-is-final") {
-                    true => Self::NotProcessed,
-                    false => Self::Broken,
+                return match error.is_remote() && !mutant!("refused-stream-is-final") {
+                    true if refused => Self::Refused,
+                    true if error.is_go_away() => Self::GoingAway,
+                    _ => Self::Broken,
                 };
             }
             cause = error.source();

@@ -313,13 +313,15 @@ impl Errand<'_> {
                 Side::Visitor => timeouts.request_body,
                 Side::Upstream => timeouts.first_byte,
             };
+            // Nobody says when the other side's turn comes: it may have less time.
+            let look = time::now() + timeouts.first_byte.min(timeouts.request_body);
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = came => moved = time::now(),
-                () = time::sleep_until(since + most) => {
-                    // Otherwise something has moved since.
-                    if self.body.waited_for(moved) == (whose, since) {
+                () = time::sleep_until(look.min(since + most)) => {
+                    let is_over = time::now() >= since + most;
+                    if is_over && self.body.waited_for(moved) == (whose, since) {
                         return Err(match whose {
                             Side::Visitor => TryError::BodyTimeout,
                             Side::Upstream => TryError::Timeout,

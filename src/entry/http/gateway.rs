@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
@@ -312,8 +312,10 @@ impl Gateway {
         }
         // How long it is, its body says; how it is framed is each connection's own business. That there is none it says
         // itself: without a word of it some servers answer 411.
-        if !incoming.is_end_stream() {
-            parts.headers.remove(CONTENT_LENGTH);
+        let said = parts.headers.contains_key(CONTENT_LENGTH);
+        match incoming.is_end_stream() {
+            true if said => drop(parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(0))),
+            _ => drop(parts.headers.remove(CONTENT_LENGTH)),
         }
         let service = match mutant!("every-request-to-first-group") {
             false => self.services.get(&route.group),

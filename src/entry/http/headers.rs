@@ -13,7 +13,7 @@ use http::{
     request,
 };
 
-use super::forwarded::{Origin, add_via, count_hop};
+use super::forwarded::{HOPS, Origin, add_via, count_hop};
 use crate::probe::mutant;
 
 /// What belongs to one connection, besides what `Connection` names.
@@ -146,7 +146,7 @@ pub fn to_origin_form(parts: &mut request::Parts) -> Result<(), BadRequest> {
 }
 
 /// Takes away what belongs to the connection it came on. The host is for everybody, whatever a visitor says of it: without
-/// it an upstream would take the request for another site's.
+/// it an upstream would take the request for another site's. So is the count of hops.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Most have few of them or none: to look at the names that are there costs less than to ask for each.
     let place = |name: &HeaderName| HOP_BY_HOP.iter().position(|hop| hop == name);
@@ -163,7 +163,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| *name != HOST && !mutant!("named-hop-by-hop-passed-on"))
+        .filter(|name| *name != HOST && *name != HOPS && !mutant!("named-hop-by-hop-passed-on"))
         .collect();
     for name in &named {
         headers.remove(name);

@@ -44,6 +44,12 @@ const FREE_MAX: usize = 128;
 /// another one, and the visitor logs in again.
 const OWN_READY_MAX: Duration = Duration::from_secs(1);
 
+/// How long a visitor's own connection is kept on which nothing is asked: as long as its visitor may ask nothing.
+const OWN_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Connections of its own that one visitor keeps for each target. More are sockets that it holds of its upstream.
+const OWN_MAX: usize = 8;
+
 /// What tells a target apart.
 pub type Key = <Tunnel as Reach>::Key;
 
@@ -162,8 +168,10 @@ impl Place<'_> {
 
     /// The visitor's own connection that carries one request at a time, if there is one.
     pub async fn own_free(&self) -> Option<Lease> {
-        while let Some(Own::Free(mut free)) = self.take_own(|one| matches!(one, Own::Free(_))) {
-            let ready = time::within(OWN_READY_MAX, free.alone.sender.ready()).await;
+        let until = time::now() + OWN_READY_MAX;
+        while let Some(mut free) = self.take_own() {
+            let left = until.saturating_duration_since(time::now());
+            let ready = time::within(left, free.alone.sender.ready()).await;
             if matches!(ready, Some(Ok(()))) {
                 return Some(self.own(self.lend(
                     Connection::Alone(free.alone),
@@ -178,21 +186,26 @@ impl Place<'_> {
 
     /// The visitor's own connection of HTTP/2, if there is one.
     pub fn own_shared(&self) -> Option<Lease> {
-        let own = self.take_own(|one| matches!(one, Own::Shared(_)))?;
-        let Own::Shared(shared) = &own else {
-            return None;
-        };
-        let lease = self.own(self.lend_shared(shared, true));
-        self.home.own(self.owner, self.key, own);
-        Some(lease)
+        let shared = with(&self.home.own, |own| {
+            let all = own.get_mut(&self.owner.number())?;
+            all.retain(|one| !one.is_closed());
+            all.iter().rev().find_map(|one| match one {
+                Own::Shared(shared) => Some(shared.clone()),
+                Own::Free(_) => None,
+            })
+        })?;
+        Some(self.own(self.lend_shared(&shared, true)))
     }
 
-    fn take_own(&self, fits: impl Fn(&Own) -> bool) -> Option<Own> {
+    fn take_own(&self) -> Option<Free> {
         with(&self.home.own, |own| {
             let all = own.get_mut(&self.owner.number())?;
             all.retain(|one| !one.is_closed());
-            let last = all.iter().rposition(fits)?;
-            Some(all.remove(last))
+            let last = all.iter().rposition(|one| matches!(one, Own::Free(_)))?;
+            match all.remove(last) {
+                Own::Free(free) => Some(free),
+                Own::Shared(_) => None,
+            }
         })
     }
 
@@ -259,17 +272,25 @@ impl Connections {
         with(&self.shared, |all| {
             all.retain(|one| !one.usage.is_idle());
         });
-        // How long they may be idle, their visitors say.
+        let is_used = |one: &Own| match one {
+            Own::Free(free) => now - free.since < OWN_IDLE_MAX,
+            Own::Shared(_) => true,
+        };
         with(&self.own, |own| {
             own.values_mut()
-                .for_each(|all| all.retain(|one| !one.is_closed()));
+                .for_each(|all| all.retain(|one| !one.is_closed() && is_used(one)));
         });
     }
 
     fn own(self: &Arc<Self>, owner: &Arc<Owner>, key: &Key, connection: Own) {
         owner.note(key, self);
         with(&self.own, |own| {
-            own.entry(owner.number()).or_default().push(connection)
+            let all = own.entry(owner.number()).or_default();
+            if all.len() == OWN_MAX {
+                // The oldest: its visitor would have to log in again.
+                all.remove(0);
+            }
+            all.push(connection);
         });
     }
 
@@ -352,7 +373,7 @@ impl Lease {
             Err(error) => error,
         };
         if let Connection::Shared(_, sharer) = &self.connection
-            && error != SendError::Broken
+            && matches!(error, SendError::Unwritten | SendError::GoingAway)
         {
             with(&self.home.shared, |all| {
                 all.retain(|one| !sharer.is_of(&one.usage))
@@ -360,7 +381,7 @@ impl Lease {
         }
         Err(match error {
             SendError::Unwritten if self.reused => TryError::Stale,
-            SendError::NotProcessed => TryError::NotProcessed,
+            SendError::Refused | SendError::GoingAway => TryError::NotProcessed,
             SendError::Unwritten | SendError::Broken => TryError::Broken(self.progress.stage()),
         })
     }
