@@ -58,6 +58,27 @@ fn slow(pieces: usize) -> impl http_body::Body<Data = Bytes, Error = Infallible>
     StreamBody::new(Box::pin(said))
 }
 
+/// An upstream that reads every request to its end and never answers.
+async fn silent() -> std::net::SocketAddr {
+    http_upstream(|request| async move {
+        drop(request.into_body().collect().await);
+        std::future::pending().await
+    })
+    .await
+}
+
+/// The beginning of the answer to a body in two halves, with `pause` between them.
+async fn in_halves(server: &RunningServer, path: &str, pause: Duration) -> [u8; 12] {
+    let mut stream = TcpStream::connect(server.public()).await.unwrap();
+    let begun = format!("POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 8\r\n\r\nhalf");
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    tokio::time::sleep(pause).await;
+    stream.write_all(b"half").await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    answer
+}
+
 /// Answers with the length of what it has read.
 async fn count(request: Request<hyper::body::Incoming>) -> Response<support::http::Body> {
     let body = request.into_body().collect().await;
@@ -126,12 +147,7 @@ fn who_does_not_go_on_with_a_body_is_told_so() {
 fn an_upstream_has_its_time_from_the_end_of_a_body() {
     support::run(|| async {
         let server = impatient("").await;
-        // It never answers.
-        let silent = http_upstream(|request| async move {
-            drop(request.into_body().collect().await);
-            std::future::pending().await
-        });
-        let _client = server.client("a", silent.await);
+        let _client = server.client("a", silent().await);
         server.wait_for_clients(1).await;
         let began = adit::time::now();
         let (status, reason) = upload(&server, Version::HTTP_11, false, 4).await;
@@ -194,13 +210,7 @@ fn a_rule_has_times_of_its_own() {
         let server = impatient(rule).await;
         let _client = server.client("a", http_upstream(count).await);
         server.wait_for_clients(1).await;
-        let mut stream = TcpStream::connect(server.public()).await.unwrap();
-        let begun = b"POST / HTTP/1.1\r\nhost: a.example\r\ncontent-length: 8\r\n\r\nhalf";
-        stream.write_all(begun).await.unwrap();
-        tokio::time::sleep(PAUSE * 4).await;
-        stream.write_all(b"half").await.unwrap();
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.unwrap();
+        let answer = in_halves(&server, "/", PAUSE * 4).await;
         assert_eq!(&answer, b"HTTP/1.1 200");
     });
 }
@@ -213,22 +223,12 @@ fn neither_side_has_the_time_of_the_other() {
              - { path: /visitor, group: default, timeouts: { request_body: 200ms, first_byte: 60s } }\n  \
              - { path: /upstream, group: default, timeouts: { request_body: 60s, first_byte: 200ms } }\n";
         let server = impatient(rules).await;
-        let silent = http_upstream(|request| async move {
-            drop(request.into_body().collect().await);
-            std::future::pending().await
-        });
-        let _client = server.client("a", silent.await);
+        let _client = server.client("a", silent().await);
         server.wait_for_clients(1).await;
         let began = adit::time::now();
         let begun = b"POST /visitor HTTP/1.1\r\nhost: a.example\r\ncontent-length: 10\r\n\r\nhalf";
         assert_eq!(status(&exchange(server.public(), begun).await), Some(408));
-        let mut stream = TcpStream::connect(server.public()).await.unwrap();
-        let begun = b"POST /upstream HTTP/1.1\r\nhost: a.example\r\ncontent-length: 8\r\n\r\nhalf";
-        stream.write_all(begun).await.unwrap();
-        tokio::time::sleep(PAUSE * 3).await;
-        stream.write_all(b"half").await.unwrap();
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.unwrap();
+        let answer = in_halves(&server, "/upstream", PAUSE * 3).await;
         assert_eq!(&answer, b"HTTP/1.1 504");
         assert!(adit::time::now() - began < Duration::from_secs(30));
     });

@@ -84,6 +84,11 @@ impl<R: Reach> ActiveSet<R> {
         &self.reserve
     }
 
+    /// The member with this key, if it is one.
+    pub fn member(&self, key: &R::Key) -> Option<&Arc<Target<R>>> {
+        self.targets().iter().find(|target| target.key() == *key)
+    }
+
     /// Whether this one is in the reserve.
     pub fn reserves(&self, key: &R::Key) -> bool {
         self.reserve.iter().any(|target| target.key() == *key)

@@ -113,7 +113,7 @@ impl Attempts {
             return Choice::Empty;
         }
         if let Some(preferred) = self.preferred.take()
-            && let Some(target) = set.targets().iter().find(|target| target.key() == preferred)
+            && let Some(target) = set.member(&preferred)
         {
             return Choice::Try(Arc::clone(target));
         }

@@ -152,10 +152,7 @@ pub enum Connection {
     /// For this one alone.
     Alone(Alone),
     /// Shared with others.
-    Shared(
-        http2::SendRequest<TryBody>,
-        #[allow(dead_code, reason = "counts while it lives")] Sharer,
-    ),
+    Shared(http2::SendRequest<TryBody>, Sharer),
 }
 
 /// Counts a request on a shared connection while it lives.

@@ -36,8 +36,8 @@ use crate::{
     wire::message::RefuseCode,
 };
 
-/// How often a request is sent to the same target again that it says it has not worked on: connections that many share are
-/// left by all of them, and the last time it goes on a new one.
+/// How often a request is sent to the same target again that it says it has not worked on. The last time it goes on a new
+/// connection.
 const AGAIN_MAX: usize = 3;
 
 /// A request that is on its way.
@@ -154,14 +154,7 @@ impl Errand<'_> {
             replay,
             ..service.opener.options
         };
-        let is_here = |key: &_| {
-            service
-                .group
-                .active()
-                .targets()
-                .iter()
-                .any(|target| target.key() == *key)
-        };
+        let is_here = |key: &_| service.group.active().member(key).is_some();
         let mut attempts = Attempts::new(time::now(), &options)
             .bound_to(bound_to(self.record.peer()))
             .preferring(self.record.owner().bound_to(is_here));

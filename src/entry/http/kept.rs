@@ -366,7 +366,7 @@ impl Lease {
     /// Sends the request, and waits for the head of its answer.
     ///
     /// # Errors
-    /// [`TryError`]; what takes no more requests, or has turned one away, gets none any more.
+    /// [`TryError`]; a connection that takes no more requests gets none any more.
     pub async fn send(mut self, request: Request<TryBody>) -> Result<(Response<Incoming>, Kept), TryError> {
         let error = match self.connection.send(request).await {
             Ok(response) => return Ok((response, Kept(self))),

@@ -147,7 +147,7 @@ impl Upstreams {
         loop {
             time::sleep(IDLE_MAX / LOOKS as u32).await;
             let active = group.active();
-            let is_here = |key: &Key| active.targets().iter().any(|target| target.key() == *key);
+            let is_here = |key: &Key| active.member(key).is_some();
             let has_left = self.targets.load().keys().any(|key| !is_here(key));
             if has_left {
                 sometimes!("connections-closed-as-their-target-left");
