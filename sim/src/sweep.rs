@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A sweep of fewer seeds may well miss something rare.
-pub const FULL_SEEDS: u64 = 300;
+pub const FULL_SEEDS: u64 = 600;
 
 /// What to sweep.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Order {
     pub engine: EngineKind,
     /// The seeds, handed out in order.
     pub seeds: Range<u64>,
+    /// Whether these are seeds that nobody knows.
+    pub fresh: bool,
     /// When no more are handed out; `None` is never.
     pub time: Option<Duration>,
     /// Threads.
@@ -85,6 +87,7 @@ impl Sweep {
             time,
             jobs,
             planted,
+            ..
         } = order;
         let options = Options {
             engine,
@@ -147,11 +150,13 @@ impl Sweep {
         self.took.as_secs_f64().max(1e-6)
     }
 
-    /// Whether it was large enough to have been everywhere.
+    /// Whether it was large enough to have been everywhere. With seeds that nobody knows that would be a matter of luck for
+    /// what is rare.
     pub fn is_full(&self) -> bool {
         self.order.scenario.name == "any"
             && self.order.engine == EngineKind::Packets
             && self.order.planted.is_none()
+            && !self.order.fresh
             && self.failure.is_none()
             && self.runs >= FULL_SEEDS
     }
