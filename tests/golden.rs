@@ -187,6 +187,7 @@ fn messages_to_the_server() {
         "14 00 1500 02000000 00000000 \
          82a76f7574636f6d6500a56279746573ce00011170",
     );
+    check(&ToServer::Retire, 2, "15 01 0000 02000000 00000000");
     check(&ToServer::Data, 3, "20 00 0000 03000000 00000000");
     check(&ToServer::Fin, 3, "21 00 0000 03000000 00000000");
     check(

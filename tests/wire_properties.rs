@@ -100,6 +100,7 @@ fn to_server() -> impl Strategy<Value = ToServer> {
         prop::sample::select(vec![
             M::Accepted,
             M::Started,
+            M::Retire,
             M::Data,
             M::Fin,
             M::Ping,

@@ -38,7 +38,7 @@ pub(crate) struct Expected {
 
 /// Whether the protocol has a message of this kind in some direction.
 fn is_known(kind: u8) -> bool {
-    matches!(kind, 1..=8 | 16..=20 | 32..=38 | 48..=54)
+    matches!(kind, 1..=8 | 16..=21 | 32..=38 | 48..=54)
 }
 
 fn faults(prefix: Prefix, skipped: bool, body_len_max: u32) -> Vec<Fault> {

@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,6 +14,7 @@ use tokio::io::ReadBuf;
 use super::{
     buffer::CHUNK_LEN,
     framed::{Framed, FramedError, Input},
+    gauges::LastMoved,
     stream::LinkStream,
 };
 use crate::{
@@ -30,6 +32,14 @@ pub enum Carrier {
 }
 
 impl Carrier {
+    /// When bytes moved last on what carries this session beside others; `None` where it carries this one alone.
+    pub fn moved(&self) -> Option<&Arc<LastMoved>> {
+        match self {
+            Self::Dedicated(_) => None,
+            Self::Mux(stream) => Some(stream.link_moved()),
+        }
+    }
+
     /// Queues a frame of the session `ordinal`; [`poll_flush`](Self::poll_flush) sends it.
     pub fn queue<M: Message>(&mut self, ordinal: u32, message: &M) {
         match self {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     framed::FramedError,
+    gauges::LastMoved,
     mux::{Event, Mux, OpenError, Options, Side},
     stream::LinkStream,
     tally::Tally,
@@ -25,6 +26,8 @@ type Lock<T> = std::sync::Mutex<T>;
 #[derive(Debug)]
 pub struct DataLink {
     state: Lock<State>,
+    /// When bytes moved last on this link.
+    pub(super) moved: Arc<LastMoved>,
 }
 
 /// Why a link carries nothing any more.
@@ -142,6 +145,7 @@ impl DataLink {
         };
         Arc::new(Self {
             state: Lock::new(state),
+            moved: Arc::default(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::time::Duration;
+use crate::time::{self, Duration, Instant};
 
 /// The round trip assumed before the first measurement.
 const RTT_DEFAULT: Duration = Duration::from_millis(30);
@@ -14,11 +14,47 @@ const RTT_DEFAULT: Duration = Duration::from_millis(30);
 /// a visitor's whole patience for a single try.
 const RTT_MAX: Duration = Duration::from_millis(500);
 
+/// When bytes moved last: something came from the peer, or what had been held up went out to it. Cheap to write often.
+#[derive(Debug)]
+pub struct LastMoved {
+    since: Instant,
+    /// Milliseconds, and one more; 0 before the first.
+    at: AtomicU64,
+}
+
+impl Default for LastMoved {
+    fn default() -> Self {
+        Self {
+            since: time::now(),
+            at: AtomicU64::new(0),
+        }
+    }
+}
+
+impl LastMoved {
+    /// Bytes moved `now`.
+    pub fn note(&self, now: Instant) {
+        let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
+        // Many tasks tell the same: those that come later in a millisecond only read.
+        if self.at.load(Ordering::Relaxed) <= millis {
+            self.at.store(millis + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// When that was; `None` before the first.
+    pub fn get(&self) -> Option<Instant> {
+        let millis = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since + Duration::from_millis(millis))
+    }
+}
+
 /// Live figures of one link; shared by its actor, its targets and their sessions.
 #[derive(Debug, Default)]
 pub struct LinkGauges {
     rtt_us: AtomicU64,
     starting: AtomicUsize,
+    /// When bytes of a session moved last, on any connection of the registration.
+    pub moved: LastMoved,
 }
 
 impl LinkGauges {

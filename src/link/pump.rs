@@ -167,7 +167,9 @@ impl<F: FnMut(LinkStream)> Pump<F> {
             Poll::Ready(Ok(0)) => Err(Ended::Closed),
             Poll::Ready(Ok(written)) => {
                 self.batch.advance(written);
-                self.blocked = false;
+                if std::mem::replace(&mut self.blocked, false) {
+                    self.link.moved.note(now);
+                }
                 Ok(Wrote::Some)
             }
             Poll::Ready(Err(error)) => Err(Ended::Io(error.kind())),
@@ -192,6 +194,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
             }
             Poll::Ready(Ok(_)) => {
                 self.keepalive.handle_input(now);
+                self.link.moved.note(now);
                 self.receive(&mut chunk, now).map(|()| true).map_err(|bad| {
                     tracing::debug!(reason = %bad, "data link broken off");
                     self.metrics.violations.inc();

@@ -16,6 +16,7 @@ use super::{
     buffer::{give_chunk, take_chunk},
     data_link::DataLink,
     framed::{FramedError, Input},
+    gauges::LastMoved,
     mux::{OUT_LEN_MAX, Taken},
 };
 use crate::{
@@ -64,6 +65,11 @@ pub struct LinkStream {
 impl LinkStream {
     /// The ordinal of everything that is said on a stream.
     pub const ORDINAL: u32 = 1;
+
+    /// When bytes moved last on the link.
+    pub fn link_moved(&self) -> &Arc<LastMoved> {
+        &self.link.moved
+    }
 
     /// A place on a link; START begins the stream.
     pub(super) fn reserved(link: Arc<DataLink>, number: u32) -> Self {

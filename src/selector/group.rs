@@ -18,6 +18,7 @@ pub struct Group<R> {
     active: ArcSwap<ActiveSet<R>>,
     waiting: AtomicUsize,
     changed: Notify,
+    published: Notify,
     turned_away: AtomicU64,
 }
 
@@ -29,6 +30,7 @@ impl<R: Reach> Group<R> {
             active: ArcSwap::default(),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
+            published: Notify::new(),
             turned_away: AtomicU64::new(0),
         })
     }
@@ -50,6 +52,18 @@ impl<R: Reach> Group<R> {
         self.active.store(Arc::new(set));
         if usable {
             self.changed.notify_waiters();
+        }
+        self.published.notify_waiters();
+    }
+
+    /// Waits until the target with this key is not a member of the active set.
+    pub async fn wait_until_left(&self, key: &R::Key) {
+        loop {
+            let published = self.published.notified();
+            if self.active.load().member(key).is_none() {
+                return;
+            }
+            published.await;
         }
     }
 

@@ -14,8 +14,9 @@ use super::{
     carry::{Carried, Carry, Load, Witness},
     first_bytes::{FirstBytes, ReplayBudget},
     open::say_turned_away,
+    patience::Patience,
     raw::RawStream,
-    visitor_side::{Cause, Outcome, Patience},
+    visitor_side::{Cause, Outcome},
     way::{Way, Ways},
 };
 use crate::{
@@ -184,6 +185,7 @@ impl Session {
             start,
             patience,
             starting,
+            client: Arc::clone(&target.reach.link),
             abort,
             accepted_at: self.accepted_at,
             witness: Witness {

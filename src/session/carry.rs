@@ -8,13 +8,14 @@ use tokio::sync::oneshot;
 use super::{
     core::{Core, Fate},
     first_bytes::FirstBytes,
+    patience::{Patience, Traffic},
     raw::RawStream,
     relay::{Relay, Stopped},
     testimony::{testimony, words},
-    visitor_side::{Cause, Outcome, Patience, VisitorSide},
+    visitor_side::{Cause, Outcome, VisitorSide},
 };
 use crate::{
-    link::gauges::StartGuard,
+    link::gauges::{LinkGauges, StartGuard},
     metrics::{Meter, Metrics},
     pool::conn::{Conn, Job},
     probe::{mutant, sometimes},
@@ -53,6 +54,8 @@ pub struct Load {
     pub patience: Patience,
     /// Counts the try as starting.
     pub starting: StartGuard,
+    /// Figures of the client's registration.
+    pub client: Arc<LinkGauges>,
     /// Ends the session from outside.
     pub abort: oneshot::Receiver<ResetCode>,
     /// When the visitor was accepted.
@@ -154,6 +157,7 @@ async fn carry(
         start,
         patience,
         starting,
+        client,
         abort,
         accepted_at,
         witness,
@@ -161,7 +165,8 @@ async fn carry(
     } = *load;
     let asked_at = time::now();
     let mut starting = Some(starting);
-    let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first);
+    let traffic = Traffic::new(asked_at, &client, &conn.carrier);
+    let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first).behind(traffic);
     let meter = metrics.bytes.at_visitor();
     let stopped = relay(conn, &mut side, visitor, Some(abort), Some(meter), |side| {
         if starting.is_some() && side.has_started() {

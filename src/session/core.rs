@@ -37,6 +37,8 @@ pub trait Core: Send {
     fn handle_delivered(&mut self, now: Instant, bytes: usize);
     /// Everything before FIN was written to the raw side, and its writing direction is ended.
     fn handle_raw_shut_down(&mut self, now: Instant);
+    /// Frames that the stream had not taken at once have gone out: its peer takes bytes.
+    fn handle_sent(&mut self, _now: Instant) {}
     /// The stream closed, failed, fell silent, or carried something that is no frame.
     fn handle_stream_broken(&mut self, now: Instant);
     /// The peer said something that has no place here: nothing on this stream can be trusted any more.

@@ -10,6 +10,7 @@ pub mod direct;
 pub mod first_bytes;
 pub mod forward;
 pub mod names;
+pub mod patience;
 pub mod open;
 pub mod raw;
 pub mod relay;

@@ -17,13 +17,15 @@ use super::{
     carry::{Witness, judge, tidy},
     core::Core,
     first_bytes::{FirstBytes, ReplayBudget},
+    patience::{Patience, Traffic},
     tunnel_stream::{OnStart, Rest, TunnelStream},
-    visitor_side::{Outcome, Patience, VisitorSide},
+    visitor_side::{Outcome, VisitorSide},
     way::Ways,
 };
 use crate::{
     env::Env,
     id::{EntryName, SessionId},
+    link::gauges::LinkGauges,
     metrics::{Counted, Metrics},
     notice::times,
     pool::conn::{Conn, Job},
@@ -126,6 +128,7 @@ impl Opener {
             start,
             patience: Patience::new(&options, rtt, deadline),
             first: FirstBytes::new(self.budget.clone()),
+            client: Arc::clone(&target.reach.link),
             abort,
             on_start: Box::new({
                 let witness = Witness {
@@ -185,6 +188,7 @@ struct Lend {
     start: Start,
     patience: Patience,
     first: FirstBytes,
+    client: Arc<LinkGauges>,
     abort: oneshot::Receiver<ResetCode>,
     on_start: OnStart,
     account: Account,
@@ -198,12 +202,15 @@ impl Job for Lend {
                 start,
                 patience,
                 first,
+                client,
                 abort,
                 on_start,
                 mut account,
             } = *self;
             conn.last = conn.last.next().ok_or("out_of_ordinals")?;
-            let side = VisitorSide::new(time::now(), conn.last, start, patience, first);
+            let now = time::now();
+            let traffic = Traffic::new(now, &client, &conn.carrier);
+            let side = VisitorSide::new(now, conn.last, start, patience, first).behind(traffic);
             let (back, rest) = oneshot::channel();
             let meter = account.metrics.bytes.at_visitor();
             let stream = TunnelStream::new(Rest { conn, side }, abort, meter, back, on_start);

@@ -78,6 +78,8 @@ pub struct Relay<'a, C: Core> {
     look_at: Instant,
     /// The stream broke; what is still queued on it will never go out.
     lost: bool,
+    /// The stream has not taken everything at once.
+    held_up: bool,
     meter: Option<Meter>,
 }
 
@@ -100,6 +102,7 @@ impl<'a, C: Core> Relay<'a, C> {
             shutting_down: false,
             look_at: time::now() + LOOK_INTERVAL,
             lost: false,
+            held_up: false,
             meter: None,
         }
     }
@@ -113,6 +116,11 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// The core, as it stands.
     pub fn core(&self) -> &C {
+        self.core
+    }
+
+    /// The core, to tell it of what happened elsewhere. What it asks for is done at the next poll.
+    pub fn core_mut(&mut self) -> &mut C {
         self.core
     }
 
@@ -166,13 +174,15 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// Moves everything to the end of the session. For a side that hands nothing back.
     pub async fn finish(mut self) -> Fate {
-        poll_fn(|cx| {
-            self.poll(cx).map(|stopped| match stopped {
-                Stopped::Ended(fate) => fate,
-                Stopped::Released(_) => Fate::Dead,
-            })
+        poll_fn(|cx| self.poll_finish(cx)).await
+    }
+
+    /// The same, as far as it gets now. Cancel safe between polls.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Fate> {
+        self.poll(cx).map(|stopped| match stopped {
+            Stopped::Ended(fate) => fate,
+            Stopped::Released(_) => Fate::Dead,
         })
-        .await
     }
 
     /// Does what the core asks; returns the raw side when it is to be handed back.
@@ -217,11 +227,17 @@ impl<'a, C: Core> Relay<'a, C> {
 
     /// Reports whether the stream turned out to be broken.
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let broken = !self.lost && matches!(self.carrier.poll_flush(cx), Poll::Ready(Err(_)));
-        if broken {
-            self.lose_stream(now);
+        if self.lost {
+            return false;
         }
-        broken
+        let flushed = self.carrier.poll_flush(cx);
+        let was_held_up = std::mem::replace(&mut self.held_up, flushed.is_pending());
+        match flushed {
+            Poll::Ready(Err(_)) => self.lose_stream(now),
+            Poll::Ready(Ok(())) if was_held_up => self.core.handle_sent(now),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        self.lost
     }
 
     /// The stream is broken; a core that is through with its session no longer cares, the relay does.

@@ -40,7 +40,7 @@ use crate::{
     wire::{
         codec::Head,
         frame::PROXY_BODY_LEN_MAX,
-        message::{NewProxyConn, PROTOCOL_PROBE, RefuseCode, Start, ToClient, ToServer},
+        message::{NewProxyConn, PROTOCOL_HTTP, PROTOCOL_PROBE, RefuseCode, Start, ToClient, ToServer},
         preamble::Purpose,
         proof::{LinkKey, matches},
     },
@@ -249,6 +249,7 @@ struct Begun<'a> {
     session_id: u64,
     visitor: String,
     is_probe: bool,
+    is_http: bool,
     connected: Result<(&'a Upstream, Reached), (RefuseCode, String)>,
 }
 
@@ -269,6 +270,7 @@ fn begin<'r: 'b, 'b>(
             side,
             session_id: start.session_id,
             is_probe: start.protocol == PROTOCOL_PROBE,
+            is_http: start.protocol == PROTOCOL_HTTP,
             visitor: start.visitor,
             connected,
         })
@@ -288,6 +290,7 @@ async fn carry(
         session_id: session,
         visitor,
         is_probe,
+        is_http,
         connected,
     } = *begun;
     let (raw, held) = match connected {
@@ -310,7 +313,13 @@ async fn carry(
     };
     let metrics = &registration.env.metrics;
     let relay = Relay::new(&mut side, carrier, raw, timer, None).counting(metrics.bytes.at_upstream());
-    let fate = relay.finish().await;
+    let fate = match &held {
+        Some((upstream, target, _)) if is_http => {
+            let left = upstream.approach.group.wait_until_left(&target.reach);
+            Box::pin(finish_or_retire(relay, left)).await
+        }
+        _ => relay.finish().await,
+    };
     let outcome = side.outcome().map_or("broken", Outcome::label);
     if side.is_violated() {
         metrics.violations.inc();
@@ -328,6 +337,17 @@ async fn carry(
     let (down, up) = side.bytes();
     debug!(session, %visitor, upstream = name, outcome, up, down, took = ?(time::now() - began), "session ended");
     fate
+}
+
+/// Moves everything to the end of the session. Tells the server once the upstream's address has `left` the active set: the
+/// session carries many requests, and those that follow belong elsewhere.
+async fn finish_or_retire(mut relay: Relay<'_, UpstreamSide>, left: impl Future<Output = ()>) -> Fate {
+    tokio::select! {
+        biased;
+        fate = poll_fn(|cx| relay.poll_finish(cx)) => return fate,
+        () = left => relay.core_mut().handle_retired(),
+    }
+    relay.finish().await
 }
 
 /// Closes an upstream that nobody wants anything of, and stands in for it.

@@ -11,10 +11,11 @@ use super::{
     carry::{judge, relay, tidy},
     core::Fate,
     first_bytes::{FirstBytes, ReplayBudget},
+    patience::Patience,
     raw::RawStream,
     relay::Stopped,
     testimony::words,
-    visitor_side::{Cause, Outcome, Patience, VisitorSide},
+    visitor_side::{Cause, Outcome, VisitorSide},
     way::Ways,
 };
 use crate::{

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Context, Poll},
 };
@@ -68,6 +68,7 @@ pub struct Progress(Arc<Reached>);
 #[derive(Debug, Default)]
 struct Reached {
     stage: AtomicU8,
+    retired: AtomicBool,
     start: OnceLock<Duration>,
 }
 
@@ -82,6 +83,11 @@ impl Progress {
 
     fn set(&self, stage: Stage) {
         self.0.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// Whether no new request should be sent on it: the client does not choose its upstream's address any more.
+    pub fn is_retired(&self) -> bool {
+        self.0.retired.load(Ordering::Relaxed)
     }
 
     /// How long its upstream took to be connected, once it is.
@@ -117,6 +123,8 @@ pub struct TunnelStream {
     reader_waits: bool,
     /// Bytes of a body that have come and were not read.
     unread: usize,
+    /// The connection has not taken everything at once.
+    held_up: bool,
 }
 
 impl TunnelStream {
@@ -141,6 +149,7 @@ impl TunnelStream {
             failed: false,
             reader_waits: true,
             unread: 0,
+            held_up: false,
         }
     }
 
@@ -165,14 +174,21 @@ impl TunnelStream {
                 self.rest().side.handle_abort(now, code);
             }
         }
-        let stalled = !self.reader_waits;
+        let (stalled, mut held_up) = (!self.reader_waits, self.held_up);
         loop {
             self.perform(now);
             let Rest { conn, side } = self.rest();
             conn.carrier.handle_stalled(now, stalled);
-            if matches!(conn.carrier.poll_flush(cx), Poll::Ready(Err(_))) && side.fate().is_none() {
-                side.handle_stream_broken(now);
-                continue;
+            match conn.carrier.poll_flush(cx) {
+                Poll::Ready(Err(_)) if side.fate().is_none() => {
+                    side.handle_stream_broken(now);
+                    continue;
+                }
+                Poll::Ready(Ok(())) if held_up => {
+                    held_up = false;
+                    side.handle_sent(now);
+                }
+                flushed => held_up = flushed.is_pending(),
             }
             let due = [side.poll_timeout(), conn.carrier.poll_timeout()];
             if conn.timer.poll(cx, due.into_iter().flatten().min()).is_pending() {
@@ -183,6 +199,7 @@ impl TunnelStream {
                 side.handle_stream_broken(now);
             }
         }
+        self.held_up = held_up;
         self.note();
     }
 
@@ -209,7 +226,7 @@ impl TunnelStream {
     /// Tells others how far it has come.
     fn note(&mut self) {
         let side = &self.rest().side;
-        let (moved, served) = (side.bytes(), side.was_served());
+        let (moved, served, retired) = (side.bytes(), side.was_served(), side.is_retired());
         let stage = match side.outcome() {
             _ if served => Stage::Started,
             Some(Outcome::NotStarted {
@@ -222,6 +239,9 @@ impl TunnelStream {
             None => Stage::Asked,
         };
         self.progress.set(stage);
+        if retired {
+            self.progress.0.retired.store(true, Ordering::Relaxed);
+        }
         self.meter.tell(moved);
         if served && let Some(on_start) = self.on_start.take() {
             // It happens once.

@@ -114,6 +114,14 @@ impl UpstreamSide {
         self.check();
     }
 
+    /// The upstream's address is not chosen any more: no new request should come on this stream.
+    pub fn handle_retired(&mut self) {
+        if self.state == State::Open && !self.flow.fin_sent && !mutant!("retired-upstream-not-told") {
+            sometimes!("kept-upstream-retired");
+            self.actions.push_back(Action::Send(ToServer::Retire));
+        }
+    }
+
     /// The upstream could not be connected.
     pub fn handle_not_connected(&mut self, now: Instant, code: RefuseCode, message: &str) {
         if self.state == State::Connecting {

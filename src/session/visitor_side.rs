@@ -14,9 +14,9 @@
 use std::collections::VecDeque;
 
 use super::{
-    Options,
     core::{Action, Core, Fate, Flow},
     first_bytes::FirstBytes,
+    patience::{BULK_LEN, Patience, Traffic},
 };
 use crate::{
     id::Ordinal,
@@ -86,31 +86,6 @@ impl Outcome {
     }
 }
 
-/// The deadlines of one try.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For `Accepted` or `Started`: max(300 ms, 4 x RTT).
-    pub answer: Duration,
-    /// For the upstream's connect, after `Accepted`.
-    pub connect: Duration,
-    /// For the whole session to start.
-    pub start_deadline: Instant,
-    /// For a half-closed session without a byte.
-    pub half_closed: Duration,
-}
-
-impl Patience {
-    /// What `options` grant on a link with this round trip.
-    pub fn new(options: &Options, rtt: Duration, start_deadline: Instant) -> Self {
-        Self {
-            answer: options.answer_timeout.max(rtt * 4),
-            connect: options.connect_timeout,
-            start_deadline,
-            half_closed: options.half_closed_timeout,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Starting(Instant),
@@ -131,11 +106,14 @@ pub struct VisitorSide {
     /// A visitor byte has gone out behind this `Start`.
     sent: bool,
     served: bool,
+    /// The client asked for no more requests on this stream.
+    retired: bool,
     finished: bool,
     violated: bool,
     outcome: Option<Outcome>,
     /// What the client said when it refused.
     refusal: String,
+    traffic: Option<Traffic>,
     actions: VecDeque<Action<ToClient>>,
 }
 
@@ -154,10 +132,12 @@ impl VisitorSide {
             sent: !first.bytes().is_empty(),
             first,
             served: false,
+            retired: false,
             finished: false,
             violated: false,
             outcome: None,
             refusal: String::new(),
+            traffic: None,
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
         };
         sometimes!(side.sent, "first-bytes-sent-again");
@@ -174,6 +154,12 @@ impl VisitorSide {
         }
         side.check();
         side
+    }
+
+    /// The same, patient as long as `traffic` moves before it.
+    pub fn behind(mut self, traffic: Traffic) -> Self {
+        self.traffic = Some(traffic);
+        self
     }
 
     /// How the session ended for the visitor; may be known before the stream's fate is.
@@ -195,6 +181,11 @@ impl VisitorSide {
     /// Whether a client said that it serves the visitor.
     pub fn was_served(&self) -> bool {
         self.served
+    }
+
+    /// Whether the client asked for no more requests on this stream: its upstream's address is not chosen any more.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// The kept bytes, for the next try.
@@ -266,6 +257,8 @@ impl VisitorSide {
     fn handle_open(&mut self, now: Instant, message: ToServer) {
         match message {
             ToServer::Data if !self.flow.fin_received => {}
+            // It ends by itself where nothing comes behind what is under way.
+            ToServer::Retire if !self.flow.fin_received => self.retired = true,
             ToServer::Fin if !self.flow.fin_received => {
                 sometimes!(!self.flow.fin_sent, "upstream-half-closed-first");
                 self.flow.fin_received = true;
@@ -346,7 +339,10 @@ impl Core for VisitorSide {
         self.check();
     }
 
-    fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToServer, _body_len: u32) {
+    fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToServer, body_len: u32) {
+        if let Some(traffic) = self.traffic.as_ref().filter(|_| body_len >= BULK_LEN) {
+            traffic.note_moved(now);
+        }
         if stream_id != self.ordinal.value() {
             self.handle_violation(now);
             return;
@@ -395,6 +391,12 @@ impl Core for VisitorSide {
         self.check();
     }
 
+    fn handle_sent(&mut self, now: Instant) {
+        if let Some(traffic) = &self.traffic {
+            traffic.note_moved(now);
+        }
+    }
+
     fn handle_stream_broken(&mut self, _now: Instant) {
         self.lose_stream(Cause::Broken);
         self.check();
@@ -429,18 +431,25 @@ impl Core for VisitorSide {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
         }
-        match self.state {
-            State::Starting(_) | State::Working(_) => {
+        let traffic = self.traffic.as_ref();
+        let held_up = traffic.and_then(|traffic| traffic.holds_up_until(now, &self.patience));
+        match (self.state, held_up) {
+            (State::Starting(_), Some(until)) => {
+                sometimes!("start-behind-traffic");
+                self.state = State::Starting(until);
+            }
+            (State::Working(_), Some(until)) => self.state = State::Working(until),
+            (State::Starting(_) | State::Working(_), None) => {
                 sometimes!("client-left-start-unanswered");
                 self.send_reset(ResetCode::Timeout);
                 self.lose_stream(Cause::Silent);
             }
-            State::Open => {
+            (State::Open, _) => {
                 self.send_reset(ResetCode::Timeout);
                 self.break_off(Outcome::HalfClosed);
             }
-            State::Refused(_) => self.state = State::Ended(Fate::Dead),
-            State::Ended(_) => {}
+            (State::Refused(_), _) => self.state = State::Ended(Fate::Dead),
+            (State::Ended(_), _) => {}
         }
         self.check();
     }

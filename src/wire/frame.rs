@@ -37,6 +37,7 @@ pub mod kind {
     pub const STARTED: u8 = 18;
     pub const REFUSED: u8 = 19;
     pub const FINISHED: u8 = 20;
+    pub const RETIRE: u8 = 21;
     pub const DATA: u8 = 32;
     pub const FIN: u8 = 33;
     pub const RESET: u8 = 34;
@@ -58,7 +59,7 @@ pub fn is_known(kind: u8) -> bool {
     matches!(
         kind,
         kind::REGISTER..=kind::PROXY_CONN_FAILED
-            | kind::START..=kind::FINISHED
+            | kind::START..=kind::RETIRE
             | kind::DATA..=kind::WINDOW_RETURN
             | kind::HEARTBEAT..=kind::GO_AWAY_ACK
     )
@@ -83,11 +84,12 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The prefix of a frame with neither header nor body.
+    /// The prefix of a frame with neither header nor body. Kinds that older peers do not know, and need not, are
+    /// [`IGNORABLE`].
     pub fn bare(kind: u8, stream_id: u32) -> Self {
         Self {
             kind,
-            flags: 0,
+            flags: if kind == kind::RETIRE { IGNORABLE } else { 0 },
             header_len: 0,
             stream_id,
             body_len: 0,

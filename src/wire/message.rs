@@ -127,6 +127,9 @@ direction! {
         Refused(Refused) = REFUSED,
         /// On a stream, last: every byte is written upstream and the upstream socket is closed.
         Finished(Finished) = FINISHED,
+        /// On a stream of [`PROTOCOL_HTTP`], after `Started`: the client does not choose this upstream address any more; send
+        /// no new request on the stream. A server that does not know it ignores it.
+        Retire = RETIRE,
         /// On a stream: bytes from the upstream, in the frame's body.
         Data = DATA,
         /// On a stream: the upstream will send no more.

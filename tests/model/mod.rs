@@ -11,8 +11,9 @@ use adit::{
         Options,
         core::{Core, Fate},
         first_bytes::FirstBytes,
+        patience::Patience,
         upstream_side::UpstreamSide,
-        visitor_side::{Patience, VisitorSide},
+        visitor_side::VisitorSide,
     },
     time::{Duration, Instant},
     wire::{

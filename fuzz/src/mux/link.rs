@@ -35,6 +35,7 @@ const KINDS: [u8; 16] = [
     kind::STARTED,
     kind::REFUSED,
     kind::FINISHED,
+    kind::RETIRE,
     kind::DATA,
     kind::FIN,
     kind::RESET,

@@ -319,7 +319,15 @@ pub const MARKS: &[Mark] = &[
         name: "idle-credit-given-back",
         means: "A sender that was idle gave credit back.",
     },
+    Mark {
+        name: "start-behind-traffic",
+        means: "The answer to a start did not come in time, and bytes that may have stood before it had just moved.",
+    },
     // Requests.
+    Mark {
+        name: "kept-upstream-retired",
+        means: "A client said that no new request should come on a session, as its address was not chosen any more.",
+    },
     Mark {
         name: "kept-connection-was-closed",
         means: "A connection that was kept for requests turned out to be closed.",

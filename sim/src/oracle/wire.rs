@@ -25,6 +25,7 @@ const ACCEPTED: u8 = 17;
 const STARTED: u8 = 18;
 const REFUSED: u8 = 19;
 const FINISHED: u8 = 20;
+const RETIRE: u8 = 21;
 const DATA: u8 = 32;
 const FIN: u8 = 33;
 const RESET: u8 = 34;
@@ -231,7 +232,7 @@ impl Wire {
                     return wrong(format!("has sent {} of {}", stream.sent, stream.allowed));
                 }
             }
-            FIN | FINISHED | ACCEPTED | STARTED | REFUSED => {
+            FIN | FINISHED | ACCEPTED | STARTED | REFUSED | RETIRE => {
                 let last = frame.is_last(self.serves);
                 if stream.said == Said::Last || stream.said == Said::Fin && !last {
                     return wrong("it has ended that direction".to_owned());
@@ -359,7 +360,7 @@ struct Frame {
 
 impl Frame {
     fn is_of_stream(self) -> bool {
-        let kinds = matches!(self.kind, START..=FINISHED | DATA..=RESET | WINDOW | WINDOW_RETURN);
+        let kinds = matches!(self.kind, START..=RETIRE | DATA..=RESET | WINDOW | WINDOW_RETURN);
         kinds && self.id > 0
     }
 

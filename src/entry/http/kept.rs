@@ -94,12 +94,24 @@ struct Free {
     since: Instant,
 }
 
+impl Free {
+    fn takes_more(&self, now: Instant) -> bool {
+        !self.age.is_over(now) && !self.progress.is_retired() && !self.alone.sender.is_closed()
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
     sender: http2::SendRequest<TryBody>,
     age: Age,
     progress: Progress,
     usage: Arc<Usage>,
+}
+
+impl Shared {
+    fn takes_more(&self, now: Instant) -> bool {
+        !self.age.is_over(now) && !self.progress.is_retired() && !self.sender.is_closed()
+    }
 }
 
 /// The right to use a connection for one request.
@@ -220,8 +232,7 @@ impl Place<'_> {
     pub fn free(&self) -> Option<Lease> {
         let now = time::now();
         let free = with(&self.home.free, |free| {
-            let fits =
-                |one: &Free| now - one.since < IDLE_MAX && !one.age.is_over(now) && one.alone.is_free();
+            let fits = |one: &Free| now - one.since < IDLE_MAX && one.takes_more(now) && one.alone.is_free();
             let last = free.iter().rposition(fits);
             let busy = |one: &Free| !one.alone.is_free() && !one.alone.sender.is_closed();
             sometimes!(
@@ -240,7 +251,7 @@ impl Place<'_> {
         }
         let now = time::now();
         let shared = with(&self.home.shared, |all| {
-            all.retain(|one| !one.sender.is_closed() && !one.age.is_over(now));
+            all.retain(|one| one.takes_more(now));
             all.iter().find(|one| one.usage.has_room()).cloned()
         })?;
         sometimes!(shared.usage.is_used(), "upstream-connection-shared");
@@ -249,10 +260,11 @@ impl Place<'_> {
 }
 
 impl Own {
+    /// Whether it ends with what it carries. It may be older than others: its visitor would have to log in again.
     fn is_closed(&self) -> bool {
         match self {
-            Self::Free(free) => free.alone.sender.is_closed(),
-            Self::Shared(shared) => shared.sender.is_closed(),
+            Self::Free(free) => free.alone.sender.is_closed() || free.progress.is_retired(),
+            Self::Shared(shared) => shared.sender.is_closed() || shared.progress.is_retired(),
         }
     }
 }
@@ -265,12 +277,10 @@ impl Connections {
             return;
         }
         with(&self.free, |free| {
-            free.retain(|one| {
-                now - one.since < IDLE_MAX && !one.age.is_over(now) && !one.alone.sender.is_closed()
-            });
+            free.retain(|one| now - one.since < IDLE_MAX && one.takes_more(now));
         });
         with(&self.shared, |all| {
-            all.retain(|one| !one.usage.is_idle());
+            all.retain(|one| !one.usage.is_idle() && !one.progress.is_retired());
         });
         let is_used = |one: &Own| match one {
             Own::Free(free) => now - free.since < OWN_IDLE_MAX,
@@ -429,7 +439,7 @@ impl Kept {
         let Connection::Alone(alone) = connection else {
             return;
         };
-        if alone.sender.is_closed() {
+        if alone.sender.is_closed() || progress.is_retired() {
             return;
         }
         let since = time::now();

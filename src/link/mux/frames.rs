@@ -86,7 +86,7 @@ impl Mux {
             kind::DATA => self.handle_data(now, id, prefix.body_len)?,
             kind::START => self.handle_start(now, id, head)?,
             kind::RESET => self.handle_reset(now, id, head)?,
-            kind::ACCEPTED | kind::STARTED | kind::REFUSED | kind::FINISHED | kind::FIN => {
+            kind::ACCEPTED | kind::STARTED | kind::REFUSED | kind::FINISHED | kind::RETIRE | kind::FIN => {
                 self.expect_stream(id)?;
                 self.handle_message(now, id, head);
             }

@@ -1,0 +1,140 @@
+//! How long a try waits for its client: its deadlines, and what may hold an answer up.
+
+use std::sync::Arc;
+
+use super::Options;
+use crate::{
+    link::{
+        carrier::Carrier,
+        gauges::{LastMoved, LinkGauges},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long an answer to `Start` may take on a connection of its own, as long as other connections of the client move: they
+/// may fill the queue that it waits in. Longer, and a connection that a NAT has forgotten costs a visitor so much; shorter,
+/// and new sessions behind bulk on a thin link are given up while the tunnel works.
+const BUSY_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest body of a frame that says that a connection is busy: less fills no queue.
+pub const BULK_LEN: u32 = 16 * 1024;
+
+/// The deadlines of one try.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For `Accepted` or `Started`: max(300 ms, 4 x RTT).
+    pub answer: Duration,
+    /// For the upstream's connect, after `Accepted`.
+    pub connect: Duration,
+    /// For the whole session to start.
+    pub start_deadline: Instant,
+    /// For a half-closed session without a byte.
+    pub half_closed: Duration,
+}
+
+impl Patience {
+    /// What `options` grant on a link with this round trip.
+    pub fn new(options: &Options, rtt: Duration, start_deadline: Instant) -> Self {
+        Self {
+            answer: options.answer_timeout.max(rtt * 4),
+            connect: options.connect_timeout,
+            start_deadline,
+            half_closed: options.half_closed_timeout,
+        }
+    }
+}
+
+/// Where a session sees that its answer may only be held up.
+#[derive(Debug)]
+pub struct Traffic {
+    /// The client that carries it.
+    client: Arc<LinkGauges>,
+    /// The data link that carries it among others, if one does.
+    shared: Option<Arc<LastMoved>>,
+    /// From then on it does not matter that other connections move.
+    busy_until: Instant,
+}
+
+impl Traffic {
+    /// That before a try which begins `now` on a connection to `client`.
+    pub fn new(now: Instant, client: &Arc<LinkGauges>, carrier: &Carrier) -> Self {
+        Self {
+            client: Arc::clone(client),
+            shared: carrier.moved().cloned(),
+            busy_until: now + BUSY_ANSWER_TIMEOUT,
+        }
+    }
+
+    /// Bytes of the session went by.
+    pub fn note_moved(&self, now: Instant) {
+        self.client.moved.note(now);
+    }
+
+    /// Until when an answer that did not come in time may be held up: bytes of the data link that carries it have just
+    /// moved, or, where a connection carries it alone, those of other connections to its client. `None` where nothing moved.
+    pub fn holds_up_until(&self, now: Instant, patience: &Patience) -> Option<Instant> {
+        let (moved, most) = match &self.shared {
+            Some(link) => (link.get()?, patience.start_deadline),
+            None => (
+                self.client.moved.get()?,
+                self.busy_until.min(patience.start_deadline),
+            ),
+        };
+        let until = (moved + patience.answer).min(most);
+        (until > now).then_some(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    const ANSWER: Duration = Duration::from_millis(300);
+    const START: Duration = Duration::from_secs(8);
+
+    /// How long an answer may be held up in all, where bytes move every 100 ms for so long.
+    fn check(shared: bool, moving: Duration, expected: Option<Duration>) {
+        let began = time::now();
+        let options = Options::default();
+        let patience = Patience::new(&options, Duration::from_millis(30), began + START);
+        assert_eq!(patience.answer, ANSWER);
+        let link = Arc::<LastMoved>::default();
+        let traffic = Traffic {
+            client: Arc::default(),
+            shared: shared.then(|| Arc::clone(&link)),
+            busy_until: began + BUSY_ANSWER_TIMEOUT,
+        };
+        let (mut now, mut due, mut held_up) = (began, began + ANSWER, None);
+        while now < began + START * 2 {
+            now += Duration::from_millis(100);
+            if now <= began + moving {
+                if shared {
+                    link.note(now);
+                } else {
+                    traffic.note_moved(now);
+                }
+            }
+            if now >= due {
+                let Some(until) = traffic.holds_up_until(now, &patience) else {
+                    break;
+                };
+                (due, held_up) = (until, Some(until - began));
+            }
+        }
+        let rounded =
+            held_up.map(|held_up| Duration::from_millis(held_up.as_millis().div_ceil(100) as u64 * 100));
+        assert_eq!(rounded, expected, "shared: {shared}, moving for {moving:?}");
+    }
+
+    #[test]
+    fn an_answer_may_be_held_up_while_bytes_move_before_it() {
+        let ms = Duration::from_millis;
+        for shared in [false, true] {
+            check(shared, ms(0), None);
+            check(shared, ms(1000), Some(ms(1300)));
+        }
+        check(false, START, Some(BUSY_ANSWER_TIMEOUT));
+        check(true, START, Some(START));
+    }
+}
