@@ -121,6 +121,11 @@ impl Framed {
         self.stream.expect_prompt_reader();
     }
 
+    /// See [`Stream::keep_queue_short`].
+    pub fn keep_queue_short(&self) {
+        self.stream.keep_queue_short();
+    }
+
     /// From now on PONG is input like any other: its receiver waits for it.
     pub fn deliver_pongs(&mut self) {
         self.deliver_pongs = true;

@@ -215,6 +215,8 @@ impl Door {
             Purpose::Proxy => {
                 let mut framed = Framed::new(stream, PROXY_BODY_LEN_MAX);
                 let key = self.claim(&mut framed, Purpose::Proxy).await?;
+                // What waits here is seen to wait: a start elsewhere may be held up with it.
+                framed.keep_queue_short();
                 let conn = Conn::new(Carrier::Dedicated(Box::new(framed)));
                 self.pool.do_send(Arrived { key, conn });
                 Ok(())
