@@ -87,6 +87,10 @@ impl Stream for Prefixed {
         self.stream.expect_prompt_reader();
     }
 
+    fn keep_queue_short(&self) {
+        self.stream.keep_queue_short();
+    }
+
     fn is_broken(&self) -> bool {
         self.stream.is_broken()
     }
