@@ -20,7 +20,7 @@ use crate::{
         },
         tcp::Slots,
     },
-    env::Env,
+    env::{Env, Stop},
     id::GroupName,
     plugin::{self, Chain},
     pool::conn::ConnPool,
@@ -37,6 +37,7 @@ pub(super) struct House<'a> {
     pub(super) pool: &'a Addr<ConnPool>,
     pub(super) budget: &'a ReplayBudget,
     pub(super) slots: &'a Slots,
+    pub(super) closed: &'a Stop,
 }
 
 /// The plugins of each rule. What they count is counted over all entries.
@@ -115,6 +116,7 @@ impl House<'_> {
         });
         Ok(Gateway {
             env: self.env.clone(),
+            closed: self.closed.clone(),
             rules: Matcher::new(self.config.rules.iter().zip(chains).flat_map(route).collect()),
             fallback: options.falls_back.then(|| Arc::new(fallback)),
             services: services.collect(),

@@ -25,7 +25,7 @@ use crate::{
         self, http,
         tcp::{self, Slots},
     },
-    env::{Env, Stop, StopPhase},
+    env::{Env, Stop, StopPhase, Stopper},
     id::GroupName,
     pool::{self, conn::ConnPool},
     probe::{mutant, sometimes},
@@ -52,6 +52,8 @@ pub struct Server {
     slots: Slots,
     doors: Vec<Local>,
     entries: Vec<Local>,
+    /// Tells the connections of HTTP entries that those are closed.
+    closing: Stopper,
     addresses: Addresses,
     /// Open to the very end: a drain is watched.
     _operators: Operators,
@@ -145,6 +147,7 @@ impl Server {
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
         let (mut entries, mut groups) = (Vec::new(), Vec::new());
+        let (closing, closed) = Stop::channel();
         let chains = gateway::chains(&env, &config.rules)?;
         for ((entry, listener), mut found) in config.entries.iter().zip(listeners).zip(found) {
             groups.extend(found.values().map(|found| Arc::clone(&found.group)));
@@ -156,6 +159,7 @@ impl Server {
                     pool: &pool,
                     budget: &budget,
                     slots: &slots,
+                    closed: &closed,
                 };
                 let gateway = house.gateway(entry, options, found, &chains)?;
                 let (name, options) = (entry.name.clone(), options.clone());
@@ -195,6 +199,7 @@ impl Server {
             slots,
             doors,
             entries,
+            closing,
             addresses,
             _operators: operators,
         })
@@ -217,6 +222,8 @@ impl Server {
             () = ending.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
             () = self.drain(drain.delay, drain.timeout) => {}
         }
+        // The second signal may have come within the delay.
+        self.closing.advance();
         self.registry.do_send(EndAll);
         // Resets travel by the sessions' own tasks; give them a moment, not a promise.
         let _ = time::within(LAST_WORDS, self.idle()).await;
@@ -228,6 +235,7 @@ impl Server {
         if !mutant!("entries-stay-open-in-drain") {
             self.entries.clear();
         }
+        self.closing.advance();
         self.registry.do_send(Drain);
         if mutant!("drain-ends-sessions-at-once") {
             return;

@@ -8,7 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_LENGTH, request};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH},
+    request,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,7 +34,7 @@ use super::{
     upstream::{Speech, Upstreams},
 };
 use crate::{
-    env::{Env, Task},
+    env::{Env, Stop, Task},
     id::GroupName,
     metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries},
     plugin::{Chain, Decision, Memo, Visit},
@@ -49,6 +53,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub struct Gateway {
     /// The world.
     pub env: Env,
+    /// Says when the entry accepts nobody any more: in a drain, after its delay.
+    pub closed: Stop,
     /// Which requests go where.
     pub rules: Matcher<Arc<Route>>,
     /// Where requests go that no rule is for.
@@ -225,6 +231,11 @@ impl Gateway {
         let status = response.status().as_u16();
         record.answered(status);
         record.heard(response.headers());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS && record.ends_connection() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.env.metrics.http_answers.inc(Class::of(Some(status)).label());
         if self.server_timing
             && let Some(timing) = record.times().server_timing()

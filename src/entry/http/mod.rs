@@ -24,8 +24,10 @@ pub mod upstream;
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     pin::pin,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
 };
 
 use hyper::service::service_fn;
@@ -46,7 +48,7 @@ use self::{
     upstream::Spawned,
 };
 use crate::{
-    env::StopPhase,
+    env::{Stop, StopPhase},
     id::GroupName,
     session::{self, raw::RawStream},
     time::{self, Duration},
@@ -179,12 +181,17 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
         .enable_connect_protocol()
         .auto_date_header(false);
     let mut talking = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut leaving = false;
+    let (mut stop, mut leaving) = (env.stop.clone(), false);
     let ended = loop {
         let why = tokio::select! {
             biased;
+            // Before an answer is written, which says so.
+            () = stop.reached(StopPhase::Draining), if !open.is_closing() => {
+                open.close();
+                continue;
+            }
             ended = &mut talking => break ended,
-            why = leave(env.stop.clone(), &open, leaving) => why,
+            why = leave(refusing.closed.clone(), &open, leaving) => why,
         };
         match why {
             // What is under way is answered; what follows is not.
@@ -217,9 +224,18 @@ enum Leave {
     Stuck,
 }
 
-/// Waits until a connection is to be left: the node drains, no request has come for too long, or the head of one takes too
-/// long. Of one that is being `left` already it waits until that takes too long.
-async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> Leave {
+/// Waits until a connection is to be left: the node drains and its entries are `closed`, no request has come for too long,
+/// or the head of one takes too long. Of one that is being `left` already it waits until that takes too long.
+///
+/// While a node that drains still accepts, HTTP/1 is not left but ends behind its next answer, which says so: a request may
+/// be under way. HTTP/2 is left as soon as it has brought a request, for until its visitor has seen the GOAWAY all are served.
+/// Before that it would be of no use.
+async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
+    // What brings a request wakes the task that polls this, and is polled before.
+    let asked = poll_fn(|_| match open.is_http2() && open.count().begun > 0 {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
     let quiet = async {
         let (mut quiet, mut unasked, mut before) = (Duration::ZERO, Duration::ZERO, open.count());
         loop {
@@ -247,7 +263,8 @@ async fn leave(mut stop: crate::env::Stop, open: &OpenRequests, left: bool) -> L
     };
     tokio::select! {
         biased;
-        () = stop.reached(StopPhase::Draining), if !left => Leave::AfterThis,
+        () = closed.reached(StopPhase::Draining), if !left && open.is_closing() => Leave::AfterThis,
+        () = asked, if !left && open.is_closing() => Leave::AfterThis,
         why = quiet => why,
     }
 }

@@ -27,6 +27,8 @@ pub struct OpenRequests {
     framed_twice: AtomicUsize,
     http2: AtomicBool,
     upgraded: AtomicBool,
+    closing: AtomicBool,
+    said_last: AtomicBool,
     /// The status that the head of a request was refused with before it was whole; 0 if none was.
     refused: AtomicU16,
     /// What its upstreams say before they answer.
@@ -57,6 +59,8 @@ impl OpenRequests {
             framed_twice: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            said_last: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             interim: Arc::default(),
         }
@@ -123,6 +127,26 @@ impl OpenRequests {
     /// Whether it is.
     pub fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    /// The node drains: the connection is to end behind an answer.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// An answer says that no request is served after it.
+    pub fn say_last(&self) {
+        self.said_last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one does.
+    pub fn has_said_last(&self) -> bool {
+        self.said_last.load(Ordering::Relaxed)
     }
 
     /// Something was written.

@@ -206,6 +206,17 @@ impl Record {
         self.visitor.open.upgrade();
     }
 
+    /// Ends its connection behind its answer if the node drains. True if the answer has to say so: HTTP/2 has GOAWAY for
+    /// that.
+    pub fn ends_connection(&self) -> bool {
+        let open = &self.visitor.open;
+        let last = open.is_closing() && !open.is_http2();
+        if last {
+            open.say_last();
+        }
+        last
+    }
+
     /// The connections to upstreams that its visitor's connection has to itself.
     pub fn owner(&self) -> &Arc<Owner> {
         &self.visitor.owner

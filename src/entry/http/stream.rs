@@ -57,7 +57,7 @@ struct Lingering {
     timer: Timer,
 }
 
-/// How long a connection is read on whose visitor still says a body that nobody wants: altogether, and without a byte.
+/// How long a connection is read on whose visitor still says what nobody wants: altogether, and without a byte.
 const LINGER_MAX: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 
 /// Pieces that are read before others have their turn.
@@ -305,7 +305,8 @@ impl AsyncWrite for VisitorStream {
             ready!(self.pin().poll_shutdown(cx))?;
             self.ended = true;
             let within = self.framed.heads.is_within_body() && !self.open.is_upgraded();
-            let unread = within || self.refusing.is_some();
+            // What a visitor has asked before it heard that an answer is the last is not read by hyper.
+            let unread = within || self.refusing.is_some() || self.open.has_said_last();
             self.lingering = unread.then(|| Lingering::new(time::now()));
         }
         self.poll_linger(cx).map(Ok)

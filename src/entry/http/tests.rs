@@ -13,9 +13,14 @@ use crate::{
     transport::pipe::pipe,
 };
 
-/// A connection to an entry that answers everything with 404, and what tells it to drain.
+/// A connection to an entry that answers everything with 404, and what tells it to drain without a delay.
 fn visit() -> (DuplexStream, Stopper) {
     let (stopper, stop) = Stop::channel();
+    (visit_until(stop.clone(), stop), stopper)
+}
+
+/// A connection to an entry that answers everything with 404, of a node that is told to `stop`; in the end it is `closed`.
+fn visit_until(stop: Stop, closed: Stop) -> DuplexStream {
     let env = Env::production(stop);
     let books = record::Books {
         env: env.clone(),
@@ -24,6 +29,7 @@ fn visit() -> (DuplexStream, Stopper) {
     };
     let gateway = Gateway {
         env: env.clone(),
+        closed,
         rules: Matcher::new(Vec::new()),
         fallback: None,
         services: BTreeMap::new(),
@@ -43,7 +49,7 @@ fn visit() -> (DuplexStream, Stopper) {
     let (near, far) = pipe();
     env.spawn(talk(Arc::new(gateway), Box::new(near), visitor))
         .detach();
-    (far, stopper)
+    far
 }
 
 /// Asks once, and reads the answer.
@@ -171,4 +177,76 @@ async fn who_only_pings_is_left_in_the_end() {
     }
     let waited = (time::now() - since).as_secs();
     assert!((70..=200).contains(&waited), "{waited} s");
+}
+
+/// The kinds of the frames that `bytes` hold.
+fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [a, b, c, kind, ..] = *bytes {
+        kinds.push(kind);
+        let len = 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+        bytes = &bytes[len.min(bytes.len())..];
+    }
+    kinds
+}
+
+/// Reads what has come after a second.
+async fn after_a_second(visitor: &mut DuplexStream) -> Vec<u8> {
+    time::sleep(Duration::from_secs(1)).await;
+    let mut came = vec![0; 4096];
+    let len = time::within(Duration::ZERO, visitor.read(&mut came)).await;
+    came.truncate(len.map_or(0, Result::unwrap));
+    came
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_the_delay_of_a_drain_is_over_every_request_is_answered() {
+    let ((stopper, stop), (closing, entry_closed)) = (Stop::channel(), Stop::channel());
+    let visit = || visit_until(stop.clone(), entry_closed.clone());
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut kept, mut unused, mut idle) = (visit(), visit(), visit());
+    ask(&mut kept).await;
+    ask(&mut idle).await;
+    stopper.advance();
+    let since = time::now();
+    time::sleep(Duration::from_secs(5)).await;
+    for visitor in [&mut kept, &mut unused, &mut visit()] {
+        visitor.write_all(get).await.unwrap();
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        // What was under way is read: on a socket a reset would overtake the answer.
+        visitor.write_all(get).await.unwrap();
+    }
+    // Nothing else ends a connection that is idle.
+    time::sleep(Duration::from_secs(5)).await;
+    closing.advance();
+    assert_eq!(closed(&mut idle, since).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_the_delay_of_a_drain_http2_gets_a_goaway_behind_its_first_request() {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    // A GET of `/` at the authority `a`, in HPACK's static table and one literal.
+    let get = |stream: u8| [0, 0, 6, 1, 5, 0, 0, 0, stream, 0x82, 0x86, 0x84, 0x41, 1, b'a'];
+    let ((stopper, stop), (_closing, closed)) = (Stop::channel(), Stop::channel());
+    let begin = [PREFACE, &SETTINGS].concat();
+    let mut kept = visit_until(stop.clone(), closed.clone());
+    kept.write_all(&[&begin[..], &get(1)].concat()).await.unwrap();
+    assert!(!kinds(&after_a_second(&mut kept).await).contains(&GOAWAY));
+    stopper.advance();
+    assert!(kinds(&after_a_second(&mut kept).await).contains(&GOAWAY));
+    // Its visitor has not seen it yet.
+    kept.write_all(&get(3)).await.unwrap();
+    assert!(kinds(&after_a_second(&mut kept).await).contains(&HEADERS));
+
+    let mut new = visit_until(stop, closed);
+    new.write_all(&begin).await.unwrap();
+    assert!(!kinds(&after_a_second(&mut new).await).contains(&GOAWAY));
+    new.write_all(&get(1)).await.unwrap();
+    let came = kinds(&after_a_second(&mut new).await);
+    assert!(came.contains(&GOAWAY) && came.contains(&HEADERS), "{came:?}");
 }
