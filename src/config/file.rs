@@ -319,8 +319,10 @@ keys! {
         clients: u32,
         /// Upstreams of one client.
         upstreams_per_client: u32,
-        /// Sessions.
+        /// Sessions, and visitors' connections to HTTP entries.
         sessions: u32,
+        /// Connections of HTTP entries to upstreams.
+        upstream_connections: u32,
         /// First bytes kept for replay, all sessions together.
         replay_memory: Size,
         /// Visitors waiting for a target.

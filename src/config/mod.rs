@@ -156,20 +156,31 @@ pub struct Limits {
     pub unproven: usize,
     /// The same from one address; loopback is exempt. Default 32.
     pub unproven_per_address: usize,
-    /// Sessions at once. Default 65,536.
+    /// What visitors hold at once: sessions, and connections to HTTP entries. Default 65,536.
     pub sessions: usize,
+    /// Connections that HTTP entries have to upstreams at once. Default [`Limits::UPSTREAM_CONNECTIONS`] for each of
+    /// `sessions`.
+    pub upstream_connections: usize,
     /// First bytes of all sessions together, kept for replay. Default 64 MiB.
     pub replay_bytes: usize,
     /// Visitors waiting for a group without a target. Default 1,024.
     pub waiting: usize,
 }
 
+impl Limits {
+    /// Connections to upstreams that each session or connection of a visitor makes room for: one that its request is on, and
+    /// one that is kept. With fewer, those kept for one target take the room of requests to another.
+    pub const UPSTREAM_CONNECTIONS: usize = 2;
+}
+
 impl Default for Limits {
     fn default() -> Self {
+        let sessions = 65_536;
         Self {
             unproven: 1024,
             unproven_per_address: 32,
-            sessions: 65_536,
+            sessions,
+            upstream_connections: sessions * Self::UPSTREAM_CONNECTIONS,
             replay_bytes: 64 << 20,
             waiting: 1024,
         }

@@ -381,6 +381,7 @@ fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options
         clients_max: count("clients", keys.clients, registry.clients_max)?,
         upstreams_max: at_most(UPSTREAMS_MAX, upstreams_max, &at("upstreams_per_client"), source)?,
     };
+    let sessions = count("sessions", keys.sessions, limits.sessions)?;
     let limits = Limits {
         unproven: count("unproven", keys.unproven, limits.unproven)?,
         unproven_per_address: count(
@@ -388,7 +389,12 @@ fn limits(keys: LimitKeys, source: &Source) -> Result<(Limits, registry::Options
             keys.unproven_per_address,
             limits.unproven_per_address,
         )?,
-        sessions: count("sessions", keys.sessions, limits.sessions)?,
+        sessions,
+        upstream_connections: count(
+            "upstream_connections",
+            keys.upstream_connections,
+            sessions.saturating_mul(Limits::UPSTREAM_CONNECTIONS),
+        )?,
         replay_bytes: keys.replay_memory.map_or(limits.replay_bytes, |size| size.0),
         waiting: count("waiting", keys.waiting, limits.waiting)?,
     };

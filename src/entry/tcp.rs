@@ -24,8 +24,10 @@ use crate::{
 /// What all entries of a server share.
 #[derive(Clone)]
 pub struct Slots {
-    /// One permit per session.
+    /// One permit per session, and per connection of a visitor to an HTTP entry.
     pub sessions: Arc<Semaphore>,
+    /// One permit per connection of an HTTP entry to an upstream.
+    pub upstream_connections: Arc<Semaphore>,
     /// The number of the next session.
     pub next: Arc<AtomicU64>,
 }

@@ -71,7 +71,7 @@ impl House<'_> {
                 registry: self.registry.clone(),
                 reports: found.selector.recipient(),
                 budget: self.budget.clone(),
-                slots: Arc::clone(&self.slots.sessions),
+                slots: Arc::clone(&self.slots.upstream_connections),
                 next: Arc::clone(&self.slots.next),
             };
             let strategy = self.config.groups.get(&name).map(|group| group.balance);

@@ -140,9 +140,9 @@ impl Server {
         }
 
         let sessions_max = config.limits.sessions + usize::from(mutant!("session-limit-one-too-high"));
-        let sessions = Arc::new(Semaphore::new(sessions_max));
         let slots = Slots {
-            sessions,
+            sessions: Arc::new(Semaphore::new(sessions_max)),
+            upstream_connections: Arc::new(Semaphore::new(config.limits.upstream_connections)),
             next: Arc::new(AtomicU64::new(1)),
         };
         let budget = ReplayBudget::new(config.limits.replay_bytes);
@@ -188,7 +188,7 @@ impl Server {
             };
             entries.push(local(tcp::serve(listener, Rc::new(desk), slots.clone())));
         }
-        watch_limits(&env, &config, waiting, budget, groups.clone());
+        watch_limits(&env, &config, waiting, (budget, &slots), groups.clone());
         let ready = readiness(env.stop.clone(), groups);
         let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
         (addresses.admin, addresses.metrics) = (operators.admin, operators.metrics);
@@ -245,18 +245,35 @@ impl Server {
         }
         if time::within(timeout, self.idle()).await.is_none() {
             sometimes!("drain-deadline-hit");
-            let running = self.config.limits.sessions - self.slots.sessions.available_permits();
-            warn!(sessions = running, "drain deadline: resetting what still runs");
+            let (limits, slots) = (self.config.limits, &self.slots);
+            let sessions = used(&slots.sessions, limits.sessions);
+            let upstream_connections = used(&slots.upstream_connections, limits.upstream_connections);
+            warn!(
+                sessions,
+                upstream_connections, "drain deadline: resetting what still runs"
+            );
         }
         self.doors.clear();
     }
 
-    /// Waits until no session runs.
+    /// Waits until no session runs, and no connection of an HTTP entry is left on either side.
     async fn idle(&self) {
-        let all = u32::try_from(self.config.limits.sessions).unwrap_or(u32::MAX);
-        // Every permit is free exactly when no session runs; the semaphore is never closed.
-        let _ = self.slots.sessions.acquire_many(all).await;
+        let (limits, slots) = (self.config.limits, &self.slots);
+        all_of(&slots.sessions, limits.sessions).await;
+        // Without visitors nobody opens another.
+        all_of(&slots.upstream_connections, limits.upstream_connections).await;
     }
+}
+
+/// Waits until each of `max` permits is free.
+async fn all_of(permits: &Semaphore, max: usize) {
+    // Nobody closes the semaphore.
+    let _ = permits.acquire_many(u32::try_from(max).unwrap_or(u32::MAX)).await;
+}
+
+/// How many of `max` permits are in use.
+fn used(permits: &Semaphore, max: usize) -> usize {
+    max.saturating_sub(permits.available_permits())
 }
 
 /// The registry asks the pool, and the pool the registry: one is told of the other after the start.
@@ -344,16 +361,25 @@ fn watch_limits(
     env: &Env,
     config: &ServerConfig,
     door: Waiting,
-    budget: ReplayBudget,
+    (budget, slots): (ReplayBudget, &Slots),
     groups: Vec<Arc<Group<Tunnel>>>,
 ) {
     let (metrics, max) = (&env.metrics, config.limits);
-    let (sessions, clients) = (metrics.sessions.clone(), metrics.clients.clone());
-    let used = |gauge: i64| usize::try_from(gauge).unwrap_or_default();
-    let limits = &metrics.limits;
-    limits.watch("sessions", max.sessions, move || used(sessions.get()));
+    let (clients, limits) = (metrics.clients.clone(), &metrics.limits);
+    let held = [
+        ("sessions", max.sessions, &slots.sessions),
+        (
+            "upstream_connections",
+            max.upstream_connections,
+            &slots.upstream_connections,
+        ),
+    ];
+    for (limit, max, permits) in held {
+        let permits = Arc::clone(permits);
+        limits.watch(limit, max, move || used(&permits, max));
+    }
     limits.watch("clients", config.registry.clients_max, move || {
-        used(clients.get())
+        usize::try_from(clients.get()).unwrap_or_default()
     });
     limits.watch("unproven", max.unproven, move || door.count());
     limits.watch("replay_bytes", max.replay_bytes, move || budget.used());

@@ -44,8 +44,8 @@ const AGREE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why there is no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The server carries as many sessions as it may.
-    #[error("the server carries as many sessions as it may")]
+    /// The server has as many connections to upstreams as it may.
+    #[error("the server has as many connections to upstreams as it may")]
     TooMany,
     /// The client has brought no connection in time, or is on its way out.
     #[error("no connection to the client in time")]
@@ -68,7 +68,7 @@ pub struct Opener {
     pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
     /// The memory for first bytes.
     pub budget: ReplayBudget,
-    /// One permit per session.
+    /// One permit per connection to an upstream.
     pub slots: Arc<Semaphore>,
     /// The number of the next session.
     pub next: Arc<AtomicU64>,

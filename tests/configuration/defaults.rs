@@ -205,6 +205,8 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.set("limits.clients", server.registry.clients_max);
     defaults.set("limits.upstreams_per_client", server.registry.upstreams_max);
     defaults.set("limits.sessions", server.limits.sessions);
+    assert_eq!(server.limits.upstream_connections, 2 * server.limits.sessions);
+    defaults.say("limits.upstream_connections", "twice `limits.sessions`");
     defaults.set("limits.replay_memory", size::display(server.limits.replay_bytes));
     defaults.set("limits.waiting", server.limits.waiting);
     defaults.duration("link.heartbeat", server.link.heartbeat);

@@ -11,6 +11,7 @@ fn a_number_in_quotes_is_a_number() {
         assert_eq!(checked.config.control.port(), 7100);
         assert_eq!(checked.config.entries[0].listen.to_string(), "127.0.0.1:9002");
         assert_eq!(checked.config.limits.sessions, 20);
+        assert_eq!(checked.config.limits.upstream_connections, 40);
         assert_eq!(checked.config.limits.replay_bytes, 1024);
     };
     check(

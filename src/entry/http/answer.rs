@@ -27,8 +27,10 @@ pub enum Failure {
     NoRule,
     /// The group has nobody who could serve it.
     NoTarget,
-    /// The server carries as much as it may.
+    /// The server is too busy.
     Overload,
+    /// The server has as many connections to upstreams as it may.
+    TooManyUpstreamConnections,
     /// Nobody could be connected.
     Unreachable,
     /// Whoever was asked broke off before it answered.
@@ -49,6 +51,7 @@ impl Failure {
             Self::NoRule => "no_rule",
             Self::NoTarget => "no_target",
             Self::Overload => "overload",
+            Self::TooManyUpstreamConnections => "too_many_upstream_connections",
             Self::Unreachable => "unreachable",
             Self::Broken => "upstream_broke",
             Self::Timeout => "upstream_timeout",
@@ -61,7 +64,9 @@ impl Failure {
         match self {
             Self::Bad(status, _) => status,
             Self::NoRule => StatusCode::NOT_FOUND,
-            Self::NoTarget | Self::Overload => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTarget | Self::Overload | Self::TooManyUpstreamConnections => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -76,7 +81,11 @@ impl Failure {
             Self::NoRule => 12,
             Self::TooLarge => 8,
             Self::Timeout | Self::BodyTimeout => 4,
-            Self::NoTarget | Self::Overload | Self::Unreachable | Self::Broken => 14,
+            Self::NoTarget
+            | Self::Overload
+            | Self::TooManyUpstreamConnections
+            | Self::Unreachable
+            | Self::Broken => 14,
         }
     }
 }

@@ -197,7 +197,7 @@ impl Errand<'_> {
         }
     }
 
-    /// Says in the log that no target serves the request.
+    /// Says in the log that no target serves the request, and why.
     fn given_up(&self, failure: Failure) -> Failure {
         let service = self.service;
         (service.opener).turned_away(&service.group, self.record.peer(), failure.reason());
@@ -337,7 +337,9 @@ impl Errand<'_> {
             return Err(Failure::Bad(http::StatusCode::BAD_REQUEST, "bad_body"));
         }
         let failure = match error {
-            TryError::Open(OpenError::TooMany) => return Err(Failure::Overload),
+            TryError::Open(OpenError::TooMany) => {
+                return Err(self.given_up(Failure::TooManyUpstreamConnections));
+            }
             TryError::Open(OpenError::NoWay) => Failure::Unreachable,
             TryError::Broken(Stage::Refused | Stage::Gone) => Failure::Unreachable,
             TryError::Broken(_) | TryError::Stale | TryError::NotProcessed => Failure::Broken,

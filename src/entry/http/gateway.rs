@@ -16,6 +16,7 @@ use http::{
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::info;
 
 use super::{
     Timeouts,
@@ -37,6 +38,7 @@ use crate::{
     env::{Env, Stop, Task},
     id::GroupName,
     metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries},
+    notice::times,
     plugin::{Chain, Decision, Memo, Visit},
     probe::mutant,
     rules::{Matcher, Query},
@@ -190,6 +192,15 @@ impl Gateway {
             Err(failure) => self.failed(failure, grpc, &self.pages, record),
         };
         self.sign(response, record)
+    }
+
+    /// Counts and logs a visitor whose connection is not taken.
+    pub fn turned_away(&self, visitor: SocketAddr, reason: &'static str) {
+        self.env.metrics.session_outcomes.inc(reason);
+        let entry = self.books.entry.clone();
+        self.env.notice("visitor", format!("{entry} {reason}"), move |n| {
+            info!(%entry, %visitor, reason, times = times(n), "visitor turned away");
+        });
     }
 
     /// The whole answer to what is no head of a request, as HTTP/1 has it: its reader refuses that with `status`, and says

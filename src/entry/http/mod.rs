@@ -135,7 +135,7 @@ pub async fn serve(
         let (stream, peer) = gateway.env.accept(&mut *listener, name).await;
         gateway.env.metrics.visitors.inc();
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            gateway.env.metrics.session_outcomes.inc("too_many_sessions");
+            gateway.turned_away(peer, "too_many_sessions");
             // It has asked for nothing yet.
             RawStream::new(stream).close();
             continue;
