@@ -193,8 +193,8 @@ impl Forwarder {
             admin: None,
             metrics: None,
             drain: Drain {
+                delay: millis(knobs.drain_delay_ms),
                 timeout: millis(knobs.drain_timeout_ms),
-                ..Drain::default()
             },
             logging: Logging::default(),
             origin: None,

@@ -382,8 +382,8 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
         admin: None,
         metrics: None,
         drain: Drain {
+            delay: millis(knobs.drain_delay_ms),
             timeout: millis(knobs.drain_timeout_ms),
-            ..Drain::default()
         },
         logging: Logging::default(),
     })

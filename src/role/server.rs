@@ -231,6 +231,9 @@ impl Server {
     }
 
     async fn drain(&mut self, delay: Duration, timeout: Duration) {
+        if !delay.is_zero() && mutant!("drain-stops-accepting-at-once") {
+            self.entries.clear();
+        }
         time::sleep(delay).await;
         if !mutant!("entries-stay-open-in-drain") {
             self.entries.clear();

@@ -298,6 +298,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A handshake that failed stays counted as under way.",
     },
     Planted {
+        name: "drain-stops-accepting-at-once",
+        breaks: "A server that is told to stop accepts nobody any more, although its drain is delayed.",
+    },
+    Planted {
         name: "entries-stay-open-in-drain",
         breaks: "Visitors are still accepted while the server drains.",
     },

@@ -41,6 +41,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A request that an upstream of HTTP/2 has turned away is taken for one that it may have worked on.",
     },
     Planted {
+        name: "drain-delay-closes-kept-connections",
+        breaks: "As soon as a node drains it closes visitors' connections on which nothing is asked, also new ones.",
+    },
+    Planted {
         name: "prefix-not-taken-off",
         breaks: "A rule leaves the beginning of a path that it should take off.",
     },

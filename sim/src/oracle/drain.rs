@@ -19,6 +19,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     who: Who,
+    /// From when on it takes nobody new: a server first serves on, for as long as its drain is delayed.
     since: Duration,
     deadline: Duration,
     /// It has stopped; what it said last is still under way.
@@ -104,13 +105,15 @@ impl Invariant for Draining {
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
         match event {
             Event::FaultBegins { nth, .. } => {
-                if let AnyAct::Stop(stop) = &model.plan.faults[*nth].act {
-                    let deadline = model.now + Duration::from_millis(model.plan.knobs.drain_timeout_ms);
+                let act = &model.plan.faults[*nth].act;
+                if let AnyAct::Stop(stop) = act {
+                    let since = model.now + model.plan.drain_delay(act);
+                    let deadline = since + Duration::from_millis(model.plan.knobs.drain_timeout_ms);
                     self.leaving.insert(
                         *nth,
                         Leaving {
                             who: stop.who,
-                            since: model.now,
+                            since,
                             deadline,
                             gone: false,
                         },

@@ -141,6 +141,8 @@ pub struct Model {
     /// Where there is a forwarder.
     pub candidates: Option<Candidates>,
     active: Vec<Active>,
+    /// Those that have begun and do no harm before their `since`.
+    harmless: Vec<Active>,
     /// Until when the targets of each group have no even shares: somebody is out, or has just come back.
     uneven_until: BTreeMap<usize, Duration>,
 }
@@ -163,6 +165,7 @@ impl Model {
             outside,
             candidates: Candidates::of(&plan),
             active: Vec::new(),
+            harmless: Vec::new(),
             uneven_until: BTreeMap::new(),
             plan,
             can_reset,
@@ -188,13 +191,14 @@ impl Model {
         self.now = now;
         self.active
             .retain(|active| active.until.is_none_or(|until| now < until));
+        self.activate(|active| active.since <= now);
         match event {
             Event::FaultBegins { nth, .. } => {
                 let act = &self.plan.faults[*nth].act;
-                self.active.push(Active {
+                self.harmless.push(Active {
                     nth: *nth,
                     trouble: self.plan.troubles(act),
-                    since: now,
+                    since: now + self.plan.harmless_for(act),
                     silent: act.is_silent(),
                     kills: act.kills(),
                     until: None,
@@ -202,12 +206,13 @@ impl Model {
                 if let Some(candidates) = &mut self.candidates {
                     candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, true);
                 }
-                self.expose_all();
+                self.activate(|active| active.since <= now);
             }
             Event::FaultEnds { nth, .. } => {
                 if let Some(candidates) = &mut self.candidates {
                     candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, false);
                 }
+                self.activate(|active| active.nth == *nth);
                 let silence = if self.plan.faults[*nth].act.is_silent() {
                     self.plan.knobs.detection_ms()
                 } else {
@@ -224,6 +229,7 @@ impl Model {
                     candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, false);
                 }
                 self.active.retain(|active| active.nth != *nth);
+                self.harmless.retain(|active| active.nth != *nth);
             }
             Event::Intrudes {
                 stranger: Who::Stranger(n),
@@ -361,7 +367,19 @@ impl Model {
         }
         self.active
             .retain(|active| active.until.is_none_or(|until| now < until));
+        self.activate(|active| active.since <= now);
         self.expose_all();
+    }
+
+    /// Has those of the harmless that are `due` do harm.
+    fn activate(&mut self, due: impl Fn(&Active) -> bool) {
+        let all = std::mem::take(&mut self.harmless);
+        let (due, harmless): (Vec<_>, Vec<_>) = all.into_iter().partition(due);
+        self.harmless = harmless;
+        if !due.is_empty() {
+            self.active.extend(due);
+            self.expose_all();
+        }
     }
 
     fn expose_all(&mut self) {
@@ -457,20 +475,6 @@ impl Model {
             .iter()
             .map(|active| active.trouble.clone())
             .fold(Trouble::default(), Trouble::and)
-    }
-
-    /// The upstreams on which `session` was started, as far as anybody can see.
-    pub fn started_on<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = usize> + 'a {
-        let greeted = session.greeted.iter().map(|(_, greeting)| greeting.serial);
-        let seen = session.seen_by.iter().copied().chain(greeted);
-        seen.filter_map(|serial| self.served.get(&serial))
-            .map(|served| served.upstream)
-    }
-
-    /// Whether a try that came to nothing may be the last, because its bytes must not be repeated, or could
-    /// not be kept.
-    pub fn is_cautious(&self) -> bool {
-        !self.plan.knobs.replay_unacknowledged || self.plan.knobs.replay_bytes < (1 << 20)
     }
 
     /// Whether it takes part in the liveness phase.

@@ -14,7 +14,8 @@ impl Model {
         let at = Duration::from_millis;
         self.plan.faults.iter().any(|fault| {
             let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
-            at(fault.from_ms) <= self.now && !over && such(&self.plan.troubles(&fault.act))
+            let harms = at(fault.from_ms) + self.plan.harmless_for(&fault.act);
+            harms <= self.now && !over && such(&self.plan.troubles(&fault.act))
         })
     }
 
@@ -86,6 +87,20 @@ impl Model {
             .iter()
             .filter(|one| sham(&one.deed) && begun(one.at_ms))
             .count()
+    }
+
+    /// The upstreams on which `session` was started, as far as anybody can see.
+    pub fn started_on<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = usize> + 'a {
+        let greeted = session.greeted.iter().map(|(_, greeting)| greeting.serial);
+        let seen = session.seen_by.iter().copied().chain(greeted);
+        seen.filter_map(|serial| self.served.get(&serial))
+            .map(|served| served.upstream)
+    }
+
+    /// Whether a try that came to nothing may be the last, because its bytes must not be repeated, or could
+    /// not be kept.
+    pub fn is_cautious(&self) -> bool {
+        !self.plan.knobs.replay_unacknowledged || self.plan.knobs.replay_bytes < (1 << 20)
     }
 
     /// The upstreams that a forwarder brought `session` to, as far as anybody can see.

@@ -208,6 +208,7 @@ pub(super) fn chaos(seed: u64) -> Plan {
         }
         (visit.len, visit.reply_len) = (visit.len.min(most), visit.reply_len.min(most));
     }
+    plan.knobs.drain_delay_ms = *[0, 0, 1_000, 4_000].choose(&mut rng).expect("some");
     plan.quiet_ms = (5_000, plan.knobs.quiet_ms());
     let mut swarm = Purpose::Swarm.rng(seed);
     let families = Family::ALL.iter().filter(|family| **family != Family::Candidates);

@@ -96,6 +96,8 @@ pub struct Knobs {
     pub backoff_base_ms: Millis,
     /// The ceiling of all its waits.
     pub backoff_cap_ms: Millis,
+    /// How long a server that drains serves everybody as before, first.
+    pub drain_delay_ms: Millis,
     /// How long a draining node waits for its sessions.
     pub drain_timeout_ms: Millis,
     /// Whether clients know both doors of their upstreams.
@@ -143,6 +145,7 @@ impl Default for Knobs {
             unproven_max: 1_024,
             backoff_base_ms: 200,
             backoff_cap_ms: 15_000,
+            drain_delay_ms: 0,
             drain_timeout_ms: 3_000,
             spare_doors: false,
             probe_interval_ms: 5_000,

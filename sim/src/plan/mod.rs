@@ -24,7 +24,7 @@ use self::{
     who::Who,
 };
 use crate::{
-    fault::{Fault, WRITE_FAILED_MS},
+    fault::{AnyAct, Fault, WRITE_FAILED_MS},
     payload::When,
 };
 
@@ -303,6 +303,17 @@ impl Deed {
 }
 
 impl Plan {
+    /// How long a node that is told to stop serves everybody as before.
+    pub fn drain_delay(&self, act: &AnyAct) -> Duration {
+        let delayed = matches!(act, AnyAct::Stop(stop) if stop.who == Who::Server);
+        Duration::from_millis(if delayed { self.knobs.drain_delay_ms } else { 0 })
+    }
+
+    /// How long a fault that has begun does no harm. What a node does at the end of that is not seen elsewhere before.
+    pub fn harmless_for(&self, act: &AnyAct) -> Duration {
+        self.drain_delay(act).saturating_sub(Duration::from_millis(1))
+    }
+
     /// How many groups there are.
     pub fn groups(&self) -> usize {
         self.clients.iter().max().map_or(1, |last| last + 1)

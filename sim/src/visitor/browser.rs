@@ -24,7 +24,7 @@ use crate::{
     },
     web::{
         ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, hex,
-        host_of, login, unhex,
+        host_of, login, unhex, words,
     },
 };
 
@@ -90,17 +90,6 @@ impl Line {
         };
         sent.map_err(|mut error| (error.take_message(), words(error.error())))
     }
-}
-
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        words += &format!(": {inner}");
-        cause = inner.source();
-    }
-    words
 }
 
 impl Visitor {
@@ -362,7 +351,8 @@ impl Visitor {
         Ok(())
     }
 
-    /// Two requests at once; the answers come in their order, or the second does not come.
+    /// Two requests at once; the answers come in their order, or the second does not come. Behind an answer that says it
+    /// is the last of its connection it is asked for on another.
     async fn ask_twice(&self, session: u64, visit: &Visit) -> Result<(), Short> {
         let mut hand = Hand::new(self.sockets.connect(self.public(0)).await?);
         let second = self.next_session();
@@ -383,14 +373,14 @@ impl Visitor {
         let answered = async {
             hand.write_all(text.concat().as_bytes()).await?;
             let mut lines = BufReader::new(hand);
-            for session in [session, second] {
-                let over = self.take_plain(&mut lines, session, visit, call).await;
-                if session == second || over.is_err() {
-                    return over;
-                }
-                self.oracle.tell(ends(session, &Ok(())));
+            let last = self.take_plain(&mut lines, session, visit, call).await?;
+            self.oracle.tell(ends(session, &Ok(())));
+            if last {
+                let mut hand = Hand::new(self.sockets.connect(self.public(0)).await?);
+                hand.write_all(text[1].as_bytes()).await?;
+                lines = BufReader::new(hand);
             }
-            Ok(())
+            self.take_plain(&mut lines, second, visit, call).await.map(drop)
         };
         let over = answered.await;
         // The one that ended is told here, the other where visits end.
@@ -408,14 +398,14 @@ impl Visitor {
         Err(Short::Told)
     }
 
-    /// An answer of HTTP/1 whose head says how long it is.
+    /// An answer of HTTP/1 whose head says how long it is. True if it says that it is the last of its connection.
     async fn take_plain(
         &self,
         lines: &mut BufReader<Hand>,
         session: u64,
         visit: &Visit,
         call: Call,
-    ) -> Result<(), Short> {
+    ) -> Result<bool, Short> {
         let (mut status, mut headers) = (None, HeaderMap::new());
         loop {
             let mut line = String::new();
@@ -463,7 +453,9 @@ impl Visitor {
             }
             got += n as u64;
         }
-        Ok(())
+        Ok(headers
+            .get(header::CONNECTION)
+            .is_some_and(|value| value == "close"))
     }
 
     /// Asks for a connection that is as good as one of TCP, and uses it as such.

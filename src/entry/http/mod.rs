@@ -50,6 +50,7 @@ use self::{
 use crate::{
     env::{Stop, StopPhase},
     id::GroupName,
+    probe::mutant,
     session::{self, raw::RawStream},
     time::{self, Duration},
     transport::{Listener, Stream},
@@ -261,9 +262,15 @@ async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
             }
         }
     };
+    let closed = async {
+        if closed.phase() == StopPhase::Running && mutant!("drain-delay-closes-kept-connections") {
+            return;
+        }
+        closed.reached(StopPhase::Draining).await;
+    };
     tokio::select! {
         biased;
-        () = closed.reached(StopPhase::Draining), if !left && open.is_closing() => Leave::AfterThis,
+        () = closed, if !left && open.is_closing() => Leave::AfterThis,
         () = asked, if !left && open.is_closing() => Leave::AfterThis,
         why = quiet => why,
     }
