@@ -198,7 +198,7 @@ impl Model {
                 self.harmless.push(Active {
                     nth: *nth,
                     trouble: self.plan.troubles(act),
-                    since: now + self.plan.harmless_for(act),
+                    since: now + self.plan.harmless_for(&self.plan.faults[*nth]),
                     silent: act.is_silent(),
                     kills: act.kills(),
                     until: None,

@@ -14,7 +14,7 @@ impl Model {
         let at = Duration::from_millis;
         self.plan.faults.iter().any(|fault| {
             let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
-            let harms = at(fault.from_ms) + self.plan.harmless_for(&fault.act);
+            let harms = at(fault.from_ms) + self.plan.harmless_for(fault);
             harms <= self.now && !over && such(&self.plan.troubles(&fault.act))
         })
     }

@@ -309,9 +309,18 @@ impl Plan {
         Duration::from_millis(if delayed { self.knobs.drain_delay_ms } else { 0 })
     }
 
-    /// How long a fault that has begun does no harm. What a node does at the end of that is not seen elsewhere before.
-    pub fn harmless_for(&self, act: &AnyAct) -> Duration {
-        self.drain_delay(act).saturating_sub(Duration::from_millis(1))
+    /// How long a fault that has begun does no harm. A server that is told to stop twice ends at once.
+    pub fn harmless_for(&self, fault: &Fault) -> Duration {
+        let delay = self.drain_delay(&fault.act);
+        let meets = |other: &&Fault| {
+            let begins = fault.to_ms.is_none_or(|to| other.from_ms <= to);
+            begins && other.to_ms.is_none_or(|to| fault.from_ms <= to)
+        };
+        let delayed = |other: &&Fault| !self.drain_delay(&other.act).is_zero();
+        match self.faults.iter().filter(meets).filter(delayed).count() {
+            1 => delay.saturating_sub(Duration::from_millis(1)),
+            _ => Duration::ZERO,
+        }
     }
 
     /// How many groups there are.
