@@ -23,7 +23,7 @@ use adit::{
     time::{self, Duration},
     transport::{BoxFuture, Listener, Stream, Transport, tcp::Tcp},
 };
-use support::{Service, answer, any_port, ask, is_reset, run, until};
+use support::{Service, answer, any_port, ask, is_reset, run, until, upstream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -168,6 +168,44 @@ fn the_best_gets_the_visitors_and_the_next_best_when_it_dies() {
         let out = of("added") - of("removed");
         assert!(out >= Duration::from_secs(2), "held off, and back after {out:?}");
         drop((slow, lame, back));
+    });
+}
+
+#[test]
+fn a_slow_one_of_three_gets_no_visitors_and_keeps_no_streams() {
+    run(|| async {
+        let open = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&open);
+        let slow = upstream(move |stream| {
+            let open = Arc::clone(&counted);
+            async move {
+                open.fetch_add(1, Ordering::Relaxed);
+                answer(stream, 1).await;
+                open.fetch_sub(1, Ordering::Relaxed);
+            }
+        })
+        .await;
+        let (one, other) = (
+            Service::start(2, any_port()).await,
+            Service::start(3, any_port()).await,
+        );
+        // Members stay for a minute otherwise, and there is room for all.
+        let keys = "probing: { interval: 100ms, timeout: 1s }\nselector: { active_set_size: all, evaluation_interval: 300ms }";
+        let ways = [(slow, Way::Slow(Duration::from_millis(400)))];
+        let forwarder = start(config(&[slow, one.address, other.address], keys), &ways).await;
+        until(|| open.load(Ordering::Relaxed) > 0).await;
+        let left_out = format!("removed {slow}: low score");
+        let is_out =
+            |journal: Vec<Decision>| journal.iter().any(|one| one.to_string().starts_with(&left_out));
+        while !is_out((forwarder.journal)().await) {
+            time::sleep(Duration::from_millis(2)).await;
+        }
+        // A probe opens one now and then, and closes it at once.
+        until(|| open.load(Ordering::Relaxed) == 0).await;
+        for _ in 0..50 {
+            assert_ne!(ask(forwarder.address, b"who is there?").await.unwrap(), 1);
+        }
+        drop((one, other));
     });
 }
 

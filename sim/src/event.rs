@@ -93,8 +93,8 @@ pub enum Event {
     Sends { session: u64, upstream: Who },
     /// A forwarder has connected to an upstream.
     Connects { upstream: Who },
-    /// So many of a forwarder's candidates are put out for doing poorly now.
-    Poor { poor: usize, of: usize },
+    /// So many of a forwarder's candidates are out for succeeding rarely now, and so many for a low score.
+    Poor { poor: usize, low: usize, of: usize },
     /// A forwarder's journal has a new decision, so many ms ago.
     Decides {
         ago_ms: Millis,
@@ -276,7 +276,9 @@ impl fmt::Display for Event {
             Self::Intrudes { what, .. } | Self::Irregular { what, .. } => f.write_str(what),
             Self::Sends { session, upstream } => write!(f, "brings session {session} to {upstream}"),
             Self::Connects { upstream } => write!(f, "connects to {upstream}"),
-            Self::Poor { poor, of } => write!(f, "{poor} of {of} do poorly"),
+            Self::Poor { poor, low, of } => {
+                write!(f, "{poor} of {of} succeed rarely, {low} score too little")
+            }
             Self::Decides {
                 ago_ms,
                 target,

@@ -12,6 +12,7 @@ use adit::{
         actor::{ReadJournal, ReadStatus},
         health::{Evidence, State},
         journal::Decision,
+        roster::Standing,
     },
     session,
 };
@@ -108,7 +109,7 @@ impl Forwarder {
         let forwarder = role::forward::Forwarder::bind(self.config(), env).await?;
         let (this, selector) = (self.clone(), forwarder.selector());
         let reader = tokio::task::spawn_local(async move {
-            let (mut last, mut poor) = (None, 0);
+            let (mut last, mut poor) = (None, (0, 0));
             loop {
                 adit::time::sleep(LOOK).await;
                 let Ok(decisions) = selector.send(ReadJournal).await else {
@@ -124,14 +125,15 @@ impl Forwarder {
                         State::Open(Evidence::Soft) | State::HalfOpen(Evidence::Soft)
                     )
                 };
-                let now = status
-                    .targets
-                    .iter()
-                    .filter(|one| is_poor(one.standing.state))
-                    .count();
+                let standings = || status.targets.iter().map(|one| &one.standing);
+                let is_low = |one: &&Standing| one.low && one.state == State::Closed;
+                let now = (
+                    standings().filter(|one| is_poor(one.state)).count(),
+                    standings().filter(is_low).count(),
+                );
                 if std::mem::replace(&mut poor, now) != now {
-                    let of = status.targets.len();
-                    this.node.oracle.tell(Event::Poor { poor, of });
+                    let ((poor, low), of) = (poor, status.targets.len());
+                    this.node.oracle.tell(Event::Poor { poor, low, of });
                 }
             }
         });

@@ -121,9 +121,19 @@ impl World {
             groups: plan.groups(),
         };
         world.populate(plan);
+        world.place_far(plan);
         // What is wrong from the beginning is wrong before anybody has done anything.
         world.perform_until(Duration::ZERO);
         world
+    }
+
+    /// Candidates that are far away are so for the whole run.
+    fn place_far(&mut self, plan: &Plan) {
+        let candidates = plan.forward.iter().flat_map(|forward| &forward.candidates);
+        for (n, candidate) in candidates.enumerate().filter(|(_, one)| one.far_ms > 0) {
+            let between = (Who::Server, Who::Upstream(n));
+            self.both_ways(between, Condition::Lag(candidate.far_ms), true);
+        }
     }
 
     fn populate(&mut self, plan: &Plan) {

@@ -41,6 +41,8 @@ struct Measured {
     peak: f64,
     smoothed: f64,
     variation: f64,
+    /// The last answer, and the one before it.
+    last: (f64, f64),
 }
 
 impl PeakEwma {
@@ -61,6 +63,7 @@ impl PeakEwma {
                 peak: rtt,
                 smoothed: rtt,
                 variation: rtt / 2.0,
+                last: (rtt, rtt),
             });
             return;
         };
@@ -75,6 +78,7 @@ impl PeakEwma {
             peak,
             smoothed: old.smoothed * 0.875 + rtt * 0.125,
             variation: old.variation * 0.75 + (rtt - old.smoothed).abs() * 0.25,
+            last: (rtt, old.last.0),
         });
     }
 
@@ -87,6 +91,12 @@ impl PeakEwma {
     /// [`latency`](Self::latency) is what it is like now.
     pub fn smoothed(&self) -> Option<Duration> {
         self.measured.map(|m| Duration::from_secs_f64(m.smoothed))
+    }
+
+    /// The faster of the last two answers: one slow answer, as after a lost packet, does not raise it.
+    pub fn faster_of_two(&self) -> Option<Duration> {
+        self.measured
+            .map(|m| Duration::from_secs_f64(m.last.0.min(m.last.1)))
     }
 
     /// How much answers vary; zero before the first.

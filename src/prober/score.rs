@@ -137,6 +137,12 @@ impl Meter {
         self.costing(self.ewma.smoothed(), Duration::ZERO)
     }
 
+    /// What it costs by the faster of its last two answers alone.
+    pub fn recent_cost(&self) -> Duration {
+        let latency = self.ewma.faster_of_two().unwrap_or(RTT_DEFAULT);
+        latency.max(COST_MIN)
+    }
+
     fn costing(&self, latency: Option<Duration>, penalty: Duration) -> Duration {
         let jitter = self.ewma.jitter() * JITTER_FACTOR;
         (latency.unwrap_or(RTT_DEFAULT) + penalty + jitter).max(COST_MIN)

@@ -39,6 +39,8 @@ pub(super) struct Terms {
     pub asks_names: bool,
     /// Whether an address without rivals is probed.
     pub probe_alone: bool,
+    /// Whether an address that scores too little is left out at the next evaluation, also where there are few.
+    pub best_only: bool,
     /// The client and the upstream whose addresses they are, for logs.
     pub serves: Option<(ClientId, UpstreamName)>,
 }
@@ -73,6 +75,7 @@ impl Choice {
                 probing: options.probing,
                 scoring: options.scoring,
                 probe_alone: terms.probe_alone,
+                best_only: terms.best_only,
                 serves: terms.serves,
                 warm,
             };
@@ -122,6 +125,7 @@ mod tests {
                 waiting_max: 1,
                 asks_names: false,
                 probe_alone: true,
+                best_only: true,
                 serves: None,
             };
             let choice = Choice::start(&env, terms, candidates);

@@ -157,6 +157,7 @@ fn choose(env: &Env, client: &ClientId, config: &UpstreamConfig) -> Choice {
         asks_names: true,
         // A service need not see connections that nobody uses.
         probe_alone: false,
+        best_only: false,
         serves: Some((client.clone(), config.name.clone())),
     };
     // The list stays what it is.

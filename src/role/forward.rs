@@ -168,6 +168,7 @@ fn choose(
         asks_names: false,
         // Whether it is ready shows in its probes.
         probe_alone: true,
+        best_only: true,
         serves: None,
     };
     Choice::start(env, terms, list)

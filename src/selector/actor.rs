@@ -74,6 +74,9 @@ impl<R: Reach> Selector<R> {
         if setup.judges_by_answers() {
             roster = roster.judging_by_answers();
         }
+        if setup.best_only {
+            roster = roster.wanting_best_only();
+        }
         Self {
             env: env.clone(),
             group,

@@ -25,6 +25,9 @@ pub struct Setup<R: Reach> {
     pub probe: Option<Arc<dyn Probe<R>>>,
     /// Whether a target without rivals is probed too. There is nobody to prefer to it.
     pub probe_alone: bool,
+    /// Whether only the best are wanted: a target that scores too little is left out at the next evaluation, also where
+    /// there are few.
+    pub best_only: bool,
     /// Who keeps streams to the members warm.
     pub warm: Option<Warm<R::Key>>,
     /// The client and the upstream whose addresses the targets are, for logs.
@@ -55,6 +58,7 @@ impl<R: Reach> Default for Setup<R> {
             scoring: Scoring::default(),
             probe: None,
             probe_alone: false,
+            best_only: false,
             warm: None,
             serves: None,
         }

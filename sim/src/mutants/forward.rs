@@ -108,7 +108,11 @@ pub const PLANTED: &[Planted] = &[
         breaks: "One member after another has to make way, without a pause.",
     },
     Planted {
+        name: "slow-candidate-stays",
+        breaks: "A candidate that scores too little stays a member while others score more.",
+    },
+    Planted {
         name: "small-group-judged-softly",
-        breaks: "Targets of a small group are put out for doing poorly.",
+        breaks: "Targets of a small group are put out for succeeding rarely.",
     },
 ];

@@ -8,7 +8,7 @@ use rand::{
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Manner, Millis, Plan, Purpose, draw, hosts::named, visits, who::Who};
+use super::{Manner, Millis, Plan, Purpose, draw, far, hosts::named, visits, who::Who};
 use crate::{
     fault::{
         AnyAct, Family, Fault, Trouble,
@@ -45,6 +45,8 @@ pub struct Candidate {
     pub named: bool,
     /// Its weight; 0 is none said.
     pub weight: u32,
+    /// How much longer each way between it and the forwarder takes.
+    pub far_ms: Millis,
 }
 
 /// The options of the forwarder that a plan turns.
@@ -248,6 +250,7 @@ pub fn forward(seed: u64) -> Plan {
     if swarm.random_bool(0.4) && count > 1 {
         lasting(&mut Purpose::Family(0x80).rng(seed), &mut plan, count);
     }
+    far::draw(&mut plan);
     plan.faults.sort_by_key(|fault| fault.from_ms);
     plan
 }
@@ -269,6 +272,7 @@ fn candidates(rng: &mut ChaCha8Rng, count: usize) -> Vec<Candidate> {
         },
         named: rng.random_bool(named),
         weight: if weighted { rng.random_range(1..=4) } else { 0 },
+        far_ms: 0,
     };
     (0..count).map(one).collect()
 }

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod draw;
+pub mod far;
 pub mod file;
 pub mod forward;
 pub mod hosts;
@@ -53,6 +54,8 @@ pub enum Purpose {
     World,
     /// What is asked by HTTP.
     Web,
+    /// Which candidates are far away.
+    Far,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -69,6 +72,7 @@ impl Purpose {
             Self::Turns => 4,
             Self::World => 5,
             Self::Web => 6,
+            Self::Far => 7,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -83,6 +83,7 @@ async fn a_group_is_probed_judged_and_published() {
             scoring: Scoring::default(),
             probe: Some(Arc::new(probe)),
             probe_alone: true,
+            best_only: false,
             warm: None,
             serves: None,
         };

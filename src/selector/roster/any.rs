@@ -104,8 +104,12 @@ proptest! {
         events in prop::collection::vec(event(), 1..300),
         size in prop::option::of(1..5usize),
         probed: bool,
+        best_only: bool,
     ) {
         let mut bench = Bench::new(Options { active_set_size: size, ..Options::default() }, probed);
+        if best_only {
+            bench.roster = bench.roster.wanting_best_only();
+        }
         let (mut present, mut draining) = (BTreeSet::new(), BTreeSet::new());
         for event in events {
             match event {

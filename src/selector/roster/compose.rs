@@ -16,6 +16,7 @@ impl<K: Ord + Clone> Roster<K> {
     /// Puts out who is not usable, and takes in who is, as far as there is room.
     pub(super) fn compose(&mut self, now: Instant) {
         self.judge_panic(now);
+        self.judge_scores();
         let hold_off = self.options.switching.hold_off;
         let (panic, probed) = (self.panic, self.probed);
         let usable = |entry: &Entry| entry.is_usable(panic, probed);
@@ -63,6 +64,21 @@ impl<K: Ord + Clone> Roster<K> {
         }
     }
 
+    /// The best `n` of those who are no members: those who are well, then those who were not when last heard of.
+    pub fn reserve(&self, now: Instant, n: usize) -> Vec<K> {
+        let out = |entry: &Entry| entry.active_since.is_none() && entry.is_present();
+        let rank = |entry: &Entry| (entry.gate.state() != State::Closed, entry.meter.cost(now));
+        let all = self.entries.iter().filter(|(_, entry)| out(entry));
+        let mut all: Vec<_> = all.map(|(key, entry)| (rank(entry), key)).collect();
+        // Of a long list the few that are wanted are found first, and only those are put in order.
+        if n < all.len() {
+            all.select_nth_unstable(n);
+            all.truncate(n);
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, key)| key.clone()).collect()
+    }
+
     /// Somebody left: others may take the place, if there is one to take.
     pub(super) fn fill_gap(&mut self, now: Instant) {
         let sized = self.options.active_set_size.is_some();
@@ -100,6 +116,15 @@ impl<K: Ord + Clone> Roster<K> {
         for (_, key) in all {
             sometimes!("last-resort-used");
             self.enter(now, &key, Reason::LastResort);
+        }
+    }
+
+    /// Where nobody better is left, a low score is nothing to be left out for.
+    fn judge_scores(&mut self) {
+        let usable = |entry: &Entry| entry.is_usable(self.panic, self.probed);
+        if !self.entries.values().any(usable) {
+            let left_out = self.entries.values_mut();
+            left_out.for_each(|entry| entry.low_since = None);
         }
     }
 

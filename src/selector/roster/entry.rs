@@ -70,11 +70,15 @@ impl Entry {
     /// Whether it counts where parts of the group are reckoned: who never answered and is down says nothing about
     /// the others, and a long list of candidates may be full of them.
     pub fn counts(&self) -> bool {
-        let down = matches!(
+        self.is_present() && (!self.is_down() || self.meter.is_known())
+    }
+
+    /// Whether it could not be reached, or broke what it carried, and has not recovered.
+    pub fn is_down(&self) -> bool {
+        matches!(
             self.gate.state(),
             State::Open(Evidence::Hard) | State::HalfOpen(Evidence::Hard)
-        );
-        self.is_present() && (!down || self.meter.is_known())
+        )
     }
 
     /// Whether it may be used, as far as evidence goes. `panic` ignores what is soft; without probes a half-open
@@ -98,6 +102,11 @@ impl Entry {
     /// not count the last failures: a member that fails is judged by its gate.
     pub fn cost_to_stay(&self, now: Instant) -> f64 {
         self.meter.steady_cost().as_secs_f64() / self.success(now)
+    }
+
+    /// What its last answers cost, in seconds.
+    pub fn recent_cost(&self, now: Instant) -> f64 {
+        self.meter.recent_cost().as_secs_f64() / self.success(now)
     }
 
     /// What it costs in the long run, and what it has failed lately, in seconds.

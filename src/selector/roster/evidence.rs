@@ -2,7 +2,11 @@
 
 use rand::Rng;
 
-use super::{super::health::State, Action, Report, Roster, entry::Entry};
+use super::{
+    super::health::{Evidence, State},
+    Action, Report, Roster,
+    entry::Entry,
+};
 use crate::time::{Duration, Instant};
 
 impl<K: Ord + Clone> Roster<K> {
@@ -94,6 +98,12 @@ impl<K: Ord + Clone> Roster<K> {
     fn after_failure(&mut self, now: Instant, key: &K, opened: Option<State>) {
         self.actions.push_back(Action::Weigh(key.clone()));
         if let Some(was) = opened {
+            if let Some(entry) = self.entries.get_mut(key)
+                && entry.gate.state() == State::Open(Evidence::Hard)
+            {
+                // What it scored is of the past.
+                entry.low_since = None;
+            }
             self.rearm(now, key);
             // A target that was out stays out: nobody else needs to be looked at.
             if was == State::Closed || self.entries.get(key).is_some_and(|e| e.active_since.is_some()) {

@@ -90,6 +90,8 @@ pub struct Standing {
     pub state: State,
     /// Whether it is in the active set.
     pub active: bool,
+    /// Whether it is left out for its score.
+    pub low: bool,
     /// How well it does.
     pub score: Score,
     /// How much of its weight counts, in thousandths.
@@ -100,7 +102,8 @@ pub struct Standing {
 ///
 /// **Hard** evidence (gone, draining, several failed connects or sessions in a row) removes at once. **Soft** evidence
 /// (latency, success ratio) is weighed at each evaluation, only in groups of five and more, and puts out half of
-/// them at most. When fewer than half are well ("panic") it is ignored, but never for those that are down. When nearly
+/// them at most. Where only the best are wanted, a low score counts in smaller groups too; at most half of those that are
+/// not down are left out for it. When fewer than half are well ("panic") it is ignored, but never for those that are down. When nearly
 /// all that were well fail their probes at once, no probe's failure is believed (see [`LocalFault`]); sessions' are.
 /// When nobody is well, everybody present is a last resort, the least bad first, and one success is enough to be
 /// well again.
@@ -116,6 +119,8 @@ pub struct Roster<K> {
     probed: bool,
     /// Probes ask for an answer: to be reached is not enough to be well, and no measure of how fast it is.
     by_answers: bool,
+    /// A target that scores too little is left out at once, also where there are few.
+    best_only: bool,
     entries: BTreeMap<K, Entry>,
     members: usize,
     /// When each gate, or the end of a hold-off, wants to be looked at.
@@ -146,6 +151,7 @@ impl<K: Ord + Clone> Roster<K> {
             probe_interval: probe_interval.unwrap_or_default(),
             probed: probe_interval.is_some(),
             by_answers: false,
+            best_only: false,
             entries: BTreeMap::new(),
             members: 0,
             due: BTreeSet::new(),
@@ -165,6 +171,14 @@ impl<K: Ord + Clone> Roster<K> {
     pub fn judging_by_answers(self) -> Self {
         Self {
             by_answers: true,
+            ..self
+        }
+    }
+
+    /// Leaves out at the next evaluation who scores too little, however few there are and however short it was a member.
+    pub fn wanting_best_only(self) -> Self {
+        Self {
+            best_only: true,
             ..self
         }
     }
@@ -217,26 +231,12 @@ impl<K: Ord + Clone> Roster<K> {
         self.entries.iter().map(show)
     }
 
-    /// The best `n` of those who are no members: those who are well, then those who were not when last heard of.
-    pub fn reserve(&self, now: Instant, n: usize) -> Vec<K> {
-        let out = |entry: &Entry| entry.active_since.is_none() && entry.is_present();
-        let rank = |entry: &Entry| (entry.gate.state() != State::Closed, entry.meter.cost(now));
-        let all = self.entries.iter().filter(|(_, entry)| out(entry));
-        let mut all: Vec<_> = all.map(|(key, entry)| (rank(entry), key)).collect();
-        // Of a long list the few that are wanted are found first, and only those are put in order.
-        if n < all.len() {
-            all.select_nth_unstable(n);
-            all.truncate(n);
-        }
-        all.sort_unstable();
-        all.into_iter().map(|(_, key)| key.clone()).collect()
-    }
-
     fn show(&self, now: Instant, entry: &Entry) -> Standing {
         Standing {
             name: Arc::clone(&entry.name),
             state: entry.gate.state(),
             active: entry.active_since.is_some(),
+            low: entry.low_since.is_some(),
             score: entry.meter.score(now, self.reference),
             share: entry.share(now, self.options.slow_start),
         }
@@ -484,5 +484,7 @@ fn jittered(wait: Duration, rng: &mut impl Rng) -> Duration {
 mod any;
 #[cfg(test)]
 mod day;
+#[cfg(test)]
+mod few;
 #[cfg(test)]
 mod tests;

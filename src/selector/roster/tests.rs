@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::selector::Switching;
 
-const S: fn(u64) -> Duration = Duration::from_secs;
+pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
 pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// A roster, its clock, and what it said.
@@ -41,7 +41,7 @@ impl Bench {
         bench
     }
 
-    fn sized(size: usize) -> Options {
+    pub(super) fn sized(size: usize) -> Options {
         Options {
             active_set_size: Some(size),
             ..Options::default()
@@ -89,7 +89,7 @@ impl Bench {
     }
 
     /// Takes a target down by sessions.
-    fn down(&mut self, key: u32) {
+    pub(super) fn down(&mut self, key: u32) {
         (0..3).for_each(|_| self.reports(key, Report::Refused(MS(1))));
     }
 
@@ -111,15 +111,15 @@ impl Bench {
         }
     }
 
-    fn all_answer(keys: std::ops::Range<u32>) -> Vec<(u32, u64)> {
+    pub(super) fn all_answer(keys: std::ops::Range<u32>) -> Vec<(u32, u64)> {
         keys.map(|key| (key, 20)).collect()
     }
 
-    fn members(&self) -> Vec<u32> {
+    pub(super) fn members(&self) -> Vec<u32> {
         self.members.iter().copied().collect()
     }
 
-    fn was(&self, target: Option<u32>, reason: Reason) -> bool {
+    pub(super) fn was(&self, target: Option<u32>, reason: Reason) -> bool {
         let name = target.map(|key| format!("t{key}"));
         self.decisions
             .iter()

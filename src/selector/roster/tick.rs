@@ -9,10 +9,18 @@ use super::{
     },
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
-use crate::{probe::mutant, prober::ewma::RTT_DEFAULT, time::Instant};
+use crate::{
+    probe::mutant,
+    prober::{ewma::RTT_DEFAULT, score::SCORE_MAX},
+    time::{Duration, Instant},
+};
 
 /// Who succeeds less often is put out.
 const SUCCESS_MIN: f64 = 0.8;
+
+/// The least median that scores are measured by. Less, and a few milliseconds of noise would leave out a neighbour;
+/// more, and a target that is slower than the others by as much as people notice would stay.
+const MEDIAN_MIN: Duration = Duration::from_millis(5);
 
 /// A new opinion of one target.
 enum Opinion {
@@ -44,33 +52,30 @@ impl<K: Ord + Clone> Roster<K> {
             let known = self.entries.values().filter(|entry| entry.is_known_well());
             let mut costs: Vec<_> = known.map(|entry| entry.meter.cost(now)).collect();
             costs.sort_unstable();
-            costs
-                .get(costs.len().saturating_sub(1) / 2)
-                .copied()
-                .unwrap_or(RTT_DEFAULT)
+            let median = costs.get(costs.len().saturating_sub(1) / 2).copied();
+            median.unwrap_or(RTT_DEFAULT).max(MEDIAN_MIN)
         });
     }
 
-    /// Weighs latency and success: the worst are put out, half of the group at most.
+    /// Weighs latency and success: the worst are put out, half of the group at most. Of a small group only those with a
+    /// low score are, and only where the best alone are wanted: half at most of those that are not down.
     fn judge_softly(&mut self, now: Instant, rng: &mut impl Rng) {
-        self.forgive_low(now);
-        let counted = self.entries.values().filter(|entry| entry.counts());
-        let (all, well) = counted.fold((0, 0), |(all, well), entry| {
-            (all + 1, well + usize::from(entry.is_well()))
-        });
-        if all < SOFT_GROUP_MIN && !mutant!("small-group-judged-softly") {
+        let better = self.entries.values().any(|entry| self.is_good(now, entry));
+        self.forgive_low(now, better);
+        let counted = || self.entries.values().filter(|entry| entry.counts());
+        let few = counted().count() < SOFT_GROUP_MIN && !mutant!("small-group-judged-softly");
+        if few && !self.best_only {
             return;
         }
-        let threshold = self.options.min_score_threshold;
-        let better = self
-            .entries
-            .values()
-            .any(|entry| entry.is_well() && self.steady_score(now, entry) >= threshold);
+        let reckoned = counted().filter(|entry| !(few && entry.is_down()));
+        let (all, well) = reckoned.fold((0_usize, 0_usize), |(all, well), entry| {
+            (all + 1, well + usize::from(entry.is_well()))
+        });
         let mut poor: Vec<_> = self
             .entries
             .iter()
             .filter_map(|(key, entry)| {
-                let opinion = self.opinion(now, entry, better)?;
+                let opinion = self.opinion(now, entry, better, few)?;
                 Some((self.steady_score(now, entry), key.clone(), opinion))
             })
             .collect();
@@ -89,39 +94,53 @@ impl<K: Ord + Clone> Roster<K> {
     }
 
     /// What is to be held against a target that nothing was held against.
-    fn opinion(&self, now: Instant, entry: &Entry, better: bool) -> Option<Opinion> {
+    /// `better`: somebody good is there; `few`: the group is too small to judge by successes.
+    fn opinion(&self, now: Instant, entry: &Entry, better: bool, few: bool) -> Option<Opinion> {
         if !entry.is_well() {
             return None;
         }
-        if entry
-            .meter
-            .success(now)
-            .is_some_and(|success| success < SUCCESS_MIN)
-        {
+        let rarely = |success| success < SUCCESS_MIN;
+        if !few && entry.meter.success(now).is_some_and(rarely) {
             return Some(Opinion::RarelySucceeds);
         }
-        let low = entry.meter.is_known() && self.steady_score(now, entry) < self.options.min_score_threshold;
-        let dwelt = entry
-            .active_since
-            .is_none_or(|since| now >= since + self.options.switching.min_dwell);
-        (low && better && dwelt).then_some(Opinion::LowScore)
+        let threshold = self.options.min_score_threshold;
+        let low = entry.meter.is_known()
+            && self.steady_score(now, entry) < threshold
+            && self.score_of(entry.recent_cost(now)) < threshold;
+        let dwelt = |since| self.best_only || now >= since + self.options.switching.min_dwell;
+        (low && better && entry.active_since.is_none_or(dwelt) && !mutant!("slow-candidate-stays"))
+            .then_some(Opinion::LowScore)
     }
 
-    /// Who scored too little is let in again when it scores clearly more, and not too soon.
-    fn forgive_low(&mut self, now: Instant) {
+    /// Whether it scores enough for others to be left out.
+    fn is_good(&self, now: Instant, entry: &Entry) -> bool {
+        let held = entry.is_held(now, self.options.switching.hold_off);
+        entry.is_well()
+            && entry.meter.is_known()
+            && (entry.active_since.is_some() || !held)
+            && self.steady_score(now, entry) >= self.options.min_score_threshold
+    }
+
+    /// Who scored too little is let in again when it scores clearly more, and not too soon; and when nobody scores more.
+    fn forgive_low(&mut self, now: Instant, better: bool) {
         let needed = self.options.min_score_threshold * (1.0 + self.options.switching.hysteresis);
         let hold_off = self.options.switching.hold_off;
-        let reference = self.reference.as_secs_f64();
+        let reference = self.reference;
         for entry in self.entries.values_mut() {
             let over = entry.low_since.is_some_and(|since| now >= since + hold_off);
-            if over && steady_score(reference, now, entry) >= needed {
+            if !better || over && score(reference, entry.cost_to_stay(now)) >= needed {
                 entry.low_since = None;
             }
         }
     }
 
+    /// The score in the long run: of answers and successes, not of single failures, which the gate judges.
     fn steady_score(&self, now: Instant, entry: &Entry) -> f64 {
-        steady_score(self.reference.as_secs_f64(), now, entry)
+        self.score_of(entry.cost_to_stay(now))
+    }
+
+    fn score_of(&self, cost: f64) -> f64 {
+        score(self.reference, cost)
     }
 
     /// Those that were taken before anybody was measured give way to those that measured better. That happens once
@@ -193,7 +212,8 @@ impl<K: Ord + Clone> Roster<K> {
     }
 }
 
-/// The score in the long run: of answers and successes, not of single failures, which the gate judges.
-fn steady_score(reference: f64, now: Instant, entry: &Entry) -> f64 {
-    100.0 * reference / (reference + entry.cost_to_stay(now))
+/// The score of what costs so many seconds.
+fn score(reference: Duration, cost: f64) -> f64 {
+    let reference = reference.as_secs_f64();
+    SCORE_MAX * reference / (reference + cost)
 }

@@ -11,7 +11,7 @@ use crate::{
     plan::who::Who,
 };
 
-/// In smaller groups nobody is put out for doing poorly.
+/// In smaller groups nobody is put out for succeeding rarely.
 const SOFT_MIN: usize = 5;
 
 /// The most times a hold-off is multiplied by.
@@ -104,8 +104,8 @@ impl Switching {
                         None
                     }
                 }
-                Reason::RarelySucceeds | Reason::LowScore if self.most < SOFT_MIN => Some(format!(
-                    "{name} is put out for doing poorly, of {} candidates",
+                Reason::RarelySucceeds if self.most < SOFT_MIN => Some(format!(
+                    "{name} is put out for succeeding rarely, of {} candidates",
                     self.most
                 )),
                 _ => None,
@@ -172,7 +172,7 @@ impl Invariant for Switching {
                 }
                 None
             }
-            Event::Poor { poor, of } => {
+            Event::Poor { poor, low, of } => {
                 // The journal told how many there were when it told of a change, which may be long ago.
                 let listed = model
                     .plan
@@ -180,8 +180,11 @@ impl Invariant for Switching {
                     .as_ref()
                     .map_or(0, |forward| forward.candidates.len());
                 let most = self.most.max((*of).min(listed));
-                (2 * poor > most || (most < SOFT_MIN && *poor > 0))
-                    .then(|| format!("{poor} of {most} candidates are put out for doing poorly"))
+                (2 * (poor + low) > most || (most < SOFT_MIN && *poor > 0)).then(|| {
+                    format!(
+                        "of {most} candidates {poor} are out for succeeding rarely, {low} for a low score"
+                    )
+                })
             }
             Event::Decides {
                 ago_ms,

@@ -1,8 +1,9 @@
-//! What must hold of a forwarder: numbers 34 to 39, and those of the tunnel that mean something else here.
+//! What must hold of a forwarder: numbers 34 to 39 and 41, and those of the tunnel that mean something else here.
 
 pub mod books;
 pub mod candidates;
 pub mod journal;
+pub mod scores;
 pub mod service;
 pub mod warmth;
 
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(service::Parted),
         Box::<journal::Switching>::default(),
         Box::<journal::NeverNobody>::default(),
+        Box::<scores::LeftOut>::default(),
         Box::<warmth::Watched>::default(),
         Box::new(warmth::Warmth),
         Box::new(common::NoHang),

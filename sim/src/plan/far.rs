@@ -1,0 +1,54 @@
+//! Candidates that are far away: in some worlds of the forwarder up to half of them are, for the whole run, and a calm
+//! beginning shows what becomes of them.
+
+use rand::{RngExt, seq::SliceRandom};
+
+use super::{Millis, Plan, Purpose};
+
+/// In so many of the worlds that have two candidates or more.
+const PROBABILITY: f64 = 0.3;
+
+/// How much longer each way takes, at least and at most: a connection takes twice as long, and is there before a probe
+/// or a connect is given up.
+const FAR_MS: (Millis, Millis) = (200, 400);
+
+/// The least that probes and connects may take there.
+const PATIENCE_MS: Millis = 2_000;
+
+/// The most that one way takes to the others: twenty times less, so that their averages cannot come near.
+const NEAR_MS: Millis = 15;
+
+/// Faults begin when it has been seen who is left out.
+const FIRST_FAULT_MS: Millis = 30_000;
+
+/// The most between two evaluations and between two probes: they are to happen before the faults begin.
+const EVALUATION_MS: Millis = 3_000;
+const PROBE_INTERVAL_MS: Millis = 2_000;
+
+/// Puts some of the candidates far away, if the seed says so.
+pub(super) fn draw(plan: &mut Plan) {
+    let mut rng = Purpose::Far.rng(plan.seed);
+    let Some(forward) = &mut plan.forward else {
+        return;
+    };
+    let count = forward.candidates.len();
+    // An answer takes two round trips, and what it takes more of them would have to be reckoned.
+    if !rng.random_bool(PROBABILITY) || count < 2 || forward.choice.http {
+        return;
+    }
+    let mut all: Vec<_> = forward.candidates.iter_mut().collect();
+    all.shuffle(&mut rng);
+    all.truncate(rng.random_range(1..=count / 2));
+    for candidate in all {
+        candidate.far_ms = rng.random_range(FAR_MS.0..=FAR_MS.1);
+    }
+    let choice = &mut forward.choice;
+    choice.probe_timeout_ms = choice.probe_timeout_ms.max(PATIENCE_MS);
+    choice.connect_timeout_ms = choice.connect_timeout_ms.max(PATIENCE_MS);
+    choice.evaluation_ms = choice.evaluation_ms.min(EVALUATION_MS);
+    choice.probe_interval_ms = choice.probe_interval_ms.min(PROBE_INTERVAL_MS);
+    let (least, most) = plan.knobs.latency_ms;
+    plan.knobs.latency_ms = (least.min(NEAR_MS), most.min(NEAR_MS));
+    plan.knobs.tail_one_in = 0;
+    plan.faults.retain(|fault| fault.from_ms >= FIRST_FAULT_MS);
+}
