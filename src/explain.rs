@@ -83,14 +83,9 @@ fn owner_of(rules: &[RuleConfig], conditions: usize) -> usize {
     ends.take_while(|end| *end <= conditions).count()
 }
 
-/// Its place, its name if it has one, and its group.
+/// Its place, its name, and its group.
 fn shown(index: usize, rule: &RuleConfig) -> String {
-    let place = format!("rules[{index}]");
-    let name = match rule.name == place {
-        true => String::new(),
-        false => format!(" {:?}", rule.name),
-    };
-    format!("{place}{name} (group {})", rule.group)
+    format!("rules[{index}] {:?} (group {})", rule.name, rule.group)
 }
 
 /// Where a request goes that no rule is for.

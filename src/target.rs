@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -12,6 +12,7 @@ use std::{
 use crate::{
     id::{ClientId, Epoch, UpstreamName},
     link::{gauges::LinkGauges, links::Links},
+    metrics::TrafficSeries,
     time::Duration,
 };
 
@@ -138,6 +139,8 @@ pub struct TargetGauges {
     broke: AtomicBool,
     /// Why it failed last.
     failure: RwLock<Option<Arc<str>>>,
+    /// Where what its client carries is counted.
+    traffic: OnceLock<TrafficSeries>,
 }
 
 impl Default for TargetGauges {
@@ -148,6 +151,7 @@ impl Default for TargetGauges {
             share: AtomicU32::new(SHARE_WHOLE),
             broke: AtomicBool::new(false),
             failure: RwLock::new(None),
+            traffic: OnceLock::new(),
         }
     }
 }
@@ -187,6 +191,17 @@ impl TargetGauges {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What its client carries is counted there from now on. Said once, before anybody uses it.
+    pub fn count_traffic(&self, traffic: TrafficSeries) {
+        // A target joins one group, once.
+        let _ = self.traffic.set(traffic);
+    }
+
+    /// Where what its client carries is counted; `None` where no client carries it.
+    pub fn traffic(&self) -> Option<&TrafficSeries> {
+        self.traffic.get()
     }
 
     /// What one session costs on it when it is idle; `None` before the first measurement.

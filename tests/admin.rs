@@ -4,17 +4,19 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use adit::{
-    config::ServerConfig,
+    admin::needs::Needs,
+    config::{ForwardFlags, GroupConfig, ServerConfig, Source, build_forward},
     env::{Env, Stop},
-    metrics,
-    role::{client::Client, server::Server},
-    time::Duration,
+    id::EntryName,
+    metrics, prober,
+    role::{client::Client, forward::Forwarder, server::Server},
+    time::{self, Duration},
 };
 use support::{
-    RunningServer, any_port, client_config, echo, nowhere, run, server_config,
+    RunningServer, any_port, client_config, echo, group, nowhere, run, server_config, until, visit,
     web::{Answer, ask, say},
 };
 use tokio::{
@@ -69,7 +71,7 @@ fn a_server_is_ready_while_it_has_a_target_and_does_not_drain() {
         config.drain.delay = Duration::from_secs(20);
         let server = RunningServer::start(config).await;
         let admin = server.addresses.admin.unwrap();
-        let lonely = "not ready: no group that an entry leads to has a usable target\n";
+        let lonely = "not ready: entry public: group default has no target\n";
         check(admin, ("GET", "/readyz"), 503, lonely).await;
         let client = server.client("a", echo().await);
         while ask(admin, "GET", "/readyz").await.status != 200 {}
@@ -87,6 +89,150 @@ fn a_server_is_ready_while_it_has_a_target_and_does_not_drain() {
         server.task.await.unwrap();
         // Its task ends on a worker, a moment after the server.
         while TcpStream::connect(admin).await.is_ok() {}
+    });
+}
+
+/// Judges soon.
+fn quick(config: &mut ServerConfig, names: &[&str]) {
+    for name in names {
+        let probing = prober::Options {
+            interval: Duration::from_millis(100),
+            ..prober::Options::default()
+        };
+        let options = GroupConfig {
+            probing,
+            ..GroupConfig::default()
+        };
+        config.groups.insert(group(name), options);
+    }
+}
+
+/// Asks until the answer has this status; its body.
+async fn ask_until(admin: SocketAddr, status: u16) -> String {
+    loop {
+        let answer = ask(admin, "GET", "/readyz").await;
+        if answer.status == status {
+            return answer.body;
+        }
+        time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+fn a_server_whose_only_service_is_down_is_not_ready_until_it_is_up_without_a_visitor() {
+    run(|| async {
+        let mut config = watched(any_port());
+        quick(&mut config, &["default"]);
+        let server = RunningServer::start(config).await;
+        let admin = server.addresses.admin.unwrap();
+        let service = TcpListener::bind(any_port()).await.unwrap();
+        let address = service.local_addr().unwrap();
+        let life = tokio::task::spawn_local(serve(service));
+        let _client = server.client("a", address);
+        ask_until(admin, 200).await;
+        assert_eq!(visit(server.public(), b"").await.unwrap(), b"here");
+
+        life.abort();
+        let usable = |is: u8| {
+            let line = format!("adit_group_usable{{group=\"default\"}} {is}");
+            server.metrics.encode().lines().any(|shown| shown == line)
+        };
+        // One visitor finds out; probes look after it from then on.
+        assert!(visit(server.public(), b"").await.is_err());
+        let reason = ask_until(admin, 503).await;
+        let expected = "not ready: entry public: all targets of group default fail: Connection refused";
+        assert!(reason.starts_with(expected), "{reason}");
+        until(|| usable(0)).await;
+        let visitors = server.metrics.visitors.get();
+
+        let _life = tokio::task::spawn_local(serve(TcpListener::bind(address).await.unwrap()));
+        ask_until(admin, 200).await;
+        until(|| usable(1)).await;
+        assert_eq!(server.metrics.visitors.get(), visitors, "nobody had to come");
+    });
+}
+
+async fn serve(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::task::spawn_local(async move {
+            let _ = stream.write_all(b"here").await;
+            let _ = stream.shutdown().await;
+            let _ = stream.read(&mut [0; 64]).await;
+        });
+    }
+}
+
+#[test]
+fn all_entries_must_be_served_or_one_of_them_as_configured() {
+    run(|| async {
+        for (needs, status) in [(Needs::All, 503), (Needs::Any, 200)] {
+            let mut config = watched(any_port());
+            config.ready = needs;
+            let mut second = config.entries[0].clone();
+            second.name = EntryName::new("second").unwrap();
+            second.group = group("other");
+            config.entries.push(second);
+            // Nobody is sent there.
+            quick(&mut config, &["unused"]);
+            let server = RunningServer::start(config).await;
+            let admin = server.addresses.admin.unwrap();
+            let both = "not ready: entry public: group default has no target; entry second: group other has no target\n";
+            check(admin, ("GET", "/readyz"), 503, both).await;
+            let _client = server.client("a", echo().await);
+            server.wait_for_clients(1).await;
+            until(|| {
+                server
+                    .metrics
+                    .encode()
+                    .contains("adit_group_usable{group=\"default\"} 1")
+            })
+            .await;
+            let lacking = "not ready: entry second: group other has no target\n";
+            let expected = if status == 200 { "ready\n" } else { lacking };
+            check(admin, ("GET", "/readyz"), status, expected).await;
+            let mut config = client_config("b", server.addresses.control, echo().await);
+            config.upstreams[0].group = group("other");
+            let _other = support::RunningClient::start(config);
+            ask_until(admin, 200).await;
+        }
+    });
+}
+
+#[test]
+fn a_forwarder_whose_candidates_are_all_down_is_not_ready() {
+    run(|| async {
+        for candidates in [1, 7] {
+            let mut listeners = Vec::new();
+            for _ in 0..candidates {
+                listeners.push(TcpListener::bind(any_port()).await.unwrap());
+            }
+            let addresses: Vec<_> = listeners.iter().map(|one| one.local_addr().unwrap()).collect();
+            let list: Vec<_> = addresses.iter().map(|at| format!("\"{at}\"")).collect();
+            let text = format!(
+                "server: {{ listen_addr: \"127.0.0.1:0\" }}\nmetrics: {{ listen: \"127.0.0.1:0\" }}\n\
+                 probing: {{ interval: 100ms }}\nselector: {{ evaluation_interval: 1s }}\n\
+                 candidates: {{ addresses: [{}] }}\n",
+                list.join(", ")
+            );
+            let source = Source::parse_named(Path::new("forward.yaml"), &text).unwrap();
+            let checked = build_forward(&source, &ForwardFlags::default(), &|_| None).unwrap();
+            let (stopper, stop) = Stop::channel();
+            let forwarder = Forwarder::bind(checked.config, Env::production(stop))
+                .await
+                .unwrap();
+            let address = forwarder.operators().metrics.unwrap();
+            let task = tokio::task::spawn_local(forwarder.run());
+            ask_until(address, 200).await;
+            listeners.clear();
+            let reason = ask_until(address, 503).await;
+            let expected = "not ready: all candidates fail";
+            assert!(reason.starts_with(expected), "{reason}");
+            let _again = TcpListener::bind(addresses[0]).await.unwrap();
+            ask_until(address, 200).await;
+            stopper.advance();
+            stopper.advance();
+            task.await.unwrap();
+        }
     });
 }
 

@@ -114,7 +114,7 @@ rules:
         assert_eq!(times(&again)[2], 0.0, "its connection was there: {again}");
         assert_eq!(
             (&closed["rule"], &closed["status"]),
-            (&"rules[1]".into(), &401.into())
+            (&"/closed".into(), &401.into())
         );
         assert_eq!((&closed["target"], &closed["tries"]), (&Value::Null, &0.into()));
         assert_eq!(
@@ -127,8 +127,8 @@ rules:
         let check = |line: &str| assert!(metrics.lines().any(|it| it == line), "{line}\n{metrics}");
         check("adit_http_rule_requests_total{group=\"default\",rule=\"mirror\",status=\"2xx\"} 1");
         check("adit_http_rule_requests_total{group=\"default\",rule=\"none\",status=\"2xx\"} 1");
-        check("adit_http_rule_requests_total{group=\"default\",rule=\"rules[1]\",status=\"4xx\"} 1");
-        check("adit_http_rule_refusals_total{group=\"default\",rule=\"rules[1]\",plugin=\"bearer\"} 1");
+        check("adit_http_rule_requests_total{group=\"default\",rule=\"/closed\",status=\"4xx\"} 1");
+        check("adit_http_rule_refusals_total{group=\"default\",rule=\"/closed\",plugin=\"bearer\"} 1");
         check("adit_http_rule_open_requests{group=\"default\",rule=\"mirror\"} 0");
         for (hop, count) in [("start", 1), ("first_byte", 1), ("total", 1)] {
             check(&format!(
@@ -136,7 +136,7 @@ rules:
             ));
         }
         check("adit_http_rule_seconds_count{group=\"default\",rule=\"none\",hop=\"start\"} 0");
-        check("adit_http_rule_seconds_count{group=\"default\",rule=\"rules[1]\",hop=\"first_byte\"} 0");
+        check("adit_http_rule_seconds_count{group=\"default\",rule=\"/closed\",hop=\"first_byte\"} 0");
         assert!(
             metrics.contains("adit_http_retry_budget{entry=\"www\",group=\"default\"} 10."),
             "{metrics}"

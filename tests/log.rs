@@ -175,6 +175,30 @@ fn a_service_that_is_down_is_told_on_both_sides_until_it_is_up() {
 }
 
 #[test]
+fn a_service_whose_sessions_break_is_told_with_the_reason() {
+    let log = Collected::begin();
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let service = upstream(|mut stream| async move {
+            let _ = stream.read(&mut [0; 1]).await;
+            let _ = stream.write_all(b"half of").await;
+            support::reset(stream);
+        })
+        .await;
+        let _client = server.client("breaks", service);
+        server.wait_for_clients(1).await;
+        let reason = "sessions break after they have started";
+        let fails = ["WARN", "target fails", "client=breaks", "upstream=main", reason];
+        for _ in 0..5 {
+            assert_eq!(log.lines(&fails), [""; 0], "one that breaks is no news");
+            let _ = visit(server.public(), b"?").await;
+        }
+        // Server and client are in this process, and either may say so.
+        until(|| !log.lines(&fails).is_empty()).await;
+    });
+}
+
+#[test]
 fn a_wrong_token_is_told_with_the_peers_address_and_not_each_time() {
     let log = Collected::begin();
     run(|| async {

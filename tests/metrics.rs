@@ -120,6 +120,12 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
     }
     let rule = metrics.http_rules.join("g", "r");
     rule.refused("test");
+    let (entry, of_client) = (
+        metrics.entry_traffic.join("e", "g"),
+        metrics.client_traffic.join("g", "c"),
+    );
+    entry.outcomes.inc("test");
+    of_client.outcomes.inc("test");
     let budget = metrics.http_retry_budgets.join("e", "g", || 0.0);
     let group = metrics.groups.join("test");
     group.probed(ProbeResult::Ok);
@@ -127,7 +133,7 @@ fn provoke(metrics: &Metrics) -> impl Sized + use<> {
     target.set_score(50.0);
     target.set_latency(Duration::from_millis(1));
     target.set_state(TargetState::Active);
-    (group, target, rule, budget)
+    (group, target, rule, budget, entry, of_client)
 }
 
 #[test]
@@ -207,9 +213,20 @@ fn figures_follow_a_session_while_it_runs() {
             until(|| metrics.session_outcomes.count("completed") == 1 && metrics.sessions.get() == 0).await;
             assert_eq!(metrics.bytes.up.get(), 300_000);
         }
+        let bytes = "direction=\"up\"} 300000";
+        for line in [
+            "adit_entry_visitors_total{entry=\"public\",group=\"default\"} 1".to_owned(),
+            format!("adit_entry_bytes_total{{entry=\"public\",group=\"default\",{bytes}"),
+            "adit_entry_outcomes_total{entry=\"public\",group=\"default\",reason=\"completed\"} 1".to_owned(),
+            format!("adit_client_bytes_total{{group=\"default\",client=\"a\",{bytes}"),
+            "adit_client_outcomes_total{group=\"default\",client=\"a\",reason=\"completed\"} 1".to_owned(),
+        ] {
+            assert_eq!(count(&server.metrics, &line), 1, "{line}");
+        }
         client.stopper.advance();
         client.task.await.unwrap();
         assert_eq!(client.metrics.links.get(), 0);
+        until(|| !server.metrics.encode().contains("client=\"a\"")).await;
         until(|| server.metrics.links.get() == 0).await;
         until(|| client.metrics.proxy_connections.get() == 0).await;
     });
@@ -243,10 +260,7 @@ fn the_dashboard_can_be_imported_and_asks_only_for_what_there_is() {
         (&"DS_PROMETHEUS".into(), &"prometheus".into())
     );
 
-    let mut samples = BTreeSet::new();
-    for (name, (kind, _)) in documented() {
-        samples.extend(suffixes(&kind).iter().map(|suffix| format!("{name}{suffix}")));
-    }
+    let samples = samples();
     let panels = panels(&dashboard);
     assert!(panels.len() > 30);
     let (mut ids, mut asked, mut taken) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -285,6 +299,59 @@ fn the_dashboard_can_be_imported_and_asks_only_for_what_there_is() {
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         asked.extend(named(variable["definition"].as_str().unwrap()));
     }
-    let unknown: Vec<_> = asked.difference(&samples).collect();
+    let unknown: Vec<_> = asked.iter().filter(|name| !samples.contains_key(*name)).collect();
     assert!(unknown.is_empty(), "the dashboard asks for {unknown:?}");
+    for failures in [
+        "adit_entry_outcomes_total",
+        "adit_client_outcomes_total",
+        "adit_http_failures_total",
+    ] {
+        let by_reason = panels
+            .iter()
+            .filter_map(|panel| panel["targets"][0]["expr"].as_str())
+            .any(|expr| expr.contains("reason) (") && expr.contains(failures));
+        assert!(by_reason, "{failures} is not shown by reason");
+    }
+}
+
+/// The names of all samples, and the labels that each may have.
+fn samples() -> Families {
+    let mut samples = Families::new();
+    for (name, (kind, labels)) in documented() {
+        let named = |suffix: &&str| (format!("{name}{suffix}"), (kind.clone(), labels.clone()));
+        samples.extend(suffixes(&kind).iter().map(named));
+    }
+    samples
+}
+
+#[test]
+fn alert_rules_ask_only_for_what_there_is_and_name_only_labels_that_it_has() {
+    let rules: Value = serde_saphyr::from_str(&read("docs/alerts.yaml")).unwrap();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    assert!(rules.len() >= 5);
+    let (samples, mut alerts) = (samples(), BTreeSet::new());
+    for rule in rules {
+        let (alert, expr) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        assert!(alert.starts_with("Adit") && alerts.insert(alert), "{alert}");
+        assert!(
+            ["critical", "warning"]
+                .map(Value::from)
+                .contains(&rule["labels"]["severity"])
+        );
+        let names = named(expr);
+        assert!(!names.is_empty(), "{alert} asks for nothing");
+        let labels: BTreeSet<_> = names
+            .iter()
+            .flat_map(|name| &samples.get(name).unwrap_or_else(|| panic!("{alert}: {name}")).1)
+            .map(String::as_str)
+            .chain(["instance"])
+            .collect();
+        let summary = rule["annotations"]["summary"].as_str().unwrap();
+        for part in summary.split("$labels.").skip(1) {
+            let end = part.find(' ').unwrap();
+            assert!(labels.contains(&part[..end]), "{alert}: {}", &part[..end]);
+        }
+    }
+    let usable = rules.iter().any(|rule| rule["expr"] == "adit_group_usable == 0");
+    assert!(usable, "a group that serves nobody is an alert");
 }

@@ -12,7 +12,7 @@ use adit::{
 use support::{RunningServer, group, named, run, server_config, until, upstream, visit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 
@@ -178,21 +178,86 @@ fn an_upstream_that_accepts_and_answers_wrongly_is_left_out() {
 }
 
 #[test]
-fn who_is_alone_is_not_probed_and_serves_whatever_is_known_of_it() {
+fn who_is_alone_is_probed_while_it_fails_and_serves_whatever_is_known_of_it() {
     run(|| async {
         let server = RunningServer::start(judging(prober::Kind::Tcp)).await;
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = closed.local_addr().unwrap();
-        drop(closed);
+        let mortal = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = mortal.local_addr().unwrap();
+        let life = says("here", mortal);
         let _client = server.client("a", address);
         server.wait_for_clients(1).await;
+        let all = || ["ok", "refused", "timeout", "failed"].map(|result| probes(&server, result));
+        // Several intervals long.
+        let began = time::now();
+        while time::now() - began < Duration::from_secs(1) {
+            assert_eq!(visit(server.public(), b"?").await.unwrap(), b"here");
+        }
+        assert_eq!(all(), [0; 4], "one that is well is not probed");
+
+        life.abort();
+        assert!(visit(server.public(), b"?").await.is_err());
+        until(|| shows(&server, "adit_group_usable{group=\"default\"} 0")).await;
+        assert!(probes(&server, "refused") >= 2);
+        let _life = says("here", TcpListener::bind(address).await.unwrap());
+        assert_eq!(visit(server.public(), b"?").await.unwrap(), b"here");
+        until(|| shows(&server, "adit_group_usable{group=\"default\"} 1")).await;
+    });
+}
+
+/// Whoever ends its answer and resets the connection wants to hear no more.
+#[test]
+fn an_upstream_that_resets_what_it_has_answered_to_the_end_is_well() {
+    run(|| async {
+        let server = RunningServer::start(judging(prober::Kind::Off)).await;
+        let service = upstream(|mut stream| async move {
+            let _ = stream.read(&mut [0; 1]).await;
+            let _ = stream.write_all(b"all of it").await;
+            let _ = stream.shutdown().await;
+            // The visitor has heard the end, and says more.
+            let _ = stream.read(&mut [0; 1]).await;
+            support::reset(stream);
+        })
+        .await;
+        let _client = server.client("a", service);
+        server.wait_for_clients(1).await;
         for _ in 0..5 {
+            let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+            visitor.write_all(b"?").await.unwrap();
+            let mut answer = Vec::new();
+            visitor.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"all of it");
+            let before = server.metrics.session_outcomes.count("upstream_reset");
+            // It goes on until the reset arrives.
+            while server.metrics.session_outcomes.count("upstream_reset") == before {
+                let _ = visitor.write_all(b"!").await;
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let began = time::now();
+        while time::now() - began < Duration::from_millis(200) {
+            assert!(shows(&server, "adit_group_usable{group=\"default\"} 1"));
+            time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+}
+
+#[test]
+fn an_upstream_that_breaks_its_answers_is_not() {
+    run(|| async {
+        let server = RunningServer::start(judging(prober::Kind::Off)).await;
+        let service = upstream(|mut stream| async move {
+            let _ = stream.read(&mut [0; 1]).await;
+            let _ = stream.write_all(b"half of").await;
+            support::reset(stream);
+        })
+        .await;
+        let _client = server.client("a", service);
+        server.wait_for_clients(1).await;
+        let usable = |is: u8| shows(&server, &format!("adit_group_usable{{group=\"default\"}} {is}"));
+        for _ in 0..5 {
+            assert!(usable(1));
             assert!(visit(server.public(), b"?").await.is_err());
         }
-        let _life = says("here", TcpListener::bind(address).await.unwrap());
-        time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(visit(server.public(), b"?").await.unwrap(), b"here");
-        let all = ["ok", "refused", "timeout", "failed"].map(|result| probes(&server, result));
-        assert_eq!(all, [0; 4]);
+        until(|| usable(0)).await;
     });
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use adit::{
+    admin::needs::Needs,
     backoff,
     candidates::Candidate,
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig, UpstreamConfig},
@@ -380,6 +381,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
             ..Limits::default()
         },
         admin: None,
+        ready: Needs::default(),
         metrics: None,
         drain: Drain {
             delay: millis(knobs.drain_delay_ms),

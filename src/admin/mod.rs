@@ -1,6 +1,7 @@
 //! Where operators look in: metrics and health, over HTTP.
 
 pub mod api;
+pub mod needs;
 pub mod routes;
 
 use std::{fmt, sync::Arc};

@@ -102,8 +102,18 @@ pub fn build_client(
         None => upstreams(file.upstreams.unwrap_or_default(), &group, source, &mut warnings)?,
     };
     let mut taken = Taken::new(source);
-    let admin = taken.side(file.admin, "admin", None, &mut warnings)?;
-    let metrics = taken.side(file.metrics, "metrics", None, &mut warnings)?;
+    let admin = taken.side(
+        file.admin.and_then(|keys| keys.listen),
+        "admin",
+        None,
+        &mut warnings,
+    )?;
+    let metrics = taken.side(
+        file.metrics.and_then(|keys| keys.listen),
+        "metrics",
+        None,
+        &mut warnings,
+    )?;
     let link = link::Options::default();
     let handshake = file.link.unwrap_or_default().handshake_timeout;
     let config = ClientConfig {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::value::{
     AccessFormat, Age, Balance, CandidateCount, Carry, Kind, Later, Level, LogFormat, LogOutput, Overflow,
-    Points, PoolMode, ProbeKind, Reference, Replay, Rotation, SetSize, Share, Size, Span,
+    Points, PoolMode, ProbeKind, Ready, Reference, Replay, Rotation, SetSize, Share, Size, Span,
 };
 
 /// Declares the struct of one mapping: keys of this version, then keys of later versions.
@@ -54,7 +54,7 @@ keys! {
         /// Deadlines of sessions.
         session: SessionKeys,
         /// State, metrics and commands.
-        admin: ListenKeys,
+        admin: AdminKeys,
         /// Metrics alone.
         metrics: ListenKeys,
         /// How the server ends.
@@ -297,6 +297,16 @@ keys! {
         cooldown: Span,
         /// How long one that failed stays out.
         hold_off: Span,
+    } later {}
+}
+
+keys! {
+    /// `admin` of a server.
+    AdminKeys {
+        /// The address, or `off`.
+        listen: String,
+        /// How many entries must be served for the server to be ready.
+        ready: Ready,
     } later {}
 }
 

@@ -208,8 +208,18 @@ pub fn parse_forward(
     let listen = listen(file.server.and_then(|keys| keys.listen_addr), flags, source)?;
     let mut taken = Taken::new(source);
     taken.put(listen, "the forwarder's own address");
-    let admin = taken.side(file.admin, "admin", None, &mut warnings)?;
-    let metrics = taken.side(file.metrics, "metrics", Some(FORWARD_METRICS), &mut warnings)?;
+    let admin = taken.side(
+        file.admin.and_then(|keys| keys.listen),
+        "admin",
+        None,
+        &mut warnings,
+    )?;
+    let metrics = taken.side(
+        file.metrics.and_then(|keys| keys.listen),
+        "metrics",
+        Some(FORWARD_METRICS),
+        &mut warnings,
+    )?;
     let keys = group::Keys {
         balance: file.balance,
         selector: file.selector,

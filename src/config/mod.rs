@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{
+    admin::needs::Needs,
     backoff,
     candidates::Candidate,
     entry::{
@@ -38,6 +39,7 @@ mod ports;
 mod ranges;
 mod read;
 pub mod rule_file;
+mod rule_name;
 mod rules;
 mod secret;
 mod server;
@@ -101,6 +103,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Where state, metrics and commands are served; `None` is nowhere. Default 127.0.0.1:7500.
     pub admin: Option<SocketAddr>,
+    /// How many entries must be served for the server to be ready. Default all.
+    pub ready: Needs,
     /// Where metrics alone are served; `None`, the default, is nowhere.
     pub metrics: Option<SocketAddr>,
     /// How it ends.
@@ -112,7 +116,7 @@ pub struct ServerConfig {
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleConfig {
-    /// What it is called in logs and metrics; its place in the list (`rules[0]`) if it has no name.
+    /// What it is called in logs and metrics; after what it asks for (`GET api.example.com/v1`) if it has no name.
     pub name: String,
     /// What it asks of a request: one of these, which differ in the host. At least one.
     pub conditions: Vec<Conditions>,

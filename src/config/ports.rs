@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ConfigError, ServerFlags, address, file::ListenKeys, load::Source, tree::KeyPath};
+use super::{ConfigError, ServerFlags, address, load::Source, tree::KeyPath};
 use crate::{id::EntryName, registry::auth::Auth};
 
 /// The listening addresses so far, and what may be bound.
@@ -49,13 +49,12 @@ impl<'a> Taken<'a> {
     /// The address of `admin.listen` or `metrics.listen`: `off`, an address, or `:PORT` on this machine.
     pub(super) fn side(
         &mut self,
-        keys: Option<ListenKeys>,
+        text: Option<String>,
         name: &str,
         default: Option<SocketAddr>,
         warnings: &mut Vec<String>,
     ) -> Result<Option<SocketAddr>, ConfigError> {
         let at = KeyPath::new(name).key("listen");
-        let text = keys.and_then(|keys| keys.listen);
         let listen = match text.as_deref().map(str::trim) {
             None => default,
             Some(OFF) => None,

@@ -1,6 +1,6 @@
 //! Rules as they stand in a file become conditions, and plugins that can be built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     ConfigError, RuleConfig,
@@ -8,6 +8,7 @@ use super::{
     load::{Source, TIMEOUT_MIN},
     read::nearest,
     rule_file::{PluginKeys, RuleKeys},
+    rule_name::names,
     server::group_name,
     tree::KeyPath,
     value::{Age, OneOrMany, Per, Span, UpstreamProtocol},
@@ -27,9 +28,6 @@ type PluginLists = BTreeMap<String, Vec<PluginKeys>>;
 /// What is said of an element that names more than one plugin.
 const SEVERAL: &str = "expected one plugin, found several: each is an element of its own";
 
-/// The longest name of a rule, in bytes.
-const NAME_LEN_MAX: usize = 128;
-
 /// The rules of a server, in the order of the file.
 ///
 /// # Errors
@@ -41,18 +39,13 @@ pub(super) fn build(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<RuleConfig>, ConfigError> {
     check_lists(lists, &keys, source, warnings)?;
-    let mut built: Vec<RuleConfig> = Vec::with_capacity(keys.len());
-    let mut names = BTreeSet::new();
-    for (index, keys) in keys.into_iter().enumerate() {
+    let names = names(&keys, source)?;
+    let rules = keys.into_iter().zip(names).enumerate();
+    let built = rules.map(|(index, (keys, name))| {
         let at = KeyPath::new("rules").index(index);
-        let rule = rule(keys, lists, &at, source)?;
-        if !names.insert(rule.name.clone()) {
-            let message = format!("there is a rule `{}` already", rule.name);
-            return Err(source.key_error(&at.key("name"), message));
-        }
-        built.push(rule);
-    }
-    Ok(built)
+        rule(keys, name, lists, &at, source)
+    });
+    built.collect()
 }
 
 /// Every list can be built, so that a mistake in one is found even where no rule uses it.
@@ -127,20 +120,9 @@ fn plugins(
     Ok(all)
 }
 
-/// A name that people and programs can read; the rule's place if it has none.
-fn name(keys: &RuleKeys, at: &KeyPath, source: &Source) -> Result<String, ConfigError> {
-    let Some(name) = &keys.name else {
-        return Ok(at.to_string());
-    };
-    if name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control) {
-        let message = format!("expected 1 to {NAME_LEN_MAX} bytes of text, found {name:?}");
-        return Err(source.key_error(&at.key("name"), message));
-    }
-    Ok(name.clone())
-}
-
 fn rule(
     keys: RuleKeys,
+    name: String,
     lists: &PluginLists,
     at: &KeyPath,
     source: &Source,
@@ -159,7 +141,7 @@ fn rule(
             UpstreamProtocol::Http1 => Some(Speech::Http1),
             UpstreamProtocol::Http2 => Some(Speech::Http2),
         },
-        name: name(&keys, at, source)?,
+        name,
         pages: error_pages(keys.error_pages.clone(), &at.key("error_pages"), source)?,
         connect: some("connect", timeouts.connect.map(|Span(value)| value))?,
         first_byte: some("first_byte", timeouts.first_byte.map(|Span(value)| value))?,

@@ -17,9 +17,9 @@ use super::{
     ranges::{self, RangeGroups},
     rules, secret,
     tree::{Format, KeyPath},
-    value::{Carry, Kind, Overflow, Replay},
+    value::{Carry, Kind, Overflow, Ready, Replay},
 };
-use crate::{entry, id::GroupName, link, registry, session, time::Duration};
+use crate::{admin::needs::Needs, entry, id::GroupName, link, registry, session, time::Duration};
 
 /// Where control connections come in, unless said otherwise.
 pub const CONTROL_PORT: u16 = 7000;
@@ -149,10 +149,16 @@ pub fn build_server(
             source.place(&KeyPath::new("entries"))
         ));
     }
+    let admin_keys = file.admin.unwrap_or_default();
+    let ready = match admin_keys.ready.unwrap_or_default() {
+        Ready::All => Needs::All,
+        Ready::Any => Needs::Any,
+    };
     let admin = ports
         .taken()
-        .side(file.admin, "admin", Some(SERVER_ADMIN), &mut warnings)?;
-    let metrics = ports.taken().side(file.metrics, "metrics", None, &mut warnings)?;
+        .side(admin_keys.listen, "admin", Some(SERVER_ADMIN), &mut warnings)?;
+    let metrics = file.metrics.and_then(|keys| keys.listen);
+    let metrics = ports.taken().side(metrics, "metrics", None, &mut warnings)?;
     groups.warn_of_unused(&entries, &rules, source, &mut warnings);
     let http = |entry: &entry::Options| matches!(entry.kind, entry::Kind::Http(_));
     if !rules.is_empty() && !entries.iter().any(http) {
@@ -177,6 +183,7 @@ pub fn build_server(
         },
         limits,
         admin,
+        ready,
         metrics,
         drain: drain(file.drain.unwrap_or_default(), source)?,
         logging: Logging::build(file.logging.unwrap_or_default(), flags.logging, source)?,

@@ -349,6 +349,17 @@ choice! {
 }
 
 choice! {
+    /// How many entries must be served for a server to be ready.
+    Ready {
+        /// All of them.
+        #[default]
+        All = "all",
+        /// One of them.
+        Any = "any",
+    } later []
+}
+
+choice! {
     /// What a session does when no proxy connection is ready.
     Overflow {
         /// It takes a stream of a data link.

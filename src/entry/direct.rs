@@ -77,13 +77,15 @@ pub async fn serve(
     loop {
         let (stream, peer) = env.accept(&mut *listener, "forwarder").await;
         env.metrics.visitors.inc();
+        let forwarding = Arc::clone(&forwarding.borrow());
+        forwarding.traffic.visitors.inc();
         let visitor = RawStream::new(stream);
         let Ok(slot) = Arc::clone(&running.slots).try_acquire_owned() else {
             env.metrics.session_outcomes.inc("too_many_sessions");
+            forwarding.traffic.outcomes.inc("too_many_sessions");
             continue;
         };
         let id = SessionId::new(running.next.replace(running.next.get() + 1));
-        let forwarding = Arc::clone(&forwarding.borrow());
         running.push(env.spawn(forward(forwarding, id, visitor, peer, slot)));
     }
 }

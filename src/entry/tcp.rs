@@ -38,11 +38,13 @@ pub async fn serve(mut listener: Box<dyn Listener>, desk: Rc<Desk>, slots: Slots
     loop {
         let (stream, peer) = desk.env.accept(&mut *listener, desk.entry.as_str()).await;
         desk.env.metrics.visitors.inc();
+        desk.traffic.visitors.inc();
         let visitor = RawStream::new(stream);
         let Ok(slot) = Arc::clone(&slots.sessions).try_acquire_owned() else {
             sometimes!("session-limit-reached");
             if !mutant!("refused-visitor-has-no-outcome") {
                 desk.env.metrics.session_outcomes.inc("too_many_sessions");
+                desk.traffic.outcomes.inc("too_many_sessions");
             }
             desk.turned_away(peer, "too_many_sessions", None);
             continue;

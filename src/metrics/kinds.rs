@@ -6,6 +6,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::traffic::TrafficSeries;
+
 /// Shows a metric in a registry, under one name and one help.
 pub(super) trait Show {
     /// Registers a clone, which counts the same.
@@ -161,6 +163,8 @@ impl ByDirection {
 pub struct Meter {
     read: Counter,
     written: Counter,
+    /// Where the bytes of a visitor are counted besides: at its entry, and at its client.
+    traffic: [Option<TrafficSeries>; 2],
     told: (u64, u64),
 }
 
@@ -169,7 +173,16 @@ impl Meter {
         Self {
             read: read.clone(),
             written: written.clone(),
+            traffic: [None, None],
             told: (0, 0),
+        }
+    }
+
+    /// Counts what the visitor's side reads and writes also for its entry, and for its client if there is one.
+    pub fn also(self, entry: &TrafficSeries, client: Option<&TrafficSeries>) -> Self {
+        Self {
+            traffic: [Some(entry.clone()), client.cloned()],
+            ..self
         }
     }
 
@@ -180,20 +193,27 @@ impl Meter {
 
     /// So many bytes have been read from the raw side, and written to it, in all.
     pub fn tell(&mut self, (read, written): (u64, u64)) {
-        let news = |counter: &Counter, now: u64, told: &mut u64| {
-            if now > *told {
-                counter.inc_by(now - *told);
-                *told = now;
-            }
-        };
-        news(&self.read, read, &mut self.told.0);
-        news(&self.written, written, &mut self.told.1);
+        let (up, down) = (
+            read.saturating_sub(self.told.0),
+            written.saturating_sub(self.told.1),
+        );
+        if (up, down) == (0, 0) {
+            return;
+        }
+        self.told = (self.told.0 + up, self.told.1 + down);
+        self.read.inc_by(up);
+        self.written.inc_by(down);
+        for traffic in self.traffic.iter().flatten() {
+            traffic.up.inc_by(up);
+            traffic.down.inc_by(down);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{ClientTraffic, EntryTraffic};
 
     #[test]
     fn a_meter_counts_each_byte_once_and_in_its_direction() {
@@ -207,5 +227,16 @@ mod tests {
         let mut client = bytes.at_upstream();
         client.tell((100, 1000));
         assert_eq!((bytes.up.get(), bytes.down.get()), (1005, 107));
+        let (entry, of_client) = (
+            EntryTraffic::default().join("e", "g"),
+            ClientTraffic::default().join("g", "c"),
+        );
+        let mut both = bytes.at_visitor().also(&entry, Some(&of_client));
+        both.begin((10, 0));
+        both.tell((11, 2));
+        both.tell((14, 2));
+        for traffic in [entry, of_client] {
+            assert_eq!((traffic.up.get(), traffic.down.get()), (4, 2));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a node counts. One registry per node: two nodes may share a simulated process.
 //!
-//! What one node has once stands in the list below; [`groups`](Metrics::groups), [`targets`](Metrics::targets) and
-//! [`http_rules`](Metrics::http_rules) come and go; [`limits`](Metrics::limits) are asked when they are shown.
+//! What one node has once stands in the list below; [`groups`](Metrics::groups), [`targets`](Metrics::targets),
+//! [`http_rules`](Metrics::http_rules) and what is told of each entry and client come and go; [`limits`](Metrics::limits) are asked when they are shown.
 //! `docs/metrics.md` describes every one of them, and a test holds it against what is shown.
 //!
 //! Counting never waits for whoever reads: sessions keep the counters they need, and what has labels that are
@@ -19,6 +19,7 @@ mod limits;
 mod requests;
 mod seconds;
 mod series;
+mod traffic;
 
 use kinds::Show;
 
@@ -30,6 +31,7 @@ pub use limits::Limits;
 pub use requests::{BudgetSeries, Class, Hop, RetryBudgets, RuleFigures, RuleSeries, Rules};
 pub use seconds::Seconds;
 pub use series::{Member, SHOWN_MAX};
+pub use traffic::{ClientTraffic, EntryTraffic, Traffic, TrafficSeries};
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,6 +52,10 @@ macro_rules! metrics {
             pub http_rules: Rules,
             /// What of requests of HTTP entries may be tried again.
             pub http_retry_budgets: RetryBudgets,
+            /// Visitors by entry and group.
+            pub entry_traffic: EntryTraffic,
+            /// Sessions by client.
+            pub client_traffic: ClientTraffic,
             $($(#[doc = $help])+ pub $name: $type,)*
         }
 
@@ -64,12 +70,25 @@ macro_rules! metrics {
                 $name.show(&mut registry, stringify!($name), concat!($($help),+).trim().trim_end_matches('.'));)*
                 let (groups, targets, limits) = (Groups::default(), Targets::default(), Limits::default());
                 let (http_rules, http_retry_budgets) = (Rules::default(), RetryBudgets::default());
+                let (entry_traffic, client_traffic) = (EntryTraffic::default(), ClientTraffic::default());
+                registry.register_collector(Box::new(entry_traffic.clone()));
+                registry.register_collector(Box::new(client_traffic.clone()));
                 registry.register_collector(Box::new(groups.clone()));
                 registry.register_collector(Box::new(targets.clone()));
                 registry.register_collector(Box::new(limits.clone()));
                 registry.register_collector(Box::new(http_rules.clone()));
                 registry.register_collector(Box::new(http_retry_budgets.clone()));
-                Self { registry, groups, targets, limits, http_rules, http_retry_budgets, $($name,)* }
+                Self {
+                    registry,
+                    groups,
+                    targets,
+                    limits,
+                    http_rules,
+                    http_retry_budgets,
+                    entry_traffic,
+                    client_traffic,
+                    $($name,)*
+                }
             }
         }
     };

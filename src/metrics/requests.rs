@@ -2,12 +2,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
     fmt,
-    sync::{
-        PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use prometheus_client::{
@@ -24,6 +20,7 @@ use super::{
     Seconds,
     group::encode_hidden,
     series::{Member, Series, Shown},
+    traffic::Counts,
 };
 use crate::time::Duration;
 
@@ -91,7 +88,7 @@ pub type RuleSeries = Member<RuleFigures>;
 pub struct RuleFigures {
     classes: [AtomicU64; Class::LABELS.len()],
     hops: [Seconds; Hop::ALL.len()],
-    refusals: RwLock<BTreeMap<&'static str, Counter>>,
+    refusals: Counts,
     /// Requests that were tried once more.
     pub retries: Counter,
     /// Requests that are not answered to their end.
@@ -120,14 +117,7 @@ impl RuleFigures {
 
     /// A plugin turned a request away.
     pub fn refused(&self, plugin: &'static str) {
-        let refusals = self.refusals.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(refusals) = refusals.get(plugin) {
-            refusals.inc();
-            return;
-        }
-        drop(refusals);
-        let mut refusals = self.refusals.write().unwrap_or_else(PoisonError::into_inner);
-        refusals.entry(plugin).or_default().inc();
+        self.refusals.inc(plugin);
     }
 
     fn requests(&self) -> u64 {
@@ -165,10 +155,9 @@ impl Collector for Rules {
         let mut family = encoder.encode_descriptor("http_rule_refusals", help, None, MetricType::Counter)?;
         for rule in &rules {
             let [group, name] = labels(rule);
-            let refusals = rule.figures().refusals.read();
-            for (plugin, count) in refusals.unwrap_or_else(PoisonError::into_inner).iter() {
-                let labels = [group, name, ("plugin", *plugin)];
-                ConstCounter::new(count.get()).encode(family.encode_family(&labels)?)?;
+            for (plugin, count) in rule.figures().refusals.all() {
+                let labels = [group, name, ("plugin", plugin)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
         let help = "Requests of the rule that were tried once more.";
@@ -259,15 +248,15 @@ mod tests {
     #[test]
     fn a_rule_is_shown_with_what_its_requests_did() {
         let metrics = Metrics::new();
-        let rule = metrics.http_rules.join("api", "rules[0]");
+        let rule = metrics.http_rules.join("api", "/v1");
         rule.answered(Class::of(Some(200)));
         rule.answered(Class::of(Some(503)));
         rule.answered(Class::of(None));
         rule.passed(Hop::FirstByte, Duration::from_millis(3));
         rule.refused("rate_limit");
-        metrics.http_rules.join("api", "rules[0]").refused("rate_limit");
+        metrics.http_rules.join("api", "/v1").refused("rate_limit");
         rule.open.inc();
-        let of = "group=\"api\",rule=\"rules[0]\"";
+        let of = "group=\"api\",rule=\"/v1\"";
         for (status, count) in [("2xx", 1), ("3xx", 0), ("5xx", 1), ("left", 1)] {
             let line = format!("adit_http_rule_requests_total{{{of},status=\"{status}\"}} {count}");
             check(&metrics, &line);

@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{StartError, client, server::Server};
 use crate::{
+    admin::needs::Needs,
     backoff,
     candidates::Candidate,
     config::{ClientConfig, Drain, Limits, Logging, ServerConfig, UpstreamConfig},
@@ -144,6 +145,7 @@ fn server_config(public_port: u16) -> ServerConfig {
         link: link::Options::default(),
         limits: Limits::default(),
         admin: None,
+        ready: Needs::default(),
         metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),

@@ -22,7 +22,10 @@ use crate::{
     env::{Env, StopPhase},
     id::GroupName,
     probe::mutant,
-    selector::{actor::Selector, group::Group},
+    selector::{
+        actor::Selector,
+        group::{Group, Unusable},
+    },
     session::{first_bytes::ReplayBudget, forward::Forwarding},
     time::{self, Duration},
     transport::Listener,
@@ -30,6 +33,9 @@ use crate::{
 
 /// What a forwarder's one group is called.
 const GROUP: &str = "candidates";
+
+/// What its one entry is called.
+const ENTRY: &str = "forwarder";
 
 /// What visitors have said on warm streams, all sessions together, until the first answer. Beyond it, nothing is kept,
 /// and a stream that turns out to be stale is told to its visitor.
@@ -176,8 +182,10 @@ fn choose(
 
 /// What sessions need of a choice.
 fn forwarding(config: &ForwardConfig, choice: &Choice) -> Arc<Forwarding> {
+    let approach = choice.approach.clone();
     Arc::new(Forwarding {
-        approach: choice.approach.clone(),
+        traffic: approach.env.metrics.entry_traffic.join(ENTRY, GROUP),
+        approach,
         options: config.session,
         budget: ReplayBudget::new(REPLAY_MEMORY),
     })
@@ -194,17 +202,18 @@ async fn drain(config: &ForwardConfig, entry: Local, running: &Running) {
     }
 }
 
-/// A forwarder is ready while a candidate can be used.
+/// A forwarder is ready while a visitor would be served.
 fn readiness(env: &Env, current: Current) -> Readiness {
     let stop = env.stop.clone();
     Readiness::new(move || {
         if stop.phase() > StopPhase::Running {
             return Err("draining".to_owned());
         }
-        match current.load().active().is_empty() {
-            true => Err("no candidate is usable".to_owned()),
-            false => Ok(()),
-        }
+        current.load().check().map_err(|reason| match reason {
+            Unusable::NoTarget => "no candidate is usable".to_owned(),
+            Unusable::AllFail(None) => "all candidates fail".to_owned(),
+            Unusable::AllFail(Some(cause)) => format!("all candidates fail: {cause}"),
+        })
     })
 }
 

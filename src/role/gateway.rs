@@ -71,6 +71,7 @@ impl House<'_> {
                 registry: self.registry.clone(),
                 reports: found.selector.recipient(),
                 budget: self.budget.clone(),
+                traffic: (self.env.metrics.entry_traffic).join(entry.name.as_str(), name.as_str()),
                 slots: Arc::clone(&self.slots.upstream_connections),
                 next: Arc::clone(&self.slots.next),
             };
@@ -117,6 +118,7 @@ impl House<'_> {
         Ok(Gateway {
             env: self.env.clone(),
             closed: self.closed.clone(),
+            traffic: self.env.metrics.entry_traffic.join(entry.name.as_str(), ""),
             rules: Matcher::new(self.config.rules.iter().zip(chains).flat_map(route).collect()),
             fallback: options.falls_back.then(|| Arc::new(fallback)),
             services: services.collect(),

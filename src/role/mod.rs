@@ -6,6 +6,7 @@ pub mod demo;
 pub mod forward;
 mod gateway;
 pub mod operators;
+mod ready;
 pub mod server;
 mod targets;
 pub mod updates;

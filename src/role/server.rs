@@ -17,9 +17,9 @@ use super::{
     gateway::{self, House},
     listen,
     operators::Operators,
+    ready,
 };
 use crate::{
-    admin::Readiness,
     config::ServerConfig,
     entry::{
         self, http,
@@ -148,6 +148,7 @@ impl Server {
         let budget = ReplayBudget::new(config.limits.replay_bytes);
         let (mut entries, mut groups) = (Vec::new(), Vec::new());
         let (closing, closed) = Stop::channel();
+        let ready = ready::readiness(&env, &config, &found);
         let chains = gateway::chains(&env, &config.rules)?;
         for ((entry, listener), mut found) in config.entries.iter().zip(listeners).zip(found) {
             groups.extend(found.values().map(|found| Arc::clone(&found.group)));
@@ -176,6 +177,7 @@ impl Server {
             let desk = Desk {
                 env: env.clone(),
                 entry: entry.name.clone(),
+                traffic: (env.metrics.entry_traffic).join(entry.name.as_str(), entry.group.as_str()),
                 group,
                 strategy: strategy.unwrap_or_default(),
                 reports: selector.recipient(),
@@ -188,8 +190,7 @@ impl Server {
             };
             entries.push(local(tcp::serve(listener, Rc::new(desk), slots.clone())));
         }
-        watch_limits(&env, &config, waiting, (budget, &slots), groups.clone());
-        let ready = readiness(env.stop.clone(), groups);
+        watch_limits(&env, &config, waiting, (budget, &slots), groups);
         let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
         (addresses.admin, addresses.metrics) = (operators.admin, operators.metrics);
         Ok(Self {
@@ -344,19 +345,6 @@ async fn find_groups(
         all.push(found);
     }
     Ok(all)
-}
-
-/// A server is ready while any of its entries leads to a group with a target.
-fn readiness(stop: Stop, groups: Vec<Arc<Group<Tunnel>>>) -> Readiness {
-    Readiness::new(move || {
-        if stop.phase() > StopPhase::Running {
-            return Err("draining".to_owned());
-        }
-        if groups.iter().any(|group| !group.active().is_empty()) {
-            return Ok(());
-        }
-        Err("no group that an entry leads to has a usable target".to_owned())
-    })
 }
 
 /// Shows how near the server's limits are.

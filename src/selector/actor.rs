@@ -26,7 +26,7 @@ use crate::{
     },
     probe::{mutant, sometimes},
     prober::{
-        actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch, Watch},
+        actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch},
         probe::ProbeFailure,
     },
     time::{self, Duration, Instant},
@@ -49,6 +49,8 @@ pub struct Selector<R: Reach> {
     /// Members that the prober has not been told of yet, in and out.
     moved: SetMembers<R::Key>,
     prober: Option<Addr<Prober<R>>>,
+    /// Targets are probed now.
+    watching: bool,
     series: GroupSeries,
     journal: Journal,
     failures: Failures<R::Key>,
@@ -89,6 +91,7 @@ impl<R: Reach> Selector<R> {
                 left: Vec::new(),
             },
             prober: None,
+            watching: false,
             series,
             journal: Journal::default(),
             failures: Failures::default(),
@@ -150,6 +153,11 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
 
     fn handle(&mut self, Joined(target): Joined<R>, ctx: &mut Self::Context) {
         let (key, name) = (target.key(), target.reach.name());
+        if let Some(client) = target.reach.place().client {
+            let traffic = &self.env.metrics.client_traffic;
+            let traffic = traffic.join(self.group.name().as_str(), client.as_str());
+            target.gauges.count_traffic(traffic);
+        }
         let gauges = Arc::clone(&target.gauges);
         let series =
             (self.env.metrics.targets).join(self.group.name().as_str(), &name, move || gauges.in_flight());
@@ -161,7 +169,7 @@ impl<R: Reach> Handler<Joined<R>> for Selector<R> {
         };
         self.targets.insert(key.clone(), known);
         self.count_targets();
-        self.watch(&key);
+        self.watch_newcomer(&key);
         self.roster.join(time::now(), key.clone(), &name, &mut self.rng);
         self.drive(ctx);
         // The first of those who stand by are named at once: whoever is a member may refuse the very first visitor.
@@ -248,11 +256,16 @@ impl<R: Reach> Handler<Reported<R::Key>> for Selector<R> {
         match report {
             Report::Refused(_) | Report::TimedOut(_) | Report::BrokeEarly(_) => self.heard(&key, Some(None)),
             Report::Connected(_) if !self.setup.judges_by_answers() => self.heard(&key, None),
-            Report::Connected(_) | Report::Ended | Report::Broke => {}
+            Report::Broke => self.note_cause(&key),
+            Report::Connected(_) | Report::Ended => {}
         }
         let members = self.active.len();
         self.roster
             .handle_report(time::now(), &key, report, &mut self.rng);
+        // One session that breaks is no news; that too many did is.
+        if report == Report::Broke && self.roster.is_open(&key) {
+            self.heard(&key, Some(None));
+        }
         self.drive(ctx);
         sometimes!(self.active.len() < members, "target-left-out-by-sessions");
     }
@@ -330,6 +343,7 @@ impl<R: Reach> Selector<R> {
         }
         self.show_usable();
         self.tell_failures();
+        self.watch();
         self.arm(ctx);
     }
 
@@ -453,29 +467,6 @@ impl<R: Reach> Selector<R> {
         }
     }
 
-    /// Has the newcomer probed, and with it who was alone until now.
-    fn watch(&mut self, newcomer: &R::Key) {
-        let Some(prober) = &self.prober else { return };
-        let alone_before = match self.targets.len() {
-            1 if !self.setup.probe_alone => return,
-            2 if !self.setup.probe_alone => self
-                .targets
-                .values()
-                .find(|known| known.target.key() != *newcomer),
-            _ => None,
-        };
-        if let Some(known) = alone_before {
-            let target = &known.target;
-            prober.do_send(Watch(Arc::clone(target)));
-            // The prober did not know it when it was said to be a member.
-            let member = self.active.contains_key(&target.key());
-            self.moved.joined.extend(member.then(|| target.key()));
-        }
-        if let Some(known) = self.targets.get(newcomer) {
-            prober.do_send(Watch(Arc::clone(&known.target)));
-        }
-    }
-
     fn forget(&mut self, key: &R::Key) {
         self.roster.leave(time::now(), key);
         self.failures.forget(key);
@@ -486,14 +477,11 @@ impl<R: Reach> Selector<R> {
             if !mutant!("left-target-still-probed") {
                 prober.do_send(Unwatch(key.clone()));
             }
-            if !self.setup.probe_alone && self.targets.len() == 1 {
-                let last = self.targets.keys().next().cloned();
-                last.into_iter().for_each(|key| prober.do_send(Unwatch(key)));
-            }
         }
     }
 }
 
 mod tell;
+mod watch;
 #[cfg(test)]
 mod tests;

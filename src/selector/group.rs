@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -11,11 +11,22 @@ use tokio::sync::Notify;
 use super::{active_set::ActiveSet, target::Reach};
 use crate::id::GroupName;
 
+/// Why a group serves nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It has no target, or those that it has drain.
+    NoTarget,
+    /// All of them fail; why one of them does, in words.
+    AllFail(Option<Arc<str>>),
+}
+
 /// Where a selector publishes and everybody else reads, asking nobody.
 #[derive(Debug)]
 pub struct Group<R> {
     name: GroupName,
     active: ArcSwap<ActiveSet<R>>,
+    /// Every target fails; the active set holds them as a last resort.
+    failing: AtomicBool,
     waiting: AtomicUsize,
     changed: Notify,
     published: Notify,
@@ -28,6 +39,7 @@ impl<R: Reach> Group<R> {
         Arc::new(Self {
             name,
             active: ArcSwap::default(),
+            failing: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
             published: Notify::new(),
@@ -65,6 +77,27 @@ impl<R: Reach> Group<R> {
             }
             published.await;
         }
+    }
+
+    /// The selector says whether every target fails.
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Whether a visitor would be served now, as far as is known.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn check(&self) -> Result<(), Unusable> {
+        let active = self.active.load();
+        if active.is_empty() {
+            return Err(Unusable::NoTarget);
+        }
+        if !self.failing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let causes = active.targets().iter().map(|target| target.gauges.failure());
+        Err(Unusable::AllFail(causes.flatten().next()))
     }
 
     /// A visitor was not served.

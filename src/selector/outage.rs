@@ -51,6 +51,11 @@ impl<K: Ord + Clone> LocalFault<K> {
         self.suspected_since.is_some()
     }
 
+    /// Whether every target that was probed lately failed: then nobody is served, whoever is at fault.
+    pub fn all_fail(&self) -> bool {
+        self.latest.len() >= TARGETS_MIN && self.failing == self.latest.len()
+    }
+
     /// A target that was well until now was probed. Says whether the suspicion changed.
     pub fn handle_probed(&mut self, now: Instant, key: &K, failed: bool) -> bool {
         self.forget(key);

@@ -23,6 +23,7 @@ use crate::{
     env::Env,
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
+    metrics::TrafficSeries,
     probe::{mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
@@ -47,6 +48,8 @@ pub struct Desk {
     pub options: Options,
     /// The memory for their first bytes.
     pub budget: ReplayBudget,
+    /// Where visitors of the entry are counted.
+    pub traffic: TrafficSeries,
     /// How many may wait for an empty group.
     pub waiting_max: usize,
     /// How they reach clients.
@@ -194,6 +197,8 @@ impl Session {
                 reports: self.desk.reports.clone(),
             },
             metrics: Arc::clone(&self.desk.env.metrics),
+            meter: (self.desk.env.metrics.bytes.at_visitor())
+                .also(&self.desk.traffic, target.gauges.traffic()),
         };
         let dispatched = SessionDispatched {
             session: self.id,
@@ -284,6 +289,11 @@ impl Session {
             self.desk.registry.do_send(SessionEnded(self.id));
         }
         self.desk.env.metrics.session_outcomes.inc(outcome);
+        self.desk.traffic.outcomes.inc(outcome);
+        let traffic = self.target.as_ref().and_then(|target| target.gauges.traffic());
+        if let Some(traffic) = traffic {
+            traffic.outcomes.inc(outcome);
+        }
         let client = self
             .target
             .as_ref()

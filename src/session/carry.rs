@@ -62,8 +62,10 @@ pub struct Load {
     pub accepted_at: Instant,
     /// Told how the target did.
     pub witness: Witness,
-    /// Where the start and the bytes are counted.
+    /// Where the start is counted.
     pub metrics: Arc<Metrics>,
+    /// Where the bytes are counted.
+    pub meter: Meter,
 }
 
 /// Tells a selector how one of its targets did.
@@ -79,7 +81,7 @@ pub struct Witness {
 impl Witness {
     /// Tells what `outcome` and the client's `refusal` say of it, if they do.
     pub fn tell_end(&self, outcome: Outcome, side: &VisitorSide, waited: Duration) {
-        if let Some(report) = testimony(outcome, side.was_served(), waited) {
+        if let Some(report) = testimony(outcome, side.come(), waited) {
             if !matches!(report, Report::Ended) {
                 self.gauges.note_failure(&words(outcome, side.refusal(), waited));
             }
@@ -162,12 +164,12 @@ async fn carry(
         accepted_at,
         witness,
         metrics,
+        meter,
     } = *load;
     let asked_at = time::now();
     let mut starting = Some(starting);
     let traffic = Traffic::new(asked_at, &client, &conn.carrier);
     let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first).behind(traffic);
-    let meter = metrics.bytes.at_visitor();
     let stopped = relay(conn, &mut side, visitor, Some(abort), Some(meter), |side| {
         if starting.is_some() && side.has_started() {
             starting = None;

@@ -85,6 +85,15 @@ pub enum Fate {
     Dead,
 }
 
+/// How far a session had come when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Come {
+    /// A client said that it serves the visitor.
+    pub served: bool,
+    /// The upstream had ended its direction: its answer is whole.
+    pub answered: bool,
+}
+
 /// The books of an open session: who has ended which direction, and how much went through.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {

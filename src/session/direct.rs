@@ -33,6 +33,8 @@ pub enum Outcome {
     VisitorGone,
     /// The upstream reset, or its connection failed.
     UpstreamBroken,
+    /// The same, after it had ended its answer.
+    UpstreamLeft,
     /// Half-closed and without a byte for too long.
     HalfClosedTimeout,
 }
@@ -43,7 +45,7 @@ impl Outcome {
         match self {
             Self::Completed => "completed",
             Self::VisitorGone => "visitor_gone",
-            Self::UpstreamBroken => "broken",
+            Self::UpstreamBroken | Self::UpstreamLeft => "broken",
             Self::HalfClosedTimeout => "half_closed_timeout",
         }
     }
@@ -333,7 +335,7 @@ impl Direct {
         // Whoever takes nothing any more may still have something to say; that is heard to its end.
         match (self.up.stage, self.down.stage) {
             (_, Stage::Deaf) => Some(Outcome::VisitorGone),
-            (Stage::Deaf, Stage::Ended) => Some(Outcome::UpstreamBroken),
+            (Stage::Deaf, Stage::Ended) => Some(Outcome::UpstreamLeft),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     id::SessionId,
-    metrics::Counted,
+    metrics::{Counted, TrafficSeries},
     notice::times,
     probe::{mutant, sometimes},
     selector::strategy::bound_to,
@@ -26,6 +26,8 @@ use crate::{
 pub struct Forwarding {
     /// The way to its candidates.
     pub approach: Approach,
+    /// Where visitors are counted.
+    pub traffic: TrafficSeries,
     /// How sessions behave.
     pub options: Options,
     /// The memory for what may have to be said again.
@@ -51,6 +53,7 @@ pub async fn forward(
     };
     let (outcome, to, (up, down)) = visit.carry(visitor).await;
     metrics.session_outcomes.inc(outcome);
+    forwarding.traffic.outcomes.inc(outcome);
     let to = to.map(|to| to.to_string()).unwrap_or_default();
     debug!(session = %id, visitor = %peer, %to, outcome, up, down, took = ?(time::now() - began), "session ended");
     if mutant!("session-slot-kept") {
@@ -147,6 +150,7 @@ impl Visit<'_> {
     fn join(&self, visitor: RawStream, target: &Target<SocketAddr>, stream: RawStream) -> Direct {
         debug!(to = %target.reach, "joined");
         let meter = self.forwarding.approach.env.metrics.bytes.at_visitor();
+        let meter = meter.also(&self.forwarding.traffic, None);
         Direct::new(visitor, stream, self.forwarding.options.half_closed_timeout).counting(meter)
     }
 

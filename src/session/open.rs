@@ -26,7 +26,7 @@ use crate::{
     env::Env,
     id::{EntryName, SessionId},
     link::gauges::LinkGauges,
-    metrics::{Counted, Metrics},
+    metrics::{Counted, Metrics, TrafficSeries},
     notice::times,
     pool::conn::{Conn, Job},
     probe::mutant,
@@ -68,6 +68,8 @@ pub struct Opener {
     pub reports: Recipient<Reported<<Tunnel as Reach>::Key>>,
     /// The memory for first bytes.
     pub budget: ReplayBudget,
+    /// Where what visitors of the entry want of the group is counted.
+    pub traffic: TrafficSeries,
     /// One permit per connection to an upstream.
     pub slots: Arc<Semaphore>,
     /// The number of the next session.
@@ -146,6 +148,7 @@ impl Opener {
                 }
             }),
             account: Account {
+                traffic: (self.traffic.clone(), target.gauges.traffic().cloned()),
                 id,
                 asked_at: now,
                 registry: self.registry.clone(),
@@ -212,7 +215,8 @@ impl Job for Lend {
             let traffic = Traffic::new(now, &client, &conn.carrier);
             let side = VisitorSide::new(now, conn.last, start, patience, first).behind(traffic);
             let (back, rest) = oneshot::channel();
-            let meter = account.metrics.bytes.at_visitor();
+            let (entry, client) = &account.traffic;
+            let meter = account.metrics.bytes.at_visitor().also(entry, client.as_ref());
             let stream = TunnelStream::new(Rest { conn, side }, abort, meter, back, on_start);
             // Whoever has given up waiting drops it at once, and it comes back.
             drop(give.send(stream));
@@ -227,6 +231,8 @@ impl Job for Lend {
 
 /// Says what became of a session, once, however it ends.
 struct Account {
+    /// Of the entry and group, and of the client.
+    traffic: (TrafficSeries, Option<TrafficSeries>),
     id: SessionId,
     asked_at: Instant,
     registry: Addr<Registry>,
@@ -257,9 +263,11 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.metrics
-            .session_outcomes
-            .inc(self.outcome.unwrap_or(Outcome::Broken.label()));
+        let outcome = self.outcome.unwrap_or(Outcome::Broken.label());
+        self.metrics.session_outcomes.inc(outcome);
+        let (entry, client) = &self.traffic;
+        entry.outcomes.inc(outcome);
+        client.iter().for_each(|client| client.outcomes.inc(outcome));
         self.registry.do_send(SessionEnded(self.id));
     }
 }

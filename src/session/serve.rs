@@ -329,7 +329,7 @@ async fn carry(
     }
     let mut name = "";
     if let Some((upstream, target, _in_flight)) = held {
-        let well = side.outcome() != Some(Outcome::UpstreamReset);
+        let well = !side.was_broken_by_upstream();
         upstream.approach.report_end(&target, well);
         name = upstream.name.as_str();
     }

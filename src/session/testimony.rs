@@ -1,6 +1,9 @@
 //! What a session's end says about its target. Pure.
 
-use super::visitor_side::{Cause, Outcome};
+use super::{
+    core::Come,
+    visitor_side::{Cause, Outcome},
+};
 use crate::{
     selector::roster::Report,
     time::Duration,
@@ -8,9 +11,10 @@ use crate::{
 };
 
 /// What `outcome` says about the target, `waited` after it was asked; `None` where it says nothing: a client at its
-/// limit, a server that stops, a visitor that left before it was `served` are not the target's fault. Nor is a connection
-/// that had died in the pool: nobody was asked on it, so nothing is told of it at all.
-pub fn testimony(outcome: Outcome, served: bool, waited: Duration) -> Option<Report> {
+/// limit, a server that stops, a visitor that left before it was served are not the target's fault. Nor is a connection
+/// that had died in the pool: nobody was asked on it, so nothing is told of it at all. Whoever resets a session that it has
+/// answered to the end wants to hear no more, and is well.
+pub fn testimony(outcome: Outcome, come: Come, waited: Duration) -> Option<Report> {
     match outcome {
         Outcome::NotStarted { cause, .. } => match cause {
             Cause::Refused(RefuseCode::Unreachable | RefuseCode::UnknownUpstream) => {
@@ -20,8 +24,13 @@ pub fn testimony(outcome: Outcome, served: bool, waited: Duration) -> Option<Rep
             Cause::Refused(RefuseCode::Overload | RefuseCode::Unknown(_)) => None,
             Cause::Broken => Some(Report::BrokeEarly(waited)),
         },
-        Outcome::Reset(ResetCode::UpstreamReset) | Outcome::Broken => Some(Report::Broke),
-        Outcome::Completed | Outcome::VisitorGone | Outcome::HalfClosed => served.then_some(Report::Ended),
+        Outcome::Reset(ResetCode::UpstreamReset) | Outcome::Broken => Some(match come.answered {
+            true => Report::Ended,
+            false => Report::Broke,
+        }),
+        Outcome::Completed | Outcome::VisitorGone | Outcome::HalfClosed => {
+            come.served.then_some(Report::Ended)
+        }
         Outcome::Reset(_) | Outcome::Aborted(_) => None,
     }
 }
@@ -48,7 +57,11 @@ mod tests {
     #[test]
     fn only_what_the_target_did_is_told() {
         let waited = Duration::from_millis(7);
-        let check = |outcome, expected| assert_eq!(testimony(outcome, true, waited), expected, "{outcome:?}");
+        let come = |served, answered| Come { served, answered };
+        let check = |outcome, expected| {
+            let told = testimony(outcome, come(true, false), waited);
+            assert_eq!(told, expected, "{outcome:?}");
+        };
         let not_started = |cause| Outcome::NotStarted {
             cause,
             ambiguous: true,
@@ -71,6 +84,9 @@ mod tests {
         check(Outcome::Reset(ResetCode::UpstreamReset), Some(Report::Broke));
         check(Outcome::Reset(ResetCode::Shutdown), None);
         check(Outcome::Aborted(ResetCode::LinkSilent), None);
-        assert_eq!(testimony(Outcome::VisitorGone, false, waited), None);
+        let unserved = testimony(Outcome::VisitorGone, come(false, false), waited);
+        assert_eq!(unserved, None);
+        let reset = Outcome::Reset(ResetCode::UpstreamReset);
+        assert_eq!(testimony(reset, come(true, true), waited), Some(Report::Ended));
     }
 }

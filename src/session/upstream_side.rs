@@ -98,6 +98,11 @@ impl UpstreamSide {
         self.outcome
     }
 
+    /// Whether the upstream broke its session before it had ended its answer.
+    pub fn was_broken_by_upstream(&self) -> bool {
+        self.outcome == Some(Outcome::UpstreamReset) && !self.flow.fin_sent
+    }
+
     /// Connecting takes longer than a local connect should: say that we are at it.
     pub fn handle_working(&mut self) {
         if self.state == State::Connecting {

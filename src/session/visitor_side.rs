@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    core::{Action, Core, Fate, Flow},
+    core::{Action, Come, Core, Fate, Flow},
     first_bytes::FirstBytes,
     patience::{BULK_LEN, Patience, Traffic},
 };
@@ -176,6 +176,14 @@ impl VisitorSide {
     pub fn has_started(&self) -> bool {
         !matches!(self.outcome, Some(Outcome::NotStarted { .. }))
             && !matches!(self.state, State::Starting(_) | State::Working(_))
+    }
+
+    /// How far it has come.
+    pub fn come(&self) -> Come {
+        Come {
+            served: self.served,
+            answered: self.flow.fin_received,
+        }
     }
 
     /// Whether a client said that it serves the visitor.

@@ -219,6 +219,8 @@ fn the_defaults_of_a_server_are_those_of_the_document() {
     defaults.duration("session.start_timeout", public.session.start_timeout);
     defaults.duration("session.half_closed_timeout", public.session.half_closed_timeout);
     defaults.listen("admin.listen", server.admin);
+    assert_eq!(server.ready, adit::admin::needs::Needs::All);
+    defaults.set("admin.ready", "all");
     defaults.listen("metrics.listen", server.metrics);
     defaults.common(&server.drain, &server.logging);
     defaults.compare(&SERVER);
@@ -319,7 +321,7 @@ fn rules(defaults: &mut Defaults) {
         &rule("upstream_protocol"),
         config::value::UpstreamProtocol::default().word(),
     );
-    defaults.say(&rule("name"), "its place, `rules[0]`");
+    defaults.say(&rule("name"), "what it asks for");
     for key in [
         "error_pages",
         "timeouts.connect",

@@ -12,6 +12,7 @@ pub mod web;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use adit::{
+    admin::needs::Needs,
     backoff,
     candidates::Candidate,
     config::{ClientConfig, Drain, GroupConfig, Limits, Logging, ServerConfig, UpstreamConfig},
@@ -92,6 +93,7 @@ pub fn server_config() -> ServerConfig {
         link: link::Options::default(),
         limits: Limits::default(),
         admin: None,
+        ready: Needs::default(),
         metrics: None,
         drain: Drain::default(),
         logging: Logging::default(),

@@ -29,7 +29,7 @@ const OWED_MAX: usize = 6 * 64 * 1024 + 256 * 1024;
 const WINDOWS_AT_ONCE: usize = 16;
 
 /// What a hostile end says: what belongs on a link, what does not, and what is no frame.
-const KINDS: [u8; 16] = [
+const KINDS: [u8; 17] = [
     kind::START,
     kind::ACCEPTED,
     kind::STARTED,

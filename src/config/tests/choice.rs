@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    admin::needs::Needs,
     pool::Mode,
     prober::{CandidateCount, Kind},
 };
@@ -301,6 +302,13 @@ fn side_doors_open_where_they_are_told() {
     assert_eq!(
         server("admin: { listen: \":1\" }\nmetrics: { listen: \"127.0.0.2:1\" }").unwrap(),
         (at("127.0.0.1:1"), at("127.0.0.2:1"))
+    );
+    let ready = |text: &str| yaml_server(text).map(|checked| checked.config.ready);
+    assert_eq!(ready("admin: { listen: off }").unwrap(), Needs::All);
+    assert_eq!(ready("admin: { ready: any }").unwrap(), Needs::Any);
+    says(
+        ready("admin: { ready: some }"),
+        "f.yaml:1: key `admin.ready`: expected one of all, any, found \"some\"",
     );
     let off = toml_server("[admin]\nlisten = \"off\"\n").unwrap();
     assert_eq!(off.config.admin, None);

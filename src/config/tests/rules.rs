@@ -81,3 +81,27 @@ fn a_list_of_plugins_that_cannot_be_says_where() {
         "{unused:?}"
     );
 }
+
+#[test]
+fn a_rule_without_a_name_is_called_after_what_it_asks_for() {
+    let names = |rules: &str| {
+        let config = yaml_server(&format!("rules: [{rules}]")).unwrap().config;
+        config.rules.into_iter().map(|rule| rule.name).collect::<Vec<_>>()
+    };
+    let rules = "{ host: a.example, path: /v1 }, { host: [b.example, c.example], method: [GET, HEAD] }, \
+                 { path: /x, headers: { x-beta: present } }, { grpc: p.Service }, { priority: 1 }";
+    let expected = [
+        "a.example/v1",
+        "GET,HEAD b.example,c.example",
+        "/x x-beta",
+        "/p.Service",
+        "*",
+    ];
+    assert_eq!(names(rules), expected);
+    let before = names(&format!("{{ path: /new }}, {rules}"));
+    assert_eq!(before[1..], expected, "a rule in front of it changes no name");
+    let same = "{ path: /x }, { path: /x, priority: 1 }, { name: \"/x #2\", path: /y }";
+    assert_eq!(names(same), ["/x", "/x #3", "/x #2"]);
+    let long = format!("{{ path: /{} }}", "x".repeat(300));
+    assert_eq!(names(&long)[0].len(), 128);
+}

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     env::{Env, Stop, Task},
     id::GroupName,
-    metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries},
+    metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries, TrafficSeries},
     notice::times,
     plugin::{Chain, Decision, Memo, Visit},
     probe::mutant,
@@ -57,6 +57,8 @@ pub struct Gateway {
     pub env: Env,
     /// Says when the entry accepts nobody any more: in a drain, after its delay.
     pub closed: Stop,
+    /// Where visitors are counted, before they have asked for any group.
+    pub traffic: TrafficSeries,
     /// Which requests go where.
     pub rules: Matcher<Arc<Route>>,
     /// Where requests go that no rule is for.

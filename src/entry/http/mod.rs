@@ -135,8 +135,10 @@ pub async fn serve(
     loop {
         let (stream, peer) = gateway.env.accept(&mut *listener, name).await;
         gateway.env.metrics.visitors.inc();
+        gateway.traffic.visitors.inc();
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             gateway.turned_away(peer, "too_many_sessions");
+            gateway.traffic.outcomes.inc("too_many_sessions");
             // It has asked for nothing yet.
             RawStream::new(stream).close();
             continue;

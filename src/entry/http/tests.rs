@@ -30,6 +30,7 @@ fn visit_until(stop: Stop, closed: Stop) -> DuplexStream {
     let gateway = Gateway {
         env: env.clone(),
         closed,
+        traffic: env.metrics.entry_traffic.join("www", ""),
         rules: Matcher::new(Vec::new()),
         fallback: None,
         services: BTreeMap::new(),

@@ -26,6 +26,9 @@ impl<R: Reach> Selector<R> {
             // What was turned away before has nothing to do with this.
             self.group.take_turned_away();
         }
+        if let Some(words) = &words {
+            known.target.gauges.note_failure(words);
+        }
         let words = words.map(Into::into).or_else(|| known.target.gauges.failure());
         let cause = words.unwrap_or_else(|| "no reason was given".into());
         let matters = known.answered || self.active.contains_key(key);
@@ -33,9 +36,22 @@ impl<R: Reach> Selector<R> {
         self.failures.handle_failed(now, key, &cause, matters);
     }
 
-    /// Shows in the metrics whether any target is well.
+    /// Keeps why a session on a target broke, for what may be decided because of it.
+    pub(super) fn note_cause(&mut self, key: &R::Key) {
+        if let Some(cause) = self
+            .targets
+            .get(key)
+            .and_then(|known| known.target.gauges.failure())
+        {
+            self.roster.note_cause(key, &cause);
+        }
+    }
+
+    /// Shows whether any target is well: in the metrics, and to whoever asks the group.
     pub(super) fn show_usable(&self) {
-        let usable = !self.active.is_empty() && !self.roster.is_last_resort();
+        let failing = self.roster.all_fail();
+        self.group.set_failing(failing);
+        let usable = !self.active.is_empty() && !failing;
         self.series.usable.set(i64::from(usable));
     }
 

@@ -10,6 +10,17 @@ use super::{
 use crate::time::{Duration, Instant};
 
 impl<K: Ord + Clone> Roster<K> {
+    /// Whether every target fails, also while that is taken for a local fault.
+    pub fn all_fail(&self) -> bool {
+        self.last_resort || self.fault.all_fail()
+    }
+
+    /// Whether a target is put out for what it did.
+    pub fn is_open(&self, key: &K) -> bool {
+        let state = self.entries.get(key).map(|entry| entry.gate.state());
+        matches!(state, Some(State::Open(_)))
+    }
+
     /// A session says how it went.
     pub(super) fn reported(&mut self, now: Instant, key: &K, report: Report, rng: &mut impl Rng) {
         match report {

@@ -1,0 +1,45 @@
+//! Has targets probed: those that have rivals all the time, one that is alone while it fails.
+
+use std::sync::Arc;
+
+use super::{super::target::Reach, Selector};
+use crate::prober::actor::{SetMembers, Unwatch, Watch};
+
+impl<R: Reach> Selector<R> {
+    /// A target has come, and is not a member yet.
+    pub(super) fn watch_newcomer(&mut self, key: &R::Key) {
+        self.watch();
+        if let (true, Some(prober), Some(known)) = (self.watching, &self.prober, self.targets.get(key)) {
+            prober.do_send(Watch(Arc::clone(&known.target)));
+        }
+    }
+
+    /// Begins to have targets probed, or ends it. One that is alone has nobody to be compared with; but while it fails only
+    /// a probe finds out that it is well again before a visitor does.
+    pub(super) fn watch(&mut self) {
+        let Some(prober) = &self.prober else { return };
+        let watching = self.setup.probe_alone || self.targets.len() > 1 || self.alone_fails();
+        if watching == self.watching {
+            return;
+        }
+        self.watching = watching;
+        for (key, known) in &self.targets {
+            match watching {
+                true => prober.do_send(Watch(Arc::clone(&known.target))),
+                false => prober.do_send(Unwatch(key.clone())),
+            }
+        }
+        // The prober did not know them when they were said to be members.
+        if watching {
+            prober.do_send(SetMembers {
+                joined: self.active.keys().cloned().collect(),
+                left: Vec::new(),
+            });
+        }
+    }
+
+    fn alone_fails(&self) -> bool {
+        let fails = self.failures.any() || self.roster.all_fail();
+        fails && !self.targets.is_empty()
+    }
+}
