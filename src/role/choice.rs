@@ -14,7 +14,7 @@ use crate::{
     pool::dial::open_pool,
     prober::probe,
     selector::{
-        actor::Selector,
+        actor::{Selector, retire::Retire},
         group::Group,
         setup::{Setup, Warm},
     },
@@ -45,7 +45,8 @@ pub(super) struct Terms {
     pub serves: Option<(ClientId, UpstreamName)>,
 }
 
-/// The actors that choose, and the way to what they chose. They end when it is dropped and no session is left.
+/// The actors that choose, and the way to what they chose. When it is dropped, nothing is probed or kept warm any more; sessions
+/// that were started with it go on.
 pub(super) struct Choice {
     /// Who judges.
     pub selector: Addr<Selector<SocketAddr>>,
@@ -102,36 +103,57 @@ impl Choice {
     }
 }
 
+impl Drop for Choice {
+    fn drop(&mut self) {
+        self.selector.do_send(Retire);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use tokio::{io::AsyncReadExt, net::TcpListener, task};
+
     use super::*;
     use crate::{candidates::Place, env::Stop, selector::actor::ReadStatus, time};
 
+    /// A choice of the one address that `listener` has, after it was told of it, and its list.
+    async fn chosen(listener: &TcpListener) -> (Choice, watch::Sender<Arc<Vec<Candidate>>>) {
+        let (_, stop) = Stop::channel();
+        let env = Env::production(stop);
+        let candidate = Candidate {
+            place: Place::Address(listener.local_addr().unwrap()),
+            weight: 1,
+        };
+        let (list, candidates) = watch::channel(Arc::new(vec![candidate]));
+        let terms = Terms {
+            name: GroupName::new("g").unwrap(),
+            options: GroupConfig::default(),
+            connect_timeout: Duration::from_secs(1),
+            waiting_max: 1,
+            asks_names: false,
+            probe_alone: true,
+            best_only: true,
+            serves: None,
+        };
+        let choice = Choice::start(&env, terms, candidates);
+        while choice.selector.send(ReadStatus).await.unwrap().targets.is_empty() {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        (choice, list)
+    }
+
+    async fn run(test: impl Future<Output = ()>) {
+        let ended = time::within(Duration::from_secs(20), task::LocalSet::new().run_until(test)).await;
+        assert!(ended.is_some(), "it goes on");
+    }
+
     #[tokio::test]
     async fn nothing_of_it_outlives_it() {
-        let chosen = async {
-            let (_, stop) = Stop::channel();
-            let env = Env::production(stop);
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let candidate = Candidate {
-                place: Place::Address(listener.local_addr().unwrap()),
-                weight: 1,
-            };
-            let (_list, candidates) = watch::channel(Arc::new(vec![candidate]));
-            let terms = Terms {
-                name: GroupName::new("g").unwrap(),
-                options: GroupConfig::default(),
-                connect_timeout: Duration::from_secs(1),
-                waiting_max: 1,
-                asks_names: false,
-                probe_alone: true,
-                best_only: true,
-                serves: None,
-            };
-            let choice = Choice::start(&env, terms, candidates);
-            while choice.selector.send(ReadStatus).await.unwrap().targets.is_empty() {
-                time::sleep(Duration::from_millis(1)).await;
-            }
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (choice, _list) = chosen(&listener).await;
             // A stream is kept warm, and the pool knows whom to tell.
             drop(listener.accept().await.unwrap());
             let selector = choice.selector.downgrade();
@@ -139,9 +161,37 @@ mod tests {
             while selector.upgrade().is_some_and(|left| left.connected()) {
                 time::sleep(Duration::from_millis(1)).await;
             }
-        };
-        let limit = Duration::from_secs(20);
-        let ended = time::within(limit, tokio::task::LocalSet::new().run_until(chosen)).await;
-        assert!(ended.is_some(), "it goes on");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_session_that_outlives_it_keeps_nothing_warm_and_nobody_probed() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (choice, _list) = chosen(&listener).await;
+            let open = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&open);
+            task::spawn_local(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let open = Rc::clone(&counted);
+                    open.set(open.get() + 1);
+                    task::spawn_local(async move {
+                        let _ = stream.read(&mut [0]).await;
+                        open.set(open.get() - 1);
+                    });
+                }
+            });
+            while open.get() < 2 {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            let (session, selector) = (choice.approach.clone(), choice.selector.clone());
+            drop(choice);
+            while selector.connected() || open.get() > 0 {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(session);
+        })
+        .await;
     }
 }

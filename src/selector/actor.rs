@@ -481,6 +481,7 @@ impl<R: Reach> Selector<R> {
     }
 }
 
+pub mod retire;
 mod tell;
 mod watch;
 #[cfg(test)]
