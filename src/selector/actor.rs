@@ -473,10 +473,10 @@ impl<R: Reach> Selector<R> {
         self.targets.remove(key);
         self.name_no_more(key);
         self.count_targets();
-        if let Some(prober) = &self.prober {
-            if !mutant!("left-target-still-probed") {
-                prober.do_send(Unwatch(key.clone()));
-            }
+        if let Some(prober) = &self.prober
+            && !mutant!("left-target-still-probed")
+        {
+            prober.do_send(Unwatch(key.clone()));
         }
     }
 }
