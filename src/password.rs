@@ -1,10 +1,10 @@
 //! `adit hash-password`: reads a password and prints the hash that `basic_auth` takes.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead, IsTerminal as _, Read as _, Write as _};
 
 use adit::{env::Entropy, files::text, plugin::hash_password};
 use anyhow::{Context as _, ensure};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::terminal;
@@ -62,27 +62,51 @@ fn without_end(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }
 
-/// The terminal without echo, until this is dropped.
+/// A line, with its end.
+///
+/// # Errors
+/// `interrupt` was typed, or it is no text.
+fn read_line(reader: &mut impl BufRead, interrupt: u8) -> anyhow::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    loop {
+        let there = match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            there => there.context("cannot read the password")?,
+        };
+        let end = there.iter().position(|byte| [b'\n', interrupt].contains(byte));
+        let len = end.map_or(there.len(), |at| at + 1);
+        bytes.extend_from_slice(&there[..len]);
+        reader.consume(len);
+        if len == 0 || end.is_some() {
+            break;
+        }
+    }
+    ensure!(bytes.last() != Some(&interrupt), "interrupted");
+    let line = std::str::from_utf8(&bytes).context("cannot read the password")?;
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// The terminal without echo and without signals, until this is dropped. A signal would end the process and leave the
+/// terminal as it is: the character that interrupts ends the line instead.
 struct Quiet(Termios);
 
 impl Quiet {
     fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = before.special_codes[SpecialCodeIndex::VINTR];
         tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
         Ok(Self(before))
     }
 
     fn ask(&self, prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-        let mut line = Zeroizing::new(String::new());
         // Standard output is for the hash alone.
         let _ = write!(io::stderr(), "{prompt}");
-        io::stdin()
-            .lock()
-            .read_line(&mut line)
-            .context("cannot read the password")?;
+        let interrupt = self.0.special_codes[SpecialCodeIndex::VINTR];
+        let line = read_line(&mut io::stdin().lock(), interrupt);
         let _ = writeln!(io::stderr());
+        let line = line?;
         Ok(Zeroizing::new(without_end(&line).to_owned()))
     }
 }
@@ -90,5 +114,26 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_with_its_end_and_not_when_interrupted() {
+        let check = |typed: &[u8], expected: Option<&str>| {
+            // A terminal may give a line in pieces.
+            let mut reader = io::BufReader::with_capacity(2, typed);
+            let line = read_line(&mut reader, 3).ok();
+            assert_eq!(line.as_deref().map(String::as_str), expected, "{typed:?}");
+        };
+        check(b"secret\nnext\n", Some("secret\n"));
+        check(b"secret", Some("secret"));
+        check(b"", Some(""));
+        check(b"secr\x03et\n", None);
+        check(b"\x03", None);
+        check(b"\xff\n", None);
     }
 }
