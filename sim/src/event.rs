@@ -7,6 +7,7 @@ use adit::selector::journal::{Change, Reason};
 use serde::Serialize;
 
 use crate::{
+    node::group_name,
     payload::{Greeting, Request},
     plan::{Millis, Visit, who::Who},
 };
@@ -159,6 +160,60 @@ pub enum End {
     Broken(String),
 }
 
+/// A session that may not be known.
+pub fn named(session: Option<u64>) -> String {
+    session.map_or_else(
+        || "a session that nobody knows".to_owned(),
+        |n| format!("session {n}"),
+    )
+}
+
+impl fmt::Display for Greeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "connection {:#x} of {}",
+            self.serial,
+            Who::Upstream(self.upstream.into())
+        )
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "session {}, {} up, {} down, reply {} + {} ms",
+            self.connection, self.len, self.reply_len, self.when, self.delay_ms
+        )
+    }
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        match self {
+            Self::NoGreeting(bytes) => write!(f, "it begins with what is no greeting: {}", text(bytes)),
+            Self::UnknownGreeting(greeting) => {
+                write!(f, "it has a greeting that nobody sent: {greeting}")
+            }
+            Self::NoRequest(bytes) => write!(f, "it begins with what is no request: {}", text(bytes)),
+            Self::WrongReply(bytes) => {
+                write!(f, "it has a reply that nobody asked for: {}", text(bytes))
+            }
+            Self::ForeignReply { connection, serial } => {
+                write!(
+                    f,
+                    "it has the reply to session {connection}, of connection {serial:#x}"
+                )
+            }
+            Self::WrongByte { at } => write!(f, "byte {at} of its body does not belong there"),
+            Self::WrongHead(what) => write!(f, "its head is wrong: {what}"),
+            Self::TooMuch { got, of } => write!(f, "it has {got} bytes of {of}"),
+        }
+    }
+}
+
 impl Event {
     /// Where it happened.
     pub fn place(&self) -> String {
@@ -210,16 +265,16 @@ impl fmt::Display for Event {
             Self::Registered { clients } => write!(f, "{clients} clients registered"),
             Self::Opens { session, visit, .. } => write!(
                 f,
-                "session {session} opens: group {}, {:?}, {} up, {} down, reply {:?} + {} ms",
-                visit.group, visit.manner, visit.len, visit.reply_len, visit.when, visit.delay_ms
+                "session {session} opens: asks {}, {}, {} up, {} down, reply {} + {} ms",
+                group_name(visit.group),
+                visit.manner,
+                visit.len,
+                visit.reply_len,
+                visit.when,
+                visit.delay_ms
             ),
             Self::Greeted { greeting, .. } => {
-                write!(
-                    f,
-                    "greeted by connection {:#x} of {}",
-                    greeting.serial,
-                    Who::Upstream(greeting.upstream.into())
-                )
+                write!(f, "greeted by {greeting}")
             }
             Self::Ends {
                 how: End::Complete, ..
@@ -245,7 +300,7 @@ impl fmt::Display for Event {
                 let end = if *clean { "a clean end" } else { "no clean end" };
                 write!(f, "connection {serial:#x} is over: {note}, {got} bytes and {end}")
             }
-            Self::Odd { session, what, .. } => write!(f, "session {session:?} is odd: {what:?}"),
+            Self::Odd { session, what, .. } => write!(f, "{} is odd: {what}", named(*session)),
             Self::TurnsAway { refused, in_vain, .. } => write!(
                 f,
                 "turns away {refused} at once and {in_vain} after a wait in vain"
@@ -267,10 +322,11 @@ impl fmt::Display for Event {
                 shut_after_ms,
                 ..
             } => {
-                write!(
-                    f,
-                    "was answered {answered} bytes, and shut out after {shut_after_ms:?} ms"
-                )
+                write!(f, "was answered {answered} bytes, and ")?;
+                match shut_after_ms {
+                    Some(after) => write!(f, "shut out after {after} ms"),
+                    None => f.write_str("not shut out"),
+                }
             }
             Self::Pretended { proxies, .. } => write!(f, "was asked for {proxies} proxy connections"),
             Self::Intrudes { what, .. } | Self::Irregular { what, .. } => f.write_str(what),

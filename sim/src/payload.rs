@@ -10,6 +10,8 @@
 //!
 //! Each says how long its body is, so that a cut stream never looks like a finished one.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a greeting.
@@ -88,6 +90,16 @@ pub enum When {
     AfterRequest,
     /// When the visitor has ended its direction.
     AfterEof,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AfterHeader => "after the header",
+            Self::AfterRequest => "after the request",
+            Self::AfterEof => "after the end",
+        })
+    }
 }
 
 /// What an upstream says first, to everyone.

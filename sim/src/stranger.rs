@@ -45,7 +45,7 @@ impl Stranger {
     pub async fn run(self) {
         adit::time::sleep(Duration::from_millis(self.intrusion.at_ms)).await;
         let deed = self.intrusion.deed;
-        self.tell(format!("begins: {deed:?}"));
+        self.tell(format!("begins: {deed}"));
         let control = preamble::Purpose::Control.preamble().to_vec();
         match deed {
             Deed::Garbage { len } => {

@@ -181,7 +181,7 @@ impl Visitor {
         greeted: watch::Sender<bool>,
     ) -> Result<(), Short> {
         let odd = |what: Oddity| {
-            let words = format!("{what:?}");
+            let words = what.to_string();
             self.oracle.tell(Event::Odd {
                 place: self.who,
                 session: Some(session),

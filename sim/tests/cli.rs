@@ -237,3 +237,25 @@ fn mutants_are_found_or_said_to_be_missed() {
         &words,
     );
 }
+
+#[test]
+fn a_page_offers_the_command_that_makes_its_run_again() {
+    let file = scratch("planted.html");
+    let path = file.to_str().unwrap();
+    let plan = failing();
+    let made = [
+        (
+            vec!["replay", "1", "--scenario", "calm", "--plant", "post-made-twice"],
+            "replay 1 --scenario calm --plant post-made-twice --trace".to_owned(),
+        ),
+        (
+            vec!["run", "--plan", plan.to_str().unwrap()],
+            format!("run --plan {} --trace", plan.display()),
+        ),
+    ];
+    for (args, command) in made {
+        adit_sim(&[&args[..], &["--html", path]].concat());
+        let page = fs::read_to_string(&file).unwrap();
+        assert!(page.contains(&command), "the page of {args:?} lacks {command:?}");
+    }
+}

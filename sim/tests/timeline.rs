@@ -13,6 +13,9 @@ use adit_sim::{
 };
 use serde_json::Value;
 
+/// A command that makes a run again.
+const COMMAND: &str = "adit-sim replay 1 --plant somebody-s-bug --trace";
+
 fn run(name: &str) -> Report {
     let plan = (scenario(name).unwrap().draw)(1);
     runner::run(&plan, Options::default())
@@ -32,7 +35,7 @@ fn data(page: &str) -> Value {
 #[test]
 fn every_host_and_event_is_there() {
     let report = run("smoke");
-    let data = data(&timeline::page(&report));
+    let data = data(&timeline::page(&report, COMMAND));
     let lanes = data["hosts"].as_array().unwrap().iter();
     let mut lanes: Vec<_> = lanes
         .map(|host| host["name"].as_str().unwrap().to_owned())
@@ -49,8 +52,51 @@ fn every_host_and_event_is_there() {
 }
 
 #[test]
+fn what_is_told_is_told_in_words() {
+    let report = run("web");
+    let page = timeline::page(&report, COMMAND);
+    let data = data(&page);
+    assert_eq!(data["replay"], COMMAND);
+    assert!(
+        page.contains("One run of the simulated world."),
+        "it says what one looks at"
+    );
+    for line in data["events"].as_array().unwrap() {
+        let words = line["words"].as_str().unwrap();
+        // Faults are spelt as in a plan file.
+        let debug = [
+            "Some(",
+            "None",
+            "AfterRequest",
+            "HalfClose",
+            "Visit {",
+            "Session {",
+        ];
+        assert!(!debug.iter().any(|debug| words.contains(debug)), "{words}");
+    }
+}
+
+#[test]
+fn a_group_has_one_name() {
+    let report = run("web");
+    let data = data(&timeline::page(&report, COMMAND));
+    let hosts = data["hosts"].as_array().unwrap();
+    for (n, group) in report.plan.clients.iter().enumerate() {
+        let client = hosts
+            .iter()
+            .find(|host| host["name"] == format!("client-{}", n + 1));
+        assert_eq!(client.unwrap()["about"], format!("serves group-{}", group + 1));
+    }
+    let mut events = data["events"].as_array().unwrap().iter();
+    let opens = events.find(|line| line["event"]["opens"].is_object()).unwrap();
+    let group = opens["event"]["opens"]["visit"]["group"].as_u64().unwrap();
+    let words = opens["words"].as_str().unwrap();
+    assert!(words.contains(&format!("asks group-{},", group + 1)), "{words}");
+}
+
+#[test]
 fn a_page_needs_nothing_from_elsewhere() {
-    let page = timeline::page(&run("smoke"));
+    let page = timeline::page(&run("smoke"), COMMAND);
     for outside in ["http://", "https://", "src=", "@import", "url(", "fetch("] {
         assert!(!page.contains(outside), "{outside}");
     }
@@ -81,7 +127,7 @@ fn words_of_a_run_stay_words() {
         violation,
         sockets: vec![hostile.to_owned()],
     });
-    let page = timeline::page(&report);
+    let page = timeline::page(&report, COMMAND);
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
     assert_eq!(between(&page, "<title>", "</title>"), "&lt;/title>&lt;b> seed 1");

@@ -44,7 +44,9 @@ impl Manner {
         print(&report, source, self.engine, self.plant);
         if let Some(path) = &self.html {
             let name = path.display();
-            fs::write(path, timeline::page(&report)).with_context(|| format!("{name}: cannot be written"))?;
+            let command = source.command(self.engine, self.plant);
+            fs::write(path, timeline::page(&report, &command))
+                .with_context(|| format!("{name}: cannot be written"))?;
             say(format_args!("page: {name}"));
         }
         Ok(report.exit_code())

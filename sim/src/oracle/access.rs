@@ -78,7 +78,7 @@ impl Invariant for Logged {
             };
             if line.filter(true_line).is_none() || more.is_some() {
                 return Some(format!(
-                    "session {number} was served whole, the access log says {line:?} {more:?}: {session:?}"
+                    "session {number} was served whole, the access log says {line:?} {more:?}: {session}"
                 ));
             }
         }

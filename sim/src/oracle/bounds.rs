@@ -72,7 +72,8 @@ impl Invariant for Balance {
             });
             if let Some(client) = odd {
                 return Some(format!(
-                    "client {client} had {} of {total} sessions: {shares:?}",
+                    "{} had {} of {total} sessions: {shares:?}",
+                    Who::Client(*client),
                     shares[*client]
                 ));
             }

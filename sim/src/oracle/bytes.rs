@@ -2,7 +2,8 @@
 
 use super::{Invariant, Model, rest::Rest};
 use crate::{
-    event::{End, Event, Oddity},
+    event::{End, Event, Oddity, named},
+    node::group_name,
     payload::When,
     plan::{Manner, who::Who},
 };
@@ -24,18 +25,21 @@ impl Invariant for Order {
                 what: Oddity::TooMuch { .. } | Oddity::ForeignReply { .. } | Oddity::WrongHead(_),
                 ..
             } => None,
-            Event::Odd { place, session, what } => Some(format!("{place}, session {session:?}: {what:?}")),
+            Event::Odd { place, session, what } => Some(format!("{place}, {}: {what}", named(*session))),
             Event::Greeted { session, greeting } => {
                 let served = model.served.get(&greeting.serial);
                 let known = served.is_some_and(|served| served.upstream == usize::from(greeting.upstream));
-                (!known).then(|| format!("session {session} has a greeting that nobody sent: {greeting:?}"))
+                (!known).then(|| format!("session {session} has a greeting that nobody sent: {greeting}"))
             }
             Event::Requested { request, .. } => {
                 let visit = &model.sessions.get(&request.connection)?.visit;
                 let same = (request.len, request.reply_len, request.when, request.delay_ms)
                     == (visit.len, visit.reply_len, visit.when, visit.delay_ms);
                 let held = request.hold_ms == visit.hold_ms || request.hold_ms == 0;
-                (!same || !held).then(|| format!("an upstream got {request:?}, sent was {visit:?}"))
+                (!same || !held).then(|| {
+                    let session = &model.sessions[&request.connection];
+                    format!("an upstream got what was not sent: {request}: {session}")
+                })
             }
             _ => None,
         }
@@ -61,7 +65,7 @@ impl Invariant for Completeness {
                 let session = model.sessions.get(id)?;
                 let exposure = &session.exposure;
                 let meant = exposure.server_died || exposure.upstreams || model.may_be_idle(session);
-                (!meant).then(|| format!("session {id} looks finished, and was {why}: {session:?}"))
+                (!meant).then(|| format!("session {id} looks finished, and was {why}: {session}"))
             }
             Event::Served {
                 upstream,
@@ -78,14 +82,14 @@ impl Invariant for Completeness {
                 let gave_up = matches!(&session.ended, Some((_, End::Broken(_) | End::Cut(_))));
                 let meant = leaves || gave_up || model.was_killed(client, served.accepted);
                 (!meant).then(|| {
-                    format!("{upstream}, connection {serial:#x}: looks finished, and is {note}: {session:?}")
+                    format!("{upstream}, connection {serial:#x}: looks finished, and is {note}: {session}")
                 })
             }
             Event::Odd {
                 place,
                 session,
                 what: what @ Oddity::TooMuch { .. },
-            } => Some(format!("{place}, session {session:?}: {what:?}")),
+            } => Some(format!("{place}, {}: {what}", named(*session))),
             _ => None,
         }
     }
@@ -106,8 +110,13 @@ impl Invariant for Completeness {
                     && served.over == Some((session.visit.len, true, true))
             });
             if !whole {
+                let got = match served.and_then(|served| served.over) {
+                    Some((got, clean, _)) if !clean => format!("{got} bytes and no clean end"),
+                    Some((got, ..)) => format!("{got} bytes of something else"),
+                    None => "not seen its end".to_owned(),
+                };
                 return Some(format!(
-                    "session {id} was complete for its visitor, but its upstream has {served:?}: {session:?}"
+                    "session {id} was complete for its visitor, but its upstream has {got}: {session}"
                 ));
             }
         }
@@ -129,9 +138,9 @@ impl Invariant for Privacy {
                 session,
                 what: what @ Oddity::ForeignReply { .. },
                 ..
-            } => Some(format!("session {session:?} got another's: {what:?}")),
+            } => Some(format!("{} got another's: {what}", named(*session))),
             Event::Requested { request, .. } if !model.sessions.contains_key(&request.connection) => {
-                Some(format!("an upstream got a request that nobody sent: {request:?}"))
+                Some(format!("an upstream got a request that nobody sent: {request}"))
             }
             _ => None,
         }
@@ -154,17 +163,17 @@ impl Invariant for OneUpstream {
         let repeats = session.seen_by.len();
         if repeats > TRIES_MAX {
             return Some(format!(
-                "a visitor's bytes went to {repeats} upstream connections: {session:?}"
+                "a visitor's bytes went to {repeats} upstream connections: {session}"
             ));
         }
         if repeats > 1 && !session.was_exposed() && !model.plan.knobs.is_slow() {
             return Some(format!(
-                "a visitor's bytes were repeated though nothing was troubled: {session:?}"
+                "a visitor's bytes were repeated though nothing was troubled: {session}"
             ));
         }
         if repeats > 1 && !model.plan.knobs.replay_unacknowledged {
             return Some(format!(
-                "a visitor's bytes were repeated though it is forbidden: {session:?}"
+                "a visitor's bytes were repeated though it is forbidden: {session}"
             ));
         }
         None
@@ -203,10 +212,9 @@ impl Invariant for Group {
         let of = model.plan.clients.get(client);
         (of != Some(&session.visit.group)).then(|| {
             let who = Who::Client(client);
-            format!(
-                "session {id} asked for group {} and was served by {who} of {of:?}",
-                session.visit.group
-            )
+            let of = of.map_or_else(|| "no group".to_owned(), |group| group_name(*group));
+            let asked = group_name(session.visit.group);
+            format!("session {id} asked for {asked} and was served by {who} of {of}")
         })
     }
 }

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Invariant, Model, group_bit};
-use crate::{event::Event, fault::AnyAct, plan::Millis, upstream::Mood};
+use crate::{
+    event::Event,
+    fault::AnyAct,
+    plan::{Millis, who::Who},
+    upstream::Mood,
+};
 
 /// How long being asked three times may take beyond the intervals.
 const ASKED_MS: Millis = 5_000;
@@ -101,7 +106,8 @@ impl Invariant for LeftOut {
                 }
             };
             let Refusing { since, visits } = refusing;
-            late.then(|| format!("client {client} refuses since {since:?}, for {visits} visits, and is used"))
+            let client = Who::Client(client);
+            late.then(|| format!("{client} refuses since {since:?}, for {visits} visits, and is used"))
         })
     }
 }

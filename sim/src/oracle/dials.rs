@@ -123,7 +123,10 @@ impl Invariant for Noticed {
             .retain(|nth, (client, _)| !model.is_troubled_besides(*client, *nth));
         let late = self.due.values().find(|(_, due)| model.now > *due);
         late.map(|(client, _)| {
-            format!("client {client} has not noticed that its control connection is silent")
+            format!(
+                "{} has not noticed that its control connection is silent",
+                Who::Client(*client)
+            )
         })
     }
 }

@@ -64,7 +64,7 @@ impl Draining {
         let quits = matches!(session.visit.manner, Manner::Quit { .. });
         let alone = only(model, session, Who::Server) && !session.exposure.visitor;
         (new && alone && !quits && !how.contains("refused")).then(|| {
-            format!("session {id} opened after the server was told to stop, and was {how}: {session:?}")
+            format!("session {id} opened after the server was told to stop, and was {how}: {session}")
         })
     }
 
@@ -89,7 +89,7 @@ impl Draining {
                 && only(model, session, who)
             {
                 return Some(format!(
-                    "session {id} broke ({why}) while {who} should let it finish: {session:?}"
+                    "session {id} broke ({why}) while {who} should let it finish: {session}"
                 ));
             }
         }

@@ -16,6 +16,7 @@ pub mod service;
 pub mod strangers;
 pub mod web;
 pub mod wire;
+mod words;
 
 use std::{fmt, time::Duration};
 

@@ -42,7 +42,7 @@ impl Invariant for Success {
         let session = model.sessions.get(id)?;
         let missing = (self.0)(model, session)?;
         Some(format!(
-            "session {id} broke ({why}) although {missing}: {session:?}"
+            "session {id} broke ({why}) although {missing}: {session}"
         ))
     }
 }
@@ -142,7 +142,7 @@ impl Invariant for NoHang {
             (model.now > due).then_some((id, session))
         });
         let (id, session) = hung?;
-        Some(format!("session {id} hangs: {session:?}"))
+        Some(format!("session {id} hangs: {session}"))
     }
 }
 
@@ -209,9 +209,7 @@ impl Invariant for Beside {
             model.now > due && !alone
         });
         let (id, session, _) = late?;
-        Some(format!(
-            "session {id} is held up while another stalls: {session:?}"
-        ))
+        Some(format!("session {id} is held up while another stalls: {session}"))
     }
 }
 
@@ -240,6 +238,6 @@ impl Invariant for StartDeadline {
             (waits && !excused).then_some((id, session))
         });
         let (id, session) = late?;
-        Some(format!("session {id} still waits: {session:?}"))
+        Some(format!("session {id} still waits: {session}"))
     }
 }

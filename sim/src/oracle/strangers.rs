@@ -52,8 +52,12 @@ impl Invariant for Fencing {
         });
         // On such a way an answer may come too late.
         let far = model.plan.knobs.exchange_ms() + 200 > CONTEST_MS;
-        (*proxies > 0 && !away && !far)
-            .then(|| format!("{stranger} took the place of client {client}, who was there"))
+        (*proxies > 0 && !away && !far).then(|| {
+            format!(
+                "{stranger} took the place of {}, who was there",
+                Who::Client(client)
+            )
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     service, strangers, wire,
 };
 use crate::{
-    event::{Event, Oddity},
+    event::{Event, Oddity, named},
     plan::{Millis, web::Kind},
 };
 
@@ -100,7 +100,7 @@ impl Invariant for Repeated {
         } else {
             return None;
         };
-        Some(format!("a request was made twice although {why}: {session:?}"))
+        Some(format!("a request was made twice although {why}: {session}"))
     }
 
     fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
@@ -130,7 +130,7 @@ impl Invariant for Heads {
         else {
             return None;
         };
-        Some(format!("{place}, session {session:?}: {what}"))
+        Some(format!("{place}, {}: {what}", named(*session)))
     }
 }
 

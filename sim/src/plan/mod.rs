@@ -12,7 +12,7 @@ pub mod visits;
 pub mod web;
 pub mod who;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     fault::{AnyAct, Fault, WRITE_FAILED_MS},
+    node::group_name,
     payload::When,
 };
 
@@ -183,6 +184,19 @@ pub enum Manner {
     },
 }
 
+impl fmt::Display for Manner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::HalfClose => f.write_str("half-close"),
+            Self::ReadFirst => f.write_str("read first"),
+            Self::Leave => f.write_str("leave"),
+            Self::Reset => f.write_str("reset"),
+            Self::Quit { after_ms } => write!(f, "quit after {after_ms} ms"),
+        }
+    }
+}
+
 /// One deed of a stranger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -302,6 +316,26 @@ impl Deed {
         match self {
             Self::NeverServes { group, .. } | Self::Flaps { group, .. } => Some(group),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name().replace('-', " "))?;
+        match self {
+            Self::Garbage { len } => write!(f, ", {len} bytes"),
+            Self::ReplayControl { client } | Self::ReplayProxy { client } => {
+                write!(f, ", of {}", Who::Client(*client))
+            }
+            Self::DuplicateId { client, for_ms } => {
+                write!(f, ", of {}, for {for_ms} ms", Who::Client(*client))
+            }
+            Self::NeverServes { group, for_ms } => {
+                write!(f, ", {}, for {for_ms} ms", group_name(*group))
+            }
+            Self::Flaps { group, times } => write!(f, ", {}, {times} times", group_name(*group)),
+            _ => Ok(()),
         }
     }
 }

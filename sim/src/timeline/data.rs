@@ -8,15 +8,15 @@ use super::touch::Touch;
 use crate::{
     event::Event,
     fault::{Family, Fault},
-    node::{CONTROL_PORT, PROXY_PORT, PUBLIC_PORT},
+    node::{CONTROL_PORT, PROXY_PORT, PUBLIC_PORT, group_name},
     oracle::model::SETTLE,
     plan::{Plan, who::Who},
     runner::{Failure, Report},
     upstream,
 };
 
-/// The whole of it.
-pub fn of(report: &Report) -> Value {
+/// The whole of it; `command` makes the run again.
+pub fn of(report: &Report, command: &str) -> Value {
     let Report { plan, digest, .. } = report;
     // Simulated kernels count their packets; the other engine has none to count.
     let engine = if digest.packets > 0 { "packets" } else { "stock" };
@@ -42,10 +42,7 @@ pub fn of(report: &Report) -> Value {
         "settle_ms": millis(SETTLE),
         "exit_code": report.exit_code(),
         "failure": report.failure.as_ref().map(failure),
-        "replay": format!(
-            "cargo run --release -p adit-sim -- replay {} --scenario {} --trace",
-            plan.seed, plan.scenario
-        ),
+        "replay": command,
         "ports": {
             CONTROL_PORT.to_string(): "control",
             PROXY_PORT.to_string(): "proxy",
@@ -81,7 +78,7 @@ fn lanes(plan: &Plan) -> impl Iterator<Item = Who> {
 fn host(plan: &Plan, who: Who) -> Value {
     let (role, about) = match who {
         Who::Server => ("server", None),
-        Who::Client(n) => ("client", Some(format!("serves group {}", plan.clients[n]))),
+        Who::Client(n) => ("client", Some(format!("serves {}", group_name(plan.clients[n])))),
         Who::Upstream(n) => ("upstream", Some(format!("the service behind {}", Who::Client(n)))),
         Who::Visitor(_) => ("visitor", None),
         Who::Stranger(_) => ("stranger", None),

@@ -29,12 +29,12 @@ const SCRIPTS: &[&str] = &[
     include_str!("js/main.js"),
 ];
 
-/// The page of a run.
-pub fn page(report: &Report) -> String {
+/// The page of a run, which offers the `command` that makes it again.
+pub fn page(report: &Report, command: &str) -> String {
     fill(include_str!("page.html"), |mark| match mark {
         "title" => escaped(&format!("{} seed {}", report.plan.scenario, report.plan.seed)),
         "style" => include_str!("page.css").to_owned(),
-        "data" => embeddable(&data::of(report)),
+        "data" => embeddable(&data::of(report, command)),
         "script" => SCRIPTS.concat(),
         _ => unreachable!("page.html has no other marks: {mark}"),
     })

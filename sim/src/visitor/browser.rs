@@ -258,7 +258,7 @@ impl Visitor {
 
     /// What is wrong, for the oracle and for the end of the session.
     fn strange(&self, session: u64, what: Oddity) -> Short {
-        let words = format!("{what:?}");
+        let words = what.to_string();
         self.oracle.tell(Event::Odd {
             place: self.who,
             session: Some(session),

@@ -30,7 +30,7 @@ impl Invariant for OneUpstream {
         let session = model.sessions.get(&request.connection)?;
         let seen = session.seen_by.len();
         (seen > 2 || (seen > 1 && !session.was_exposed()))
-            .then(|| format!("a visitor's bytes went to {seen} upstream connections: {session:?}"))
+            .then(|| format!("a visitor's bytes went to {seen} upstream connections: {session}"))
     }
 
     fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
@@ -75,7 +75,7 @@ impl Invariant for Success {
         let session = model.sessions.get(id)?;
         let missing = accuse(model, session, &self.connects)?;
         Some(format!(
-            "session {id} broke ({why}) although {missing}: {session:?}"
+            "session {id} broke ({why}) although {missing}: {session}"
         ))
     }
 }
@@ -161,7 +161,7 @@ impl Invariant for Out {
             && session.opened > since + Duration::from_millis(LIST_FOLLOWED_MS)
         {
             return Some(format!(
-                "session {id} was brought to {}, which was taken from the list at {since:?}: {session:?}",
+                "session {id} was brought to {}, which was taken from the list at {since:?}: {session}",
                 Who::Upstream(*n)
             ));
         }
@@ -175,7 +175,7 @@ impl Invariant for Out {
         let since = candidates.gone_since(*n)?;
         (session.opened > since + detection).then(|| {
             format!(
-                "session {id} was brought to {}, which is out of reach since {since:?}: {session:?}",
+                "session {id} was brought to {}, which is out of reach since {since:?}: {session}",
                 Who::Upstream(*n)
             )
         })

@@ -14,10 +14,10 @@ const DETAILS = {
         thing.ended ? `${seconds(thing.to)}, after ${lasting(thing.to - thing.from)}` : "not in this run",
       ],
       ["served by", greeted ? (greeted.connection ?? hex(greeted.serial)) : "nobody"],
-      ["manner", typeof visit.manner === "string" ? visit.manner : JSON.stringify(visit.manner)],
-      ["group", `${visit.group + 1}`],
+      ["manner", mannerWords(visit.manner)],
+      ["group", groupName(visit.group)],
       ["asks for", `${bytes(visit.len)} bytes up, ${bytes(visit.reply_len)} down`],
-      ["reply", `${visit.when}, ${visit.delay_ms} ms later`],
+      ["reply", `${visit.when.replaceAll("-", " ")}, ${visit.delay_ms} ms later`],
     ];
     if (visit.piece_pause_ms)
       facts.push(["writes", `${bytes(visit.piece)} bytes each ${visit.piece_pause_ms} ms`]);
@@ -64,7 +64,7 @@ const DETAILS = {
         thing.ended ? `${seconds(thing.to)}, after ${lasting(thing.to - thing.from)}` : "the end of the run",
       ],
       ["planned", `${from} to ${to === null ? "for good" : to} ms`],
-      ["act", el("code", {}, JSON.stringify(thing.act))],
+      ["fields", fieldWords(Object.values(thing.act)[0] ?? {}) || "none"],
     ];
     if (thing.beside.length) facts.splice(2, 0, ["towards", thing.beside.map((name) => run.host.get(name))]);
     if (thing.missed) facts.unshift(["missed", "it found nothing to be done to, or the engine cannot"]);
@@ -72,7 +72,11 @@ const DETAILS = {
       const during = session.from <= thing.to && session.to >= thing.from;
       return during && session.ill && thing.at.some((host) => onPath(run, session).has(host));
     });
-    return { facts, groups: [["sessions that may have met it and broke", thing.missed ? [] : hurt]] };
+    return {
+      facts,
+      groups: [["sessions that may have met it and broke", thing.missed ? [] : hurt]],
+      more: ["as a plan file spells it", JSON.stringify(thing.act)],
+    };
   },
 
   intrusion(run, thing) {
@@ -174,7 +178,7 @@ const DETAILS = {
       more: [
         "knobs",
         Object.entries(data.knobs)
-          .map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
+          .map(([name, value]) => `${name.replaceAll("_", " ")}: ${fieldWords(value)}`)
           .join("\n"),
       ],
     };
@@ -218,7 +222,7 @@ function onPath(run, thing) {
     path.add(host);
     path.add(clientOf(host));
   }
-  const group = `serves group ${thing.visit.group}`;
+  const group = `serves ${groupName(thing.visit.group)}`;
   if (!thing.tries.length && !thing.greeted) {
     for (const host of run.hosts)
       if (host.about === group) path.add(host.name).add(host.name.replace("client", "upstream"));

@@ -51,6 +51,7 @@ function readRun(data) {
   data.events.forEach((line, n) => {
     const [name, fields] = Object.entries(line.event)[0];
     const kind = EVENT_KINDS[name];
+    const fault = kind === "fault" ? run.faults[fields.nth] : undefined;
     const event = {
       n,
       name,
@@ -58,7 +59,7 @@ function readRun(data) {
       kind,
       at: line.at,
       place: line.place,
-      words: line.words,
+      words: fault ? line.words.replace(fields.act, () => `${fault.label} at ${fault.at.join(", ")}`) : line.words,
       things: [],
       hosts: [],
     };
@@ -302,10 +303,8 @@ function subjects(run, { what }) {
   for (const [serial] of what.matchAll(/\b(0x[0-9a-f]{9,}|\d{10,})\b/g))
     about.add(run.connections.get(Number(serial)));
   // A session that is shown, not named.
-  for (const [, visitor, opened, unit] of what.matchAll(/visitor: (\d+), opened: ([\d.]+)(s|ms)\b/g)) {
-    const at = Number(opened) / (unit === "ms" ? 1000 : 1);
-    const lane = `visitor-${Number(visitor) + 1}`;
-    const same = (one) => one.lane === lane && Math.abs(one.from - at) < 0.0005;
+  for (const [, lane, opened] of what.matchAll(/(visitor-\d+) asked group-\d+ at ([\d.]+) s\b/g)) {
+    const same = (one) => one.lane === lane && Math.abs(one.from - Number(opened)) < 0.001;
     about.add([...run.sessions.values()].find(same));
   }
   about.delete(undefined);

@@ -57,16 +57,42 @@ function faultWords(fault, ports) {
     // The plan spells it in another way now; what follows needs no knowledge of it.
   }
   const rest = Object.entries(act).filter(([field]) => !HOST_FIELDS.includes(field));
-  return [fault.name, ...rest.map(([field, value]) => `${field} ${JSON.stringify(value)}`)].join(" ");
+  return [fault.name, ...rest.map(([field, value]) => `${field.replaceAll("_", " ")} ${fieldWords(value)}`)].join(" ");
 }
 
 /** A stranger's deed in words. */
 function deedWords(deed) {
   if (!deed) return null;
   const [name, fields] = typeof deed === "string" ? [deed, {}] : Object.entries(deed)[0];
-  const rest = Object.entries(fields).map(([field, value]) => `${field.replaceAll("_", " ")} ${value}`);
+  const word = ([field, value]) => {
+    if (field === "group") return groupName(value);
+    if (field === "client") return `of client-${value + 1}`;
+    return `${field.replaceAll("_", " ")} ${value}`;
+  };
+  const rest = Object.entries(fields).map(word);
   return [name.replaceAll("-", " "), ...rest].join(", ");
 }
+
+/** How a visitor behaves, in words. */
+function mannerWords(manner) {
+  const [name, fields] = typeof manner === "string" ? [manner, {}] : Object.entries(manner)[0];
+  const words = name === "half-close" ? name : name.replaceAll("-", " ");
+  return fields.after_ms === undefined ? words : `${words} after ${fields.after_ms} ms`;
+}
+
+/** The field of a plan, in words. */
+function fieldWords(value) {
+  if (value === true || value === false) return value ? "yes" : "no";
+  if (value === null) return "none";
+  if (Array.isArray(value)) return value.map(fieldWords).join(" to ");
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value)
+    .map(([field, one]) => `${field.replaceAll("_", " ")} ${fieldWords(one)}`)
+    .join(", ");
+}
+
+/** The name of a group, which plans count from 0. */
+const groupName = (group) => `group-${group + 1}`;
 
 /** The way that a fault is on, seen from the host on whose lane it is drawn. */
 function wayWords(fault) {
