@@ -5,7 +5,7 @@
 //! GET /way/7?n=7                    the entry takes /way off
 //! host: group-1.test                its rule says that it is for group-1, and sets x-way to that
 //! x-ask: 41445251..                 payload::Request, in hexadecimal
-//! x-from: 192.168.0.7               what x-forwarded-for has to say in the end
+//! x-from: 192.168.0.7               what x-forwarded-for and its like have to say in the end
 //! connection: x-hop (HTTP/1)        names a header that nobody else may see
 //! authorization: Negotiate 192..    some log in to the upstream's connection
 //!
@@ -43,6 +43,21 @@ pub const HOP: HeaderName = HeaderName::from_static("x-hop");
 pub const WAY: HeaderName = HeaderName::from_static("x-way");
 /// Why the entry has answered itself.
 pub const REASON: HeaderName = HeaderName::from_static("x-adit-reason");
+/// What a visitor forges about where it comes from, besides `x-forwarded-for`. CGI servers read `_` and `-` alike.
+const FORGED: [(HeaderName, &str); 8] = [
+    (HeaderName::from_static("x-real-ip"), "10.9.8.7"),
+    (
+        HeaderName::from_static("forwarded"),
+        "for=10.9.8.7;proto=https;host=\"elsewhere.test\"",
+    ),
+    (HeaderName::from_static("x-forwarded-host"), "elsewhere.test"),
+    (HeaderName::from_static("x-forwarded-proto"), "https"),
+    (HeaderName::from_static("x-forwarded-port"), "4443"),
+    (HeaderName::from_static("x_forwarded_for"), "10.9.8.7"),
+    (HeaderName::from_static("x_real_ip"), "10.9.8.7"),
+    (HeaderName::from_static("true-client-ip"), "10.9.8.7"),
+];
+
 /// How a call of gRPC ended.
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -57,6 +72,24 @@ pub fn host_of(group: usize) -> String {
 /// Logs the upstream's connection in: by it alone whoever asks is known from then on.
 pub fn login(visitor: impl std::fmt::Display) -> HeaderValue {
     HeaderValue::from_str(&format!("Negotiate {visitor}")).expect("it is text")
+}
+
+/// Says that a request comes from elsewhere.
+pub fn forge(headers: &mut HeaderMap) {
+    for (name, value) in FORGED {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// An error with its causes.
+pub fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        words += &format!(": {inner}");
+        cause = inner.source();
+    }
+    words
 }
 
 /// Bytes as a header.

@@ -21,6 +21,14 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A visitor that nobody trusts says whom it speaks for, and is believed.",
     },
     Planted {
+        name: "underscored-claim-passed-on",
+        breaks: "A header that says where a request came from is passed on if it is spelled with underscores.",
+    },
+    Planted {
+        name: "forged-port-believed",
+        breaks: "A visitor that nobody trusts says which port it came to, and is believed.",
+    },
+    Planted {
         name: "failed-call-answered-with-status",
         breaks: "A call of gRPC that fails is answered with a status of HTTP.",
     },
@@ -43,6 +51,18 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         name: "drain-delay-closes-kept-connections",
         breaks: "As soon as a node drains it closes visitors' connections on which nothing is asked, also new ones.",
+    },
+    Planted {
+        name: "connections-kept-to-those-who-left",
+        breaks: "Connections to a target that has left the active set are kept.",
+    },
+    Planted {
+        name: "answer-clock-runs-during-upload",
+        breaks: "An upstream's time to answer counts from the start of a request whose body is still coming.",
+    },
+    Planted {
+        name: "answer-clock-begins-anew",
+        breaks: "When an upstream's time to answer is over, it is given the same time again.",
     },
     Planted {
         name: "prefix-not-taken-off",

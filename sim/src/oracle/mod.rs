@@ -3,6 +3,7 @@
 //! line in [`all`].
 
 pub mod access;
+mod ailing;
 pub mod bounds;
 pub mod bytes;
 mod choice;
@@ -79,11 +80,13 @@ pub struct Sight {
     pub promised: i64,
     /// The groups of which somebody is not active, a bit for each.
     pub uneven: u64,
+    /// The upstreams that have a connection, a bit for each.
+    pub connected: u64,
     /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
     pub silenced: usize,
 }
 
-/// The bit of a group in [`Sight::uneven`]; the last stands for all beyond it.
+/// The bit of a group in [`Sight::uneven`], or of an upstream in [`Sight::connected`]; the last stands for all beyond it.
 pub fn group_bit(group: usize) -> u64 {
     1 << group.min(63)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Invariant, Model, access, bounds,
+    Invariant, Model, access, ailing, bounds,
     bytes::{self, TRIES_MAX},
     choice, dials, drain,
     model::Session,
@@ -40,6 +40,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(strangers::Admission),
         Box::new(bounds::Limits),
         Box::<dials::Backoff>::default(),
+        Box::<ailing::Released>::default(),
         Box::new(Heads),
         Box::<drain::Draining>::default(),
         Box::new(service::Success(accuse)),
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),
         Box::<dials::Storm>::default(),
+        Box::<ailing::AnswerDeadline>::default(),
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
         Box::new(access::Logged),

@@ -57,6 +57,8 @@ pub enum Purpose {
     Web,
     /// Which candidates are far away.
     Far,
+    /// How it is asked: how slowly, and with which lies.
+    Asking,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -74,6 +76,7 @@ impl Purpose {
             Self::World => 5,
             Self::Web => 6,
             Self::Far => 7,
+            Self::Asking => 8,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -5,7 +5,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Manner, Millis, Plan, Purpose, Visit, draw, knobs::Knobs};
-use crate::payload::When;
+use crate::{
+    fault::{AnyAct, Fault, upstream::Ail},
+    payload::When,
+    upstream::Mood,
+};
 
 /// An HTTP entry, and the upstreams behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +19,7 @@ pub struct Web {
     pub upstream: Option<Version>,
     /// How long an upstream keeps a connection on which nothing is asked; 0 is for ever.
     pub idle_ms: Millis,
-    /// How long an upstream may take to begin its answer.
+    /// How long an upstream may take to begin its answer, and a visitor to go on with its request's body.
     pub first_byte_ms: Millis,
     /// An upstream of HTTP/2 turns away one stream in so many; 0 is none.
     pub refuses_one_in: u64,
@@ -46,6 +50,8 @@ pub struct Call {
     pub chunked: bool,
     /// The request logs its upstream's connection in, as NTLM and Negotiate do.
     pub logs_in: bool,
+    /// The request says that it comes from elsewhere, in every way that servers believe.
+    pub forges: bool,
 }
 
 /// What is asked.
@@ -77,6 +83,15 @@ impl Call {
     }
 }
 
+/// A time to answer that a slow upload outlasts.
+const SOON_MS: Millis = 5_000;
+
+/// The longest body of a request that has to be answered that soon.
+const SHORT: u64 = 16 * 1024;
+
+/// Pieces of a slow upload, at least.
+const PIECES: u64 = 10;
+
 /// A world of an HTTP entry: that of chaos, whose visitors ask by HTTP.
 pub(super) fn web(seed: u64) -> Plan {
     let mut rng = Purpose::Web.rng(seed);
@@ -88,7 +103,7 @@ pub(super) fn web(seed: u64) -> Plan {
             .expect("some"),
         // For ever would be for ever where a machine has lost power at the other end.
         idle_ms: *[1_500, 6_000, 20_000].choose(&mut rng).expect("some"),
-        first_byte_ms: *[30_000, 60_000].choose(&mut rng).expect("some"),
+        first_byte_ms: *[SOON_MS, SOON_MS, 30_000, 60_000].choose(&mut rng).expect("some"),
         refuses_one_in: *[0, 0, 5, 20].choose(&mut rng).expect("some"),
     });
     roomy(&mut plan.knobs);
@@ -101,7 +116,60 @@ pub(super) fn web(seed: u64) -> Plan {
             ask(visit, version, speech, &mut rng);
         }
     }
+    let mut rng = Purpose::Asking.rng(seed);
+    let is_soon = plan.web.as_ref().is_some_and(|web| web.first_byte_ms == SOON_MS);
+    for visit in plan.visitors.iter_mut().flatten() {
+        vary(visit, is_soon, &mut rng);
+    }
+    if rng.random_bool(0.1) {
+        only_services(&mut plan, &mut rng);
+    }
     plan
+}
+
+/// Nothing but services is in trouble, for long, one after another: what the entry does about each is seen undisturbed.
+fn only_services(plan: &mut Plan, rng: &mut ChaCha8Rng) {
+    let mut from_ms = 6_000;
+    let mut ail = |mood| {
+        let upstream = rng.random_range(0..plan.clients.len());
+        let to_ms = from_ms + rng.random_range(15_000..18_000);
+        let fault = Fault {
+            from_ms,
+            to_ms: Some(to_ms),
+            act: AnyAct::Ail(Ail { upstream, mood }),
+        };
+        from_ms = to_ms + rng.random_range(5_000..8_000);
+        fault
+    };
+    plan.faults = vec![ail(Mood::Hangs), ail(Mood::Refuses)];
+}
+
+/// Varies how a request is made. `is_soon`: its upstream has to answer within [`SOON_MS`].
+fn vary(visit: &mut Visit, is_soon: bool, rng: &mut ChaCha8Rng) {
+    let (forges, slow, pause_ms) = (
+        rng.random_bool(0.3),
+        rng.random_bool(0.1),
+        rng.random_range(700..1_000),
+    );
+    let Some(call) = &mut visit.call else {
+        return;
+    };
+    call.forges = forges;
+    if is_soon {
+        visit.hold_ms = visit.hold_ms.min(SOON_MS / 2);
+    }
+    if !matches!(call.kind, Kind::Put | Kind::Post | Kind::Grpc) {
+        return;
+    }
+    if is_soon {
+        // What is on its way when a body has ended has to arrive in that time as well.
+        visit.len = visit.len.min(SHORT);
+    }
+    if slow && visit.manner == Manner::Plain && visit.hold_ms == 0 {
+        visit.len = visit.len.max(PIECES);
+        visit.piece = usize::try_from(visit.len / PIECES).unwrap_or(usize::MAX);
+        visit.piece_pause_ms = pause_ms;
+    }
 }
 
 /// An HTTP entry needs more room than a session: heads are longer than a session's first words, a visitor's connection
@@ -143,6 +211,7 @@ fn ask(visit: &mut Visit, version: Version, speech: Option<Version>, rng: &mut C
         keeps: rng.random_bool(0.7),
         chunked: rng.random_bool(0.5),
         logs_in: rng.random_bool(0.1),
+        forges: false,
     };
     visit.call = Some(call);
     if call.kind == Kind::WebSocket {

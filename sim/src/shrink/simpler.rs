@@ -133,6 +133,7 @@ fn plain(visit: &mut Visit) {
         manner: Manner::Plain,
         call: visit.call.map(|call| Call {
             kind: Kind::Get,
+            forges: false,
             ..call
         }),
     };

@@ -8,7 +8,9 @@ use std::{
 };
 
 use adit::transport::Stream;
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header,
+};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body as _, Incoming},
@@ -280,48 +282,31 @@ impl Upstream {
     /// Whether a head is what it has to be behind the entry.
     fn check(&self, site: Site, login: &Login, session: Option<u64>, request: &HttpRequest<Incoming>) {
         let headers = request.headers();
-        let text = |name: &http::HeaderName| {
-            let all: Vec<_> = headers.get_all(name).iter().collect();
-            match all[..] {
-                [one] => one.to_str().unwrap_or("not text").to_owned(),
-                [] => "nothing".to_owned(),
-                _ => "more than one".to_owned(),
-            }
-        };
+        let named = one(headers, &SESSION);
+        let from = one(headers, &FROM);
         let host = match request.uri().authority() {
             Some(authority) => authority.to_string(),
-            None => text(&header::HOST),
+            None => one(headers, &header::HOST),
         };
-        let named = text(&SESSION);
-        let expected = [
+        let path = request.uri().path_and_query();
+        let known = login.borrow().clone().unwrap_or_else(|| from.clone());
+        let own = session.map_or_else(|| named.clone(), |session| session.to_string());
+        let heads = [
             ("the host", host, host_of(site.group)),
-            ("x-way", text(&WAY), crate::node::group_name(site.group)),
+            ("x-way", one(headers, &WAY), crate::node::group_name(site.group)),
             (
                 "the path",
-                request
-                    .uri()
-                    .path_and_query()
-                    .map_or_else(String::new, ToString::to_string),
+                path.map_or_else(String::new, ToString::to_string),
                 format!("/{named}?n={named}"),
             ),
-            (
-                "x-forwarded-for",
-                text(&http::HeaderName::from_static("x-forwarded-for")),
-                text(&FROM),
-            ),
-            ("x-hop", text(&HOP), "nothing".to_owned()),
-            (
-                "who has logged in to its connection",
-                login.borrow().clone().unwrap_or_else(|| text(&FROM)),
-                text(&FROM),
-            ),
-            (
-                "the session",
-                session.map_or_else(|| named.clone(), |session| session.to_string()),
-                named.clone(),
-            ),
+            ("x-hop", one(headers, &HOP), NOTHING.to_owned()),
+            ("who has logged in to its connection", known, from.clone()),
+            ("the session", own, named.clone()),
         ];
-        for (what, is, should) in expected {
+        let origin = origin(&from, &host_of(site.group));
+        let origin =
+            origin.map(|(name, should)| (name, one(headers, &HeaderName::from_static(name)), should));
+        for (what, is, should) in heads.into_iter().chain(origin) {
             if is != should {
                 let session = session.or_else(|| named.parse().ok());
                 self.oracle.tell(Event::Odd {
@@ -332,4 +317,33 @@ impl Upstream {
             }
         }
     }
+}
+
+/// What stands for a header that is not there.
+const NOTHING: &str = "nothing";
+
+/// The value of a header that may be there once.
+fn one(headers: &HeaderMap, name: &HeaderName) -> String {
+    let all: Vec<_> = headers.get_all(name).iter().collect();
+    match all[..] {
+        [one] => one.to_str().unwrap_or("not text").to_owned(),
+        [] => NOTHING.to_owned(),
+        _ => "more than one".to_owned(),
+    }
+}
+
+/// What has to be said of where a request for `host` came `from`, whatever its visitor says.
+fn origin(from: &str, host: &str) -> [(&'static str, String); 9] {
+    let nothing = || NOTHING.to_owned();
+    [
+        ("x-forwarded-for", from.to_owned()),
+        ("x-real-ip", from.to_owned()),
+        ("forwarded", format!("for={from};proto=http;host=\"{host}\"")),
+        ("x-forwarded-host", host.to_owned()),
+        ("x-forwarded-proto", "http".to_owned()),
+        ("x-forwarded-port", "80".to_owned()),
+        ("x_forwarded_for", nothing()),
+        ("x_real_ip", nothing()),
+        ("true-client-ip", nothing()),
+    ]
 }

@@ -23,7 +23,7 @@ use crate::{
         who::Who,
     },
     web::{
-        ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, hex,
+        ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, forge, hex,
         host_of, login, unhex, words,
     },
 };
@@ -197,17 +197,22 @@ impl Visitor {
     }
 
     fn request(&self, session: u64, visit: &Visit, call: Call) -> HttpRequest<Spoken> {
-        let holds = self.oracle.now() + Duration::from_millis(visit.hold_ms) < self.last_visit;
+        let fits = |ms| self.oracle.now() + Duration::from_millis(ms) < self.last_visit;
+        let pieces = visit.len / visit.piece.max(1) as u64;
+        let pause_ms = match fits(pieces * visit.piece_pause_ms) {
+            true => visit.piece_pause_ms,
+            false => 0,
+        };
         let asked = Request {
             connection: session,
             len: visit.len,
             reply_len: visit.reply_len,
             when: visit.when,
             delay_ms: visit.delay_ms,
-            hold_ms: if holds { visit.hold_ms } else { 0 },
+            hold_ms: if fits(visit.hold_ms) { visit.hold_ms } else { 0 },
         };
         let mut body = Spoken::new(Body::new(session, Direction::Up), visit.len, visit.piece)
-            .paced(Duration::from_millis(visit.piece_pause_ms));
+            .paced(Duration::from_millis(pause_ms));
         if call.chunked {
             body = body.chunked();
         }
@@ -251,6 +256,9 @@ impl Visitor {
         headers.insert(FROM, from);
         headers.insert(SESSION, HeaderValue::from(session));
         headers.insert("x-forwarded-for", HeaderValue::from_static("10.9.8.7"));
+        if call.forges {
+            forge(headers);
+        }
         if call.logs_in {
             headers.insert(header::AUTHORIZATION, login(self.browser.address));
         }

@@ -20,6 +20,9 @@ impl World {
             figures.active.get() < figures.targets.get()
         };
         let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
+        let connected = self.upstreams.iter().enumerate();
+        let connected = connected.filter(|(_, upstream)| upstream.open() > 0);
+        let connected = connected.map(|(n, _)| group_bit(n));
         Sight {
             registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
             parked: metrics.pool_parked.get(),
@@ -32,6 +35,7 @@ impl World {
             queued: metrics.stream_queued_bytes.get(),
             promised: metrics.stream_window_bytes.get(),
             uneven: uneven.fold(0, |all, group| all | group),
+            connected: connected.fold(0, |all, upstream| all | upstream),
             silenced: self.engine.silenced(PROXY_PORT),
         }
     }

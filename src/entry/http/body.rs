@@ -108,6 +108,11 @@ impl RequestBody {
     /// Who is waited for, and since when: not before `moved`.
     pub fn waited_for(&self, moved: Instant) -> (Side, Instant) {
         let waited_for = self.with(|spoken| {
+            if spoken.turned.is_some_and(|turned| turned > moved)
+                && mutant!("answer-clock-runs-during-upload")
+            {
+                return (Side::Upstream, moved);
+            }
             let side = match spoken.wanted && !spoken.incoming.is_end_stream() {
                 true => Side::Visitor,
                 false => Side::Upstream,

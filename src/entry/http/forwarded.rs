@@ -183,8 +183,8 @@ fn remove_claims(headers: &mut HeaderMap) {
     let claims = |name: &&HeaderName| {
         let name = name.as_str();
         match name.contains('_') {
-            true => tells_origin(&name.replace('_', "-")),
-            false => tells_origin(name),
+            true => tells_origin(&name.replace('_', "-")) && !mutant!("underscored-claim-passed-on"),
+            false => tells_origin(name) && !(name == X_FORWARDED_PORT && mutant!("forged-port-believed")),
         }
     };
     let claims: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();

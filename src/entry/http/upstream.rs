@@ -149,7 +149,7 @@ impl Upstreams {
             let active = group.active();
             let is_here = |key: &Key| active.member(key).is_some();
             let has_left = self.targets.load().keys().any(|key| !is_here(key));
-            if has_left {
+            if has_left && !mutant!("connections-kept-to-those-who-left") {
                 sometimes!("connections-closed-as-their-target-left");
                 self.targets.rcu(|targets| {
                     let mut targets = BTreeMap::clone(targets);
