@@ -244,14 +244,3 @@ impl http_body::Body for Spoken {
         }
     }
 }
-
-/// An error with its causes.
-pub fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        words += &format!(": {inner}");
-        cause = inner.source();
-    }
-    words
-}

@@ -121,7 +121,7 @@ impl UpstreamSide {
 
     /// The upstream's address is not chosen any more: no new request should come on this stream.
     pub fn handle_retired(&mut self) {
-        if self.state == State::Open && !self.flow.fin_sent && !mutant!("retired-upstream-not-told") {
+        if self.state == State::Open && !self.flow.fin_sent {
             sometimes!("kept-upstream-retired");
             self.actions.push_back(Action::Send(ToServer::Retire));
         }
