@@ -140,15 +140,12 @@ fn new_sessions_behind_bulk_are_served() {
         // Every buffer on the way is full.
         until(|| sent.load(Ordering::Relaxed) > 1024 * 1024).await;
         let mut slowest = Duration::ZERO;
-        for _ in 0..4 {
+        // The window of the upload grows, and the queue with it.
+        while slowest < Duration::from_millis(500) {
             let asked = time::now();
             assert_eq!(visit(server.public(), b"?").await.unwrap(), b"!");
             slowest = slowest.max(time::now() - asked);
         }
-        assert!(
-            slowest > Duration::from_millis(300),
-            "the link is not thin: {slowest:?}"
-        );
         let silent = server.metrics.tries_failed.count("not_started_silent");
         assert_eq!(silent, 0, "the slowest took {slowest:?}");
         uploading.abort();

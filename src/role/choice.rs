@@ -14,7 +14,7 @@ use crate::{
     pool::dial::open_pool,
     prober::probe,
     selector::{
-        actor::{Selector, retire::Retire},
+        actor::{Retire, Selector},
         group::Group,
         setup::{Setup, Warm},
     },

@@ -26,7 +26,7 @@ use crate::{
     },
     probe::{mutant, sometimes},
     prober::{
-        actor::{Answered, Hurry, Probed, Prober, SetMembers, Unwatch},
+        actor::{Answered, Hurry, Probed, Prober, SetMembers},
         probe::ProbeFailure,
     },
     time::{self, Duration, Instant},
@@ -135,6 +135,11 @@ pub struct ReadJournal;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Status")]
 pub struct ReadStatus;
+
+/// The choice is no longer in force: nothing is probed or kept warm for it any more. Sessions on their way go on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Retire;
 
 impl<R: Reach> Actor for Selector<R> {
     type Context = Context<Self>;
@@ -318,6 +323,15 @@ impl<R: Reach> Handler<ReadStatus> for Selector<R> {
     }
 }
 
+impl<R: Reach> Handler<Retire> for Selector<R> {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        self.keep_nothing_warm();
+        ctx.stop();
+    }
+}
+
 impl<R: Reach> Selector<R> {
     fn drive(&mut self, ctx: &mut Context<Self>) {
         while let Some(action) = self.roster.poll_action() {
@@ -466,22 +480,8 @@ impl<R: Reach> Selector<R> {
             prober.do_send(Answered(key.clone()));
         }
     }
-
-    fn forget(&mut self, key: &R::Key) {
-        self.roster.leave(time::now(), key);
-        self.failures.forget(key);
-        self.targets.remove(key);
-        self.name_no_more(key);
-        self.count_targets();
-        if let Some(prober) = &self.prober
-            && !mutant!("left-target-still-probed")
-        {
-            prober.do_send(Unwatch(key.clone()));
-        }
-    }
 }
 
-pub mod retire;
 mod tell;
 mod watch;
 #[cfg(test)]

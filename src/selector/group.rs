@@ -68,14 +68,17 @@ impl<R: Reach> Group<R> {
         self.published.notify_waiters();
     }
 
-    /// Waits until the target with this key is not a member of the active set.
+    /// Waits until the target with this key is not a member of the active set. One that was none to begin with, as it stood
+    /// by, has time until the next set.
     pub async fn wait_until_left(&self, key: &R::Key) {
+        let mut was_member = self.active.load().member(key).is_some();
         loop {
             let published = self.published.notified();
-            if self.active.load().member(key).is_none() {
+            if was_member && self.active.load().member(key).is_none() {
                 return;
             }
             published.await;
+            was_member = true;
         }
     }
 

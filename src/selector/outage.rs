@@ -56,6 +56,11 @@ impl<K: Ord + Clone> LocalFault<K> {
         self.latest.len() >= TARGETS_MIN && self.failing == self.latest.len()
     }
 
+    /// Whether the last probe of this target, within the window, failed.
+    pub fn has_failed(&self, key: &K) -> bool {
+        self.latest.get(key).is_some_and(|(_, failed)| *failed)
+    }
+
     /// A target that was well until now was probed. Says whether the suspicion changed.
     pub fn handle_probed(&mut self, now: Instant, key: &K, failed: bool) -> bool {
         self.forget(key);

@@ -90,7 +90,7 @@ pub enum Fate {
 pub struct Come {
     /// A client said that it serves the visitor.
     pub served: bool,
-    /// The upstream had ended its direction: its answer is whole.
+    /// The upstream had said something and ended its direction: its answer is whole.
     pub answered: bool,
 }
 

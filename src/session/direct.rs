@@ -335,7 +335,8 @@ impl Direct {
         // Whoever takes nothing any more may still have something to say; that is heard to its end.
         match (self.up.stage, self.down.stage) {
             (_, Stage::Deaf) => Some(Outcome::VisitorGone),
-            (Stage::Deaf, Stage::Ended) => Some(Outcome::UpstreamLeft),
+            (Stage::Deaf, Stage::Ended) if self.down.bytes > 0 => Some(Outcome::UpstreamLeft),
+            (Stage::Deaf, Stage::Ended) => Some(Outcome::UpstreamBroken),
             _ => None,
         }
     }

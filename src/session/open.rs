@@ -160,6 +160,7 @@ impl Opener {
                 _running: Counted::new(&self.env.metrics.sessions),
                 metrics: Arc::clone(&self.env.metrics),
                 outcome: None,
+                began: true,
                 _slot: slot,
             },
         };
@@ -239,6 +240,8 @@ struct Account {
     witness: Witness,
     metrics: Arc<Metrics>,
     outcome: Option<&'static str>,
+    /// Its upstream was connected, as far as known.
+    began: bool,
     _running: Counted,
     _slot: OwnedSemaphorePermit,
 }
@@ -258,6 +261,7 @@ impl Account {
         let (up, down) = side.bytes();
         debug!(session = %self.id, outcome = outcome.label(), up, down, "upstream connection ended");
         self.outcome = Some(outcome.label());
+        self.began = side.was_served();
     }
 }
 
@@ -267,7 +271,10 @@ impl Drop for Account {
         self.metrics.session_outcomes.inc(outcome);
         let (entry, client) = &self.traffic;
         entry.outcomes.inc(outcome);
-        client.iter().for_each(|client| client.outcomes.inc(outcome));
+        // What the client refused, or never answered, is no session of it.
+        if self.began {
+            client.iter().for_each(|client| client.outcomes.inc(outcome));
+        }
         self.registry.do_send(SessionEnded(self.id));
     }
 }

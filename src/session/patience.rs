@@ -16,6 +16,10 @@ use crate::{
 /// and new sessions behind bulk on a thin link are given up while the tunnel works.
 const BUSY_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long after bytes moved last an answer behind them may still come, at least. A full queue is seen to move once for
+/// each 64 KiB: shorter gives up behind less than half a megabit per second.
+const BUSY_GAP_MAX: Duration = Duration::from_secs(1);
+
 /// The shortest body of a frame that says that a connection is busy: less fills no queue.
 pub const BULK_LEN: u32 = 16 * 1024;
 
@@ -51,8 +55,8 @@ pub struct Traffic {
     client: Arc<LinkGauges>,
     /// The data link that carries it among others, if one does.
     shared: Option<Arc<LastMoved>>,
-    /// From then on it does not matter that other connections move.
-    busy_until: Instant,
+    /// When the try began.
+    began: Instant,
 }
 
 impl Traffic {
@@ -61,7 +65,7 @@ impl Traffic {
         Self {
             client: Arc::clone(client),
             shared: carrier.moved().cloned(),
-            busy_until: now + BUSY_ANSWER_TIMEOUT,
+            began: now,
         }
     }
 
@@ -72,15 +76,14 @@ impl Traffic {
 
     /// Until when an answer that did not come in time may be held up: bytes of the data link that carries it have just
     /// moved, or, where a connection carries it alone, those of other connections to its client. `None` where nothing moved.
+    /// Half of the visitor's time is left for another try.
     pub fn holds_up_until(&self, now: Instant, patience: &Patience) -> Option<Instant> {
+        let half = patience.start_deadline.saturating_duration_since(self.began) / 2;
         let (moved, most) = match &self.shared {
-            Some(link) => (link.get()?, patience.start_deadline),
-            None => (
-                self.client.moved.get()?,
-                self.busy_until.min(patience.start_deadline),
-            ),
+            Some(link) => (link.get()?, half),
+            None => (self.client.moved.get()?, half.min(BUSY_ANSWER_TIMEOUT)),
         };
-        let until = (moved + patience.answer).min(most);
+        let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(self.began + most);
         (until > now).then_some(until)
     }
 }
@@ -103,7 +106,7 @@ mod tests {
         let traffic = Traffic {
             client: Arc::default(),
             shared: shared.then(|| Arc::clone(&link)),
-            busy_until: began + BUSY_ANSWER_TIMEOUT,
+            began,
         };
         let (mut now, mut due, mut held_up) = (began, began + ANSWER, None);
         while now < began + START * 2 {
@@ -132,9 +135,9 @@ mod tests {
         let ms = Duration::from_millis;
         for shared in [false, true] {
             check(shared, ms(0), None);
-            check(shared, ms(1000), Some(ms(1300)));
+            check(shared, ms(500), Some(ms(500) + BUSY_GAP_MAX));
         }
         check(false, START, Some(BUSY_ANSWER_TIMEOUT));
-        check(true, START, Some(START));
+        check(true, START, Some(START / 2));
     }
 }

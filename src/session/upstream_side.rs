@@ -100,7 +100,8 @@ impl UpstreamSide {
 
     /// Whether the upstream broke its session before it had ended its answer.
     pub fn was_broken_by_upstream(&self) -> bool {
-        self.outcome == Some(Outcome::UpstreamReset) && !self.flow.fin_sent
+        let answered = self.flow.fin_sent && self.flow.raw_in > 0;
+        self.outcome == Some(Outcome::UpstreamReset) && !answered
     }
 
     /// Connecting takes longer than a local connect should: say that we are at it.

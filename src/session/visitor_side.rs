@@ -182,7 +182,7 @@ impl VisitorSide {
     pub fn come(&self) -> Come {
         Come {
             served: self.served,
-            answered: self.flow.fin_received,
+            answered: self.flow.fin_received && self.flow.raw_out > 0,
         }
     }
 
@@ -446,8 +446,7 @@ impl Core for VisitorSide {
                 sometimes!("start-behind-traffic");
                 self.state = State::Starting(until);
             }
-            (State::Working(_), Some(until)) => self.state = State::Working(until),
-            (State::Starting(_) | State::Working(_), None) => {
+            (State::Starting(_) | State::Working(_), _) => {
                 sometimes!("client-left-start-unanswered");
                 self.send_reset(ResetCode::Timeout);
                 self.lose_stream(Cause::Silent);

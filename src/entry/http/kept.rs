@@ -307,7 +307,8 @@ impl Connections {
     fn keep(&self, free: Free) {
         with(&self.free, |all| {
             if all.len() == FREE_MAX {
-                all.retain(|one| !one.alone.sender.is_closed());
+                let now = free.since;
+                all.retain(|one| one.takes_more(now));
             }
             if all.len() < FREE_MAX {
                 all.push(free);

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use super::{super::target::Reach, Selector};
-use crate::prober::actor::{SetMembers, Unwatch, Watch};
+use crate::{
+    pool::actor::Remove,
+    probe::mutant,
+    prober::actor::{SetMembers, Unwatch, Watch},
+    time,
+};
 
 impl<R: Reach> Selector<R> {
     /// A target has come, and is not a member yet.
@@ -41,5 +46,28 @@ impl<R: Reach> Selector<R> {
     fn alone_fails(&self) -> bool {
         let fails = self.failures.any() || self.roster.all_fail();
         fails && !self.targets.is_empty()
+    }
+
+    /// A target is gone.
+    pub(super) fn forget(&mut self, key: &R::Key) {
+        self.roster.leave(time::now(), key);
+        self.failures.forget(key);
+        self.targets.remove(key);
+        self.name_no_more(key);
+        self.count_targets();
+        if let Some(prober) = &self.prober
+            && !mutant!("left-target-still-probed")
+        {
+            prober.do_send(Unwatch(key.clone()));
+        }
+    }
+
+    /// Closes what is kept warm.
+    pub(super) fn keep_nothing_warm(&self) {
+        if let Some(warm) = &self.setup.warm {
+            for key in self.active.keys() {
+                warm.remove.do_send(Remove(key.clone()));
+            }
+        }
     }
 }

@@ -12,7 +12,9 @@ use crate::time::{Duration, Instant};
 impl<K: Ord + Clone> Roster<K> {
     /// Whether every target fails, also while that is taken for a local fault.
     pub fn all_fail(&self) -> bool {
-        self.last_resort || self.fault.all_fail()
+        // A member that serves visitors all the time is not probed.
+        let is_down = |(key, entry): (&K, &Entry)| entry.active_since.is_none() || self.fault.has_failed(key);
+        self.last_resort || self.fault.all_fail() && self.entries.iter().all(is_down)
     }
 
     /// Whether a target is put out for what it did.

@@ -390,6 +390,18 @@ fn panic_lets_back_who_does_poorly_but_never_who_is_down() {
 }
 
 #[test]
+fn members_that_serve_and_are_not_probed_are_no_outage() {
+    let mut bench = Bench::of(10, Bench::sized(4));
+    bench.pass(S(20), &[]);
+    let members = bench.members.clone();
+    let outside = (0..10).filter(|key| !members.contains(key));
+    outside.for_each(|key| bench.fails(key));
+    assert!(!bench.roster.all_fail());
+    members.iter().for_each(|key| bench.fails(*key));
+    assert!(bench.roster.all_fail());
+}
+
+#[test]
 fn a_local_fault_changes_nothing_that_probes_say() {
     let mut bench = Bench::of(8, Options::default());
     bench.pass(S(20), &Bench::all_answer(0..8));
