@@ -21,6 +21,7 @@ use support::{
     http::{full, http_upstream, run_http_by_each},
     until,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{
@@ -273,6 +274,38 @@ async fn channel(server: &RunningServer) -> tonic::client::Grpc<Channel> {
 
 fn path(method: &'static str) -> http::uri::PathAndQuery {
     http::uri::PathAndQuery::from_static(method)
+}
+
+#[test]
+fn an_answer_that_breaks_off_comes_as_far_as_it_went() {
+    run_http_by_each(|config| async move {
+        let server = RunningServer::start(config).await;
+        let upstream = support::upstream(|mut stream| async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+                .await;
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let url = format!("http://{}/", server.public());
+        for versioned in [
+            reqwest::Client::builder().http1_only(),
+            reqwest::Client::builder().http2_prior_knowledge(),
+        ] {
+            let peer = versioned.no_proxy().build().unwrap();
+            let answers = (0..200).map(|_| async {
+                let mut answer = peer.get(&url).send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+                assert_eq!(answer.chunk().await.unwrap().unwrap(), "hello");
+                answer.chunk().await.unwrap_err();
+            });
+            stream::iter(answers)
+                .buffer_unordered(20)
+                .collect::<Vec<()>>()
+                .await;
+        }
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The body of a request, which may have to be said again to somebody else, and that of its answer.
+//! The body of a request, which may have to be said again to somebody else.
 
 use std::{
     pin::Pin,
@@ -10,14 +10,10 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{
-    answer::{self, BodyError, Failure},
-    open::Received,
-    record::{End, Record},
-};
+use super::{answer::BodyError, open::Received};
 use crate::{
     probe::{mutant, sometimes},
-    time::{self, Duration, Instant, Timer},
+    time::{self, Instant},
 };
 
 #[allow(
@@ -46,6 +42,17 @@ pub enum BadBody {
 /// A request's body, whoever it is said to. Cheap to clone.
 #[derive(Clone)]
 pub struct RequestBody(Option<Arc<Lock<Spoken>>>);
+
+/// The same, held by somebody whom it need not live for.
+#[derive(Default)]
+pub struct WeakBody(Option<Weak<Lock<Spoken>>>);
+
+impl WeakBody {
+    /// Whoever says it need not go on: at the upstream it breaks off.
+    pub fn break_off(&self) {
+        RequestBody(self.0.as_ref().and_then(Weak::upgrade)).with(|spoken| spoken.broken = true);
+    }
+}
 
 /// Who is waited for until a request has its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +105,11 @@ impl RequestBody {
     /// None at all.
     pub fn none() -> Self {
         Self(None)
+    }
+
+    /// Without holding it.
+    pub fn weak(&self) -> WeakBody {
+        WeakBody(self.0.as_ref().map(Arc::downgrade))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Spoken) -> T) -> Option<T> {
@@ -257,207 +269,5 @@ impl http_body::Body for TryBody {
             }
         });
         hint.unwrap_or(SizeHint::with_exact(0))
-    }
-}
-
-/// The body of an answer. What is held until its end is let go of there, or where it is dropped.
-pub struct AnswerBody<H: Held> {
-    /// Nothing when its caller's time is over.
-    incoming: Option<Incoming>,
-    idle: Option<Idle>,
-    deadline: Option<Deadline>,
-    record: Arc<Record>,
-    held: Option<H>,
-}
-
-/// What an answer holds until its end.
-pub trait Held: Send + Unpin + 'static {
-    /// It has been read to its end, or not.
-    fn let_go(self, whole: bool);
-}
-
-/// When a caller gives up, and what it would still say.
-struct Deadline {
-    at: Instant,
-    timer: Timer,
-    /// Not held for the answer's sake: a body that nobody reads has to be known as such.
-    body: Option<Weak<Lock<Spoken>>>,
-}
-
-/// How long an answer may pause.
-struct Idle {
-    most: Duration,
-    until: Instant,
-    timer: Timer,
-}
-
-impl<H: Held> AnswerBody<H> {
-    /// A body that may pause for `idle`.
-    pub fn new(incoming: Incoming, idle: Option<Duration>, record: Arc<Record>, held: H) -> Self {
-        let idle = idle.map(|most| Idle {
-            most,
-            until: time::now() + most,
-            timer: Timer::default(),
-        });
-        Self {
-            incoming: Some(incoming),
-            idle,
-            deadline: None,
-            record,
-            held: Some(held),
-        }
-    }
-
-    /// The answer to a call of gRPC whose caller gives up then.
-    pub fn until(mut self, deadline: Option<Instant>, body: &RequestBody) -> Self {
-        self.deadline = deadline.map(|at| Deadline {
-            at,
-            timer: Timer::default(),
-            body: body.0.as_ref().map(Arc::downgrade),
-        });
-        self
-    }
-
-    /// Whether its caller's time is over just now. Then the upstream need not go on, and the call has a status.
-    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = &mut self.deadline else {
-            return false;
-        };
-        if deadline.timer.poll(cx, Some(deadline.at)).is_pending() {
-            return false;
-        }
-        // Whatever its caller goes on to say resets the call at the upstream.
-        let body = deadline.body.as_ref().and_then(Weak::upgrade);
-        RequestBody(body).with(|spoken| spoken.broken = true);
-        self.deadline = None;
-        self.incoming = None;
-        self.record.ended(End::Deadline);
-        self.let_go(false);
-        true
-    }
-
-    fn let_go(&mut self, whole: bool) {
-        let Some(held) = self.held.take() else {
-            return;
-        };
-        if whole {
-            self.record.ended(End::Whole);
-        }
-        held.let_go(whole);
-    }
-}
-
-impl<H: Held> http_body::Body for AnswerBody<H> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        if this.is_late(cx) {
-            let trailers = answer::grpc_trailers(Failure::Timeout);
-            this.record.heard(&trailers);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
-        };
-        let polled = Pin::new(incoming).poll_frame(cx);
-        let polled = match polled {
-            Poll::Ready(Some(Err(_))) if mutant!("broken-answer-looks-whole") => Poll::Ready(None),
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() && mutant!("trailers-not-passed-on") => {
-                Poll::Ready(None)
-            }
-            polled => polled,
-        };
-        match (&polled, &mut this.idle) {
-            (Poll::Ready(None), _) => this.let_go(true),
-            (Poll::Ready(Some(_)), Some(idle)) => idle.until = time::now() + idle.most,
-            _ => {}
-        }
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(bytes), _) => this.record.add_sent(bytes.len() as u64),
-                (None, Some(trailers)) => this.record.heard(trailers),
-                (None, None) => {}
-            },
-            Poll::Ready(Some(Err(_))) => this.record.ended(End::Broke),
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        if polled.is_pending()
-            && let Some(idle) = &mut this.idle
-            && idle.timer.poll(cx, Some(idle.until)).is_ready()
-        {
-            this.record.ended(End::Idle);
-            return Poll::Ready(Some(Err(BadBody::Idle.into())));
-        }
-        polled.map_err(BodyError::from)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.incoming {
-            Some(incoming) if self.deadline.is_none() => incoming.size_hint(),
-            // It may have less.
-            _ => SizeHint::new(),
-        }
-    }
-}
-
-impl<H: Held> Drop for AnswerBody<H> {
-    fn drop(&mut self) {
-        self.let_go(self.is_end_stream());
-    }
-}
-
-/// The body of an answer that the entry gives itself: all of it is there.
-pub struct OwnBody {
-    left: Bytes,
-    record: Arc<Record>,
-}
-
-impl OwnBody {
-    /// This text, as the answer to the request of `record`.
-    pub fn new(text: Bytes, record: Arc<Record>) -> Self {
-        Self { left: text, record }
-    }
-}
-
-impl http_body::Body for OwnBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.left.is_empty() {
-            return Poll::Ready(None);
-        }
-        let text = std::mem::take(&mut self.left);
-        self.record.add_sent(text.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(text))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
-    }
-}
-
-impl Drop for OwnBody {
-    fn drop(&mut self) {
-        // Nothing of it is sent where only its head was asked for.
-        if self.left.is_empty() || self.record.is_head() {
-            self.record.ended(End::Whole);
-        }
     }
 }

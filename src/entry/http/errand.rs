@@ -12,7 +12,8 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{Body, Failure},
-    body::{AnswerBody, Held, RequestBody, Side, TryBody},
+    answer_body::{AnswerBody, Held},
+    body::{RequestBody, Side, TryBody},
     gateway::{Gateway, Route, Service},
     headers,
     interim::Asking,

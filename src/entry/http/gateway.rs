@@ -21,7 +21,8 @@ use tracing::info;
 use super::{
     Timeouts,
     answer::{self, Body, Failure},
-    body::{OwnBody, RequestBody},
+    answer_body::OwnBody,
+    body::RequestBody,
     errand::Errand,
     forwarded::Origin,
     grpc, headers,

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod answer;
+mod answer_body;
 pub mod body;
 mod connection;
 mod errand;
@@ -19,6 +20,7 @@ pub mod pages;
 pub mod record;
 pub mod retry;
 pub mod stream;
+mod turns;
 pub mod upgrade;
 pub mod upstream;
 
@@ -193,7 +195,8 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
                 open.close();
                 continue;
             }
-            ended = &mut talking => break ended,
+            ended = poll_fn(|cx| open.turns.take(|| talking.as_mut().poll(cx))) => break ended,
+            () = open.turns.wanted() => continue,
             why = leave(refusing.closed.clone(), &open, leaving) => why,
         };
         match why {

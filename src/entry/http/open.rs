@@ -7,7 +7,7 @@ use std::sync::{
 
 use http::StatusCode;
 
-use super::interim::Interim;
+use super::{interim::Interim, turns::Turns};
 use crate::time::{Duration, Instant};
 
 /// The requests of one connection.
@@ -33,6 +33,8 @@ pub struct OpenRequests {
     refused: AtomicU16,
     /// What its upstreams say before they answer.
     pub(super) interim: Arc<Interim>,
+    /// Who waits until what was said is written.
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What is counted on one connection.
@@ -63,6 +65,7 @@ impl OpenRequests {
             said_last: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             interim: Arc::default(),
+            turns: Arc::default(),
         }
     }
 

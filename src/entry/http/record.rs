@@ -319,6 +319,11 @@ impl Record {
         Received::new(Arc::clone(&self.received), Arc::clone(&self.visitor.open))
     }
 
+    /// Waits until what was said on its connection is written, but not for long.
+    pub fn written(&self) -> impl Future<Output = ()> + Send + 'static {
+        Arc::clone(&self.visitor.open.turns).written()
+    }
+
     /// Bytes of the answer's body have gone.
     pub fn add_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);

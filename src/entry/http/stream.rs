@@ -121,6 +121,7 @@ impl VisitorStream {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
         self.open.interim.set_busy(true);
+        self.open.turns.writes();
         Poll::Ready(Ok(()))
     }
 
@@ -297,7 +298,9 @@ impl AsyncWrite for VisitorStream {
         // Hyper flushes when nothing is left in its own buffer.
         self.open.interim.set_busy(false);
         ready!(self.poll_interim(cx))?;
-        self.pin().poll_flush(cx)
+        ready!(self.pin().poll_flush(cx))?;
+        self.open.turns.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
