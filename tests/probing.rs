@@ -187,12 +187,13 @@ fn who_is_alone_is_probed_while_it_fails_and_serves_whatever_is_known_of_it() {
         let _client = server.client("a", address);
         server.wait_for_clients(1).await;
         let all = || ["ok", "refused", "timeout", "failed"].map(|result| probes(&server, result));
+        until(|| all() == [1, 0, 0, 0]).await;
         // Several intervals long.
         let began = time::now();
         while time::now() - began < Duration::from_secs(1) {
             assert_eq!(visit(server.public(), b"?").await.unwrap(), b"here");
         }
-        assert_eq!(all(), [0; 4], "one that is well is not probed");
+        assert_eq!(all(), [1, 0, 0, 0], "one that is well is not probed again");
 
         life.abort();
         assert!(visit(server.public(), b"?").await.is_err());
@@ -201,6 +202,24 @@ fn who_is_alone_is_probed_while_it_fails_and_serves_whatever_is_known_of_it() {
         let _life = says("here", TcpListener::bind(address).await.unwrap());
         assert_eq!(visit(server.public(), b"?").await.unwrap(), b"here");
         until(|| shows(&server, "adit_group_usable{group=\"default\"} 1")).await;
+    });
+}
+
+#[test]
+fn who_is_alone_and_down_from_the_start_is_found_out_before_a_visitor_comes() {
+    run(|| async {
+        let kind = prober::Kind::Http {
+            path: "/health".to_owned(),
+            status: None,
+            host: None,
+        };
+        for kind in [prober::Kind::Tcp, kind] {
+            let server = RunningServer::start(judging(kind)).await;
+            let _client = server.client("a", support::nowhere().await);
+            server.wait_for_clients(1).await;
+            until(|| shows(&server, "adit_group_usable{group=\"default\"} 0")).await;
+            assert_eq!(server.metrics.visitors.get(), 0);
+        }
     });
 }
 

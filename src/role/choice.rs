@@ -16,7 +16,7 @@ use crate::{
     selector::{
         actor::{Retire, Selector},
         group::Group,
-        setup::{Setup, Warm},
+        setup::{Alone, Setup, Warm},
     },
     session::{
         approach::{Approach, Overtaken},
@@ -37,8 +37,8 @@ pub(super) struct Terms {
     pub waiting_max: usize,
     /// Whether names are asked for anew as soon as somebody was sent where nobody is.
     pub asks_names: bool,
-    /// Whether an address without rivals is probed.
-    pub probe_alone: bool,
+    /// When an address without rivals is probed.
+    pub alone: Alone,
     /// Whether an address that scores too little is left out at the next evaluation, also where there are few.
     pub best_only: bool,
     /// The client and the upstream whose addresses they are, for logs.
@@ -75,7 +75,7 @@ impl Choice {
                 probe: probe::of_addresses(env, &options.probing.kind),
                 probing: options.probing,
                 scoring: options.scoring,
-                probe_alone: terms.probe_alone,
+                alone: terms.alone,
                 best_only: terms.best_only,
                 serves: terms.serves,
                 warm,
@@ -133,7 +133,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             waiting_max: 1,
             asks_names: false,
-            probe_alone: true,
+            alone: Alone::Always,
             best_only: true,
             serves: None,
         };

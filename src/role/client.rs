@@ -16,6 +16,7 @@ use crate::{
     env::{Env, Stop, StopPhase},
     id::{ClientId, GroupName},
     link::connect::Identity,
+    selector::setup::Alone,
     session::{serve::Upstream, uplink::Uplink},
     time,
     wire::message,
@@ -156,7 +157,7 @@ fn choose(env: &Env, client: &ClientId, config: &UpstreamConfig) -> Choice {
         waiting_max: WAITING_MAX,
         asks_names: true,
         // A service need not see connections that nobody uses.
-        probe_alone: false,
+        alone: Alone::Failing,
         best_only: false,
         serves: Some((client.clone(), config.name.clone())),
     };

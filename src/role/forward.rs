@@ -25,6 +25,7 @@ use crate::{
     selector::{
         actor::Selector,
         group::{Group, Unusable},
+        setup::Alone,
     },
     session::{first_bytes::ReplayBudget, forward::Forwarding},
     time::{self, Duration},
@@ -173,7 +174,7 @@ fn choose(
         // They may be thousands, and each visitor who is turned away would ask for all of them.
         asks_names: false,
         // Whether it is ready shows in its probes.
-        probe_alone: true,
+        alone: Alone::Always,
         best_only: true,
         serves: None,
     };

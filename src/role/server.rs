@@ -35,7 +35,11 @@ use crate::{
         draining::{Drain, EndAll},
         groups::Found,
     },
-    selector::{group::Group, setup::Setup, target::Tunnel},
+    selector::{
+        group::Group,
+        setup::{Alone, Setup},
+        target::Tunnel,
+    },
     session::{actor::Desk, first_bytes::ReplayBudget, tunnel_probe::of_tunnels, way::Ways},
     time::{self, Duration},
     wire::preamble::Purpose,
@@ -338,6 +342,8 @@ async fn find_groups(
                 selector: options.selector,
                 probing: options.probing,
                 scoring: options.scoring,
+                // Whether a visitor would be served is known before the first one comes.
+                alone: Alone::Unknown,
                 ..Setup::default()
             };
             let group = FindGroup {

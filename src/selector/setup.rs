@@ -23,8 +23,8 @@ pub struct Setup<R: Reach> {
     pub scoring: Scoring,
     /// How they are probed; `None` when only sessions tell.
     pub probe: Option<Arc<dyn Probe<R>>>,
-    /// Whether a target without rivals is probed too. There is nobody to prefer to it.
-    pub probe_alone: bool,
+    /// When a target without rivals is probed.
+    pub alone: Alone,
     /// Whether only the best are wanted: a target that scores too little is left out at the next evaluation, also where
     /// there are few.
     pub best_only: bool,
@@ -32,6 +32,18 @@ pub struct Setup<R: Reach> {
     pub warm: Option<Warm<R::Key>>,
     /// The client and the upstream whose addresses the targets are, for logs.
     pub serves: Option<(ClientId, UpstreamName)>,
+}
+
+/// When a target without rivals is probed. There is nobody to prefer to it, and its service may log each connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alone {
+    /// While it fails.
+    #[default]
+    Failing,
+    /// Until it has answered once, and while it fails.
+    Unknown,
+    /// All the time.
+    Always,
 }
 
 /// A pool that follows the active set.
@@ -57,7 +69,7 @@ impl<R: Reach> Default for Setup<R> {
             probing: prober::Options::default(),
             scoring: Scoring::default(),
             probe: None,
-            probe_alone: false,
+            alone: Alone::default(),
             best_only: false,
             warm: None,
             serves: None,

@@ -21,7 +21,7 @@ use adit::{
     id::{ClientId, EntryName, GroupName, UpstreamName},
     link,
     metrics::Metrics,
-    pool,
+    pool, prober,
     registry::{self, auth::Auth},
     role::{
         client,
@@ -73,7 +73,14 @@ pub fn group(name: &str) -> GroupName {
     GroupName::new(name).unwrap()
 }
 
-/// A server's configuration: any ports, one entry `public` for the group `default`.
+/// Upstreams see nobody but those who are sent to them.
+pub fn unprobed() -> GroupConfig {
+    let mut group = GroupConfig::default();
+    group.probing.kind = prober::Kind::Off;
+    group
+}
+
+/// A server's configuration: any ports, nobody is probed, one entry `public` for the group `default`.
 pub fn server_config() -> ServerConfig {
     ServerConfig {
         control: any_port(),
@@ -88,7 +95,7 @@ pub fn server_config() -> ServerConfig {
         }],
         rules: Vec::new(),
         auth: Auth::single(Token::new(TOKEN).unwrap()),
-        groups: BTreeMap::<GroupName, GroupConfig>::new(),
+        groups: BTreeMap::from([(group("default"), unprobed())]),
         registry: registry::Options::default(),
         link: link::Options::default(),
         limits: Limits::default(),
@@ -137,7 +144,7 @@ pub fn with_pool(mut config: ServerConfig, min: usize, max: usize) -> ServerConf
         GroupConfig {
             balance,
             pool,
-            ..GroupConfig::default()
+            ..unprobed()
         },
     );
     config

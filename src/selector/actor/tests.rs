@@ -12,7 +12,7 @@ use crate::{
         self, Scoring,
         probe::{Probe, ProbeFailure},
     },
-    selector::{Options, Switching},
+    selector::{Options, Switching, setup::Alone},
     transport::BoxFuture,
 };
 
@@ -82,7 +82,7 @@ async fn a_group_is_probed_judged_and_published() {
             },
             scoring: Scoring::default(),
             probe: Some(Arc::new(probe)),
-            probe_alone: true,
+            alone: Alone::Always,
             best_only: false,
             warm: None,
             serves: None,
@@ -143,14 +143,14 @@ async fn who_is_alone_is_probed_only_where_that_is_asked_for() {
         let (_, stop) = Stop::channel();
         let env = Env::production(stop);
         let (asked, mut said) = mpsc::unbounded_channel();
-        let group = |probe_alone| {
+        let group = |alone| {
             let setup = Setup {
                 probing: prober::Options {
                     interval: Duration::from_millis(5),
                     ..prober::Options::default()
                 },
                 probe: Some(Arc::new(Asked(asked.clone()))),
-                probe_alone,
+                alone,
                 ..Setup::default()
             };
             Selector::new(&env, Group::new(GroupName::new("g").unwrap()), setup).start()
@@ -168,7 +168,7 @@ async fn who_is_alone_is_probed_only_where_that_is_asked_for() {
             }
             others
         };
-        let (quiet, eager) = (group(false), group(true));
+        let (quiet, eager) = (group(Alone::Failing), group(Alone::Always));
         quiet.do_send(joins(1));
         eager.do_send(joins(9));
         assert_eq!(besides(9).await, BTreeSet::new());

@@ -1,8 +1,11 @@
-//! Has targets probed: those that have rivals all the time, one that is alone while it fails.
+//! Has targets probed: those that have rivals all the time, one that is alone while it fails, or as it is asked for.
 
 use std::sync::Arc;
 
-use super::{super::target::Reach, Selector};
+use super::{
+    super::{setup::Alone, target::Reach},
+    Selector,
+};
 use crate::{
     pool::actor::Remove,
     probe::mutant,
@@ -19,11 +22,11 @@ impl<R: Reach> Selector<R> {
         }
     }
 
-    /// Begins to have targets probed, or ends it. One that is alone has nobody to be compared with; but while it fails only
-    /// a probe finds out that it is well again before a visitor does.
+    /// Begins to have targets probed, or ends it. One that is alone has nobody to be compared with; but while it fails, or
+    /// nobody knows how it does, only a probe finds out before a visitor.
     pub(super) fn watch(&mut self) {
         let Some(prober) = &self.prober else { return };
-        let watching = self.setup.probe_alone || self.targets.len() > 1 || self.alone_fails();
+        let watching = self.targets.len() > 1 || self.watches_alone();
         if watching == self.watching {
             return;
         }
@@ -43,9 +46,14 @@ impl<R: Reach> Selector<R> {
         }
     }
 
-    fn alone_fails(&self) -> bool {
+    fn watches_alone(&self) -> bool {
         let fails = self.failures.any() || self.roster.all_fail();
-        fails && !self.targets.is_empty()
+        let mut all = self.targets.values();
+        match self.setup.alone {
+            Alone::Always => true,
+            Alone::Unknown => all.any(|known| fails || !known.answered),
+            Alone::Failing => fails && all.len() > 0,
+        }
     }
 
     /// A target is gone.
