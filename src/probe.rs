@@ -1,9 +1,9 @@
-//! Planted bugs and marks: how the simulator knows that it would see a bug, and that it was where bugs hide.
+//! Planted bugs, marks and audits: how the simulator knows that it would see a bug, and that it was where bugs hide.
 //!
 //! A planted bug is a small mistake at the place where a programmer could make it. It is made only when the
 //! simulator asks for it by name. A mark counts how often something worth reaching has happened. Both exist
 //! only under the feature `mutants`: without it `mutant!` is `false`, `sometimes!` is nothing, and none of their
-//! names gets into the binary.
+//! names gets into the binary. An audit is an assertion of a core about itself; it is checked under that feature too.
 //!
 //! Everything is kept per thread, because one run of the simulator is one thread and several may run at once.
 
@@ -49,7 +49,28 @@ macro_rules! sometimes {
     };
 }
 
-pub(crate) use {mutant, sometimes};
+/// Whether the cores check themselves: in tests, in debug builds, and in the simulator's.
+pub(crate) const AUDITS: bool = cfg!(any(debug_assertions, feature = "mutants"));
+
+/// What a core believes at every moment, where [`AUDITS`] has it checked.
+macro_rules! audit {
+    ($($believed:tt)*) => {
+        if $crate::probe::AUDITS {
+            assert!($($believed)*);
+        }
+    };
+}
+
+/// The same of two values that are equal.
+macro_rules! audit_eq {
+    ($($believed:tt)*) => {
+        if $crate::probe::AUDITS {
+            assert_eq!($($believed)*);
+        }
+    };
+}
+
+pub(crate) use {audit, audit_eq, mutant, sometimes};
 
 #[cfg(feature = "mutants")]
 pub use counted::{hits, plant, take_marks};

@@ -15,6 +15,7 @@ use super::{
     keepalive::{Act, Keepalive},
 };
 use crate::{
+    probe::audit,
     time::{self, Instant, Timer},
     transport::{Stream, prefixed::Prefixed},
     wire::{
@@ -156,7 +157,7 @@ impl Framed {
         raw: Pin<&mut dyn Stream>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
-        debug_assert!(
+        audit!(
             self.is_flushed(),
             "a data frame is queued only behind everything else"
         );

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{audit, audit_eq},
+    time::{Duration, Instant},
+};
 
 /// The most keys that are remembered. With more, strangers could fill memory; with fewer, one with many addresses
 /// pushes others out sooner, and gets their tokens.
@@ -87,8 +90,8 @@ impl<K: Copy + Ord> Buckets<K> {
     }
 
     fn check(&self) {
-        debug_assert!(self.full_at.len() <= KEYS_MAX, "the table is bounded");
-        debug_assert_eq!(
+        audit!(self.full_at.len() <= KEYS_MAX, "the table is bounded");
+        audit_eq!(
             self.full_at.len(),
             self.by_time.len(),
             "each key stands in both orders"

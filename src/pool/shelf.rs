@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::ConnId,
-    probe::{mutant, sometimes},
+    probe::{AUDITS, audit, audit_eq, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -354,10 +354,10 @@ impl<K: Ord + Clone> Shelf<K> {
 
     /// The sentences this core believes at every moment, as far as they concern this target.
     fn check(&self, key: &K) {
-        if !cfg!(debug_assertions) {
+        if !AUDITS {
             return;
         }
-        debug_assert!(self.parked <= self.held.len(), "what is parked is held");
+        audit!(self.parked <= self.held.len(), "what is parked is held");
         let Some(slot) = self.slots.get(key) else {
             return;
         };
@@ -365,24 +365,24 @@ impl<K: Ord + Clone> Shelf<K> {
             let held = self.held.get(conn);
             held.is_some_and(|held| held.key == *key && held.is_busy == busy)
         };
-        debug_assert!(
+        audit!(
             slot.idle.iter().all(|conn| holds(conn, false)) && slot.busy.iter().all(|conn| holds(conn, true)),
             "every connection is parked or busy"
         );
-        debug_assert_eq!(
+        audit_eq!(
             slot.counted,
             slot.idle.len(),
             "the count of parked connections is right"
         );
-        debug_assert!(
+        audit!(
             slot.idle.is_empty() || slot.waiters.is_empty(),
             "nobody waits while a connection is parked"
         );
-        debug_assert!(
+        audit!(
             slot.ordered() <= self.caps.outstanding,
             "no more is ordered than may be"
         );
-        debug_assert!(
+        audit!(
             !self.caps.single_use || slot.idle.len() <= self.options.max,
             "no more is parked than may be"
         );

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::Options;
 use crate::{
-    probe::mutant,
+    probe::{audit, mutant},
     time::{Duration, Instant},
 };
 
@@ -359,11 +359,11 @@ impl<K: Ord + Clone> Schedule<K> {
     }
 
     fn check(&self) {
-        debug_assert!(
+        audit!(
             self.members.len() + self.others.len() <= self.watched.len(),
             "only who is watched waits for a probe"
         );
-        debug_assert!(
+        audit!(
             self.members.len() + self.others.len() + self.probing.len() >= self.watched.len(),
             "who is watched waits for a probe or is being probed"
         );

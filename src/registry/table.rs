@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Options, tickets::Tickets};
 use crate::{
     id::{ClientId, Epoch, GroupName, ProxyConnId, UpstreamName},
-    probe::{mutant, sometimes},
+    probe::{audit, audit_eq, mutant, sometimes},
     time::{Duration, Instant},
     wire::{
         handshake::Proven,
@@ -315,12 +315,12 @@ impl Table {
 
     /// The sentences this core believes at every moment.
     fn check(&self) {
-        debug_assert_eq!(
+        audit_eq!(
             self.clients.len(),
             self.epochs.len(),
             "every client has exactly one epoch"
         );
-        debug_assert!(
+        audit!(
             self.epochs
                 .iter()
                 .all(|(epoch, id)| self.clients.get(id).is_some_and(|c| c.epoch == *epoch)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::tickets::TICKET_TIMEOUT;
 use crate::{
     id::{Epoch, LinkId},
-    probe::mutant,
+    probe::{audit, audit_eq, mutant},
     time::{Duration, Instant},
 };
 
@@ -202,13 +202,13 @@ impl Trunks {
 
     /// The sentences this core believes at every moment.
     fn check(&self) {
-        debug_assert!(
+        audit!(
             self.fleets
                 .values()
                 .all(|fleet| fleet.open.len() + fleet.ordered.len() <= self.links_max),
             "no registration has more data links, with those on their way, than it may"
         );
-        debug_assert_eq!(
+        audit_eq!(
             self.fleets
                 .iter()
                 .filter_map(|(epoch, fleet)| Some((fleet.due()?, *epoch)))

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use crate::id::{Epoch, LinkId, SessionId};
+use crate::{
+    id::{Epoch, LinkId, SessionId},
+    probe::audit_eq,
+};
 
 /// What a session rides on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +211,7 @@ impl<A> TunnelConnectionManager<A> {
     }
 
     fn check(&self) {
-        debug_assert_eq!(
+        audit_eq!(
             self.clients.values().map(Carried::len).sum::<usize>(),
             self.sessions.len(),
             "every session is carried by exactly one connection"

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    probe::sometimes,
+    probe::{audit, sometimes},
     time::{Duration, Instant},
 };
 
@@ -107,7 +107,7 @@ impl<K: Ord + Clone> LocalFault<K> {
             sometimes!("probes-frozen");
             self.suspected_since = Some(now);
         }
-        debug_assert!(
+        audit!(
             self.failing <= self.latest.len(),
             "only who was probed lately fails"
         );

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     id::StreamId,
-    probe::mutant,
+    probe::{audit, mutant},
     time::{Duration, Instant},
     wire::frame::kind,
 };
@@ -325,11 +325,11 @@ impl Mux {
 
     /// The sentences this core believes at every moment, as far as they cost little.
     fn check(&self) {
-        debug_assert!(
+        audit!(
             self.unanswered <= self.streams.len(),
             "only streams that are there can wait for an answer"
         );
-        debug_assert!(
+        audit!(
             self.lanes.len() <= self.streams.len(),
             "a stream stands in one lane, once"
         );

@@ -25,7 +25,7 @@ use super::{
     target::SHARE_WHOLE,
 };
 use crate::{
-    probe::mutant,
+    probe::{audit, audit_eq, mutant},
     prober::{Scoring, ewma::RTT_DEFAULT, score::Score},
     time::{Duration, Instant},
 };
@@ -453,18 +453,18 @@ impl<K: Ord + Clone> Roster<K> {
 
     fn check(&self) {
         let present = self.entries.values().any(Entry::is_present);
-        debug_assert_eq!(
+        audit_eq!(
             self.members > 0,
             present,
             "somebody is used exactly while somebody is present"
         );
-        debug_assert!(
+        audit!(
             self.options
                 .active_set_size
                 .is_none_or(|size| self.members <= size.max(1)),
             "the active set is no larger than configured"
         );
-        debug_assert_eq!(
+        audit_eq!(
             self.tick_at.is_some(),
             !self.entries.is_empty(),
             "a group is evaluated while it has targets"
