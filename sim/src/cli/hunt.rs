@@ -12,12 +12,16 @@ use super::{
 };
 use crate::{
     mutants::{
-        hunt::{Hunt, Order, hunt, median_seeds},
+        hunt::{Hunt, Order, Verdict, hunt, median_seeds},
         table,
     },
     out::say,
+    plan::draw::Scenario,
     shrink::Size,
 };
+
+/// Seeds that are tried for each bug when nobody says how many.
+pub const SEEDS: u64 = 2_000;
 
 /// How long one plan is shrunk at most.
 const SHRINK_TIME: Duration = Duration::from_secs(120);
@@ -31,9 +35,12 @@ const SEEN_MAX: usize = 80;
 /// Arguments of `mutants`.
 #[derive(Args, Debug)]
 pub struct MutantsArgs {
-    /// How many seeds of its scenario to try for each
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    /// How many seeds to try for each
+    #[arg(long, value_name = "N", default_value_t = SEEDS)]
     seeds: u64,
+    /// The scenario of the seeds [default: the one of the file that lists the bug]
+    #[arg(long, value_name = "SCENARIO", value_parser = args::scenario)]
+    scenario: Option<&'static Scenario>,
     /// Search for this one only
     #[arg(long, value_name = "BUG", value_parser = args::planted)]
     only: Option<&'static str>,
@@ -54,6 +61,7 @@ impl MutantsArgs {
         let order = Order {
             planted: table::all().filter(|bug| wanted(bug)).collect(),
             seeds: 1..self.seeds.saturating_add(1),
+            scenario: self.scenario,
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),
         };
@@ -84,16 +92,20 @@ fn found(hunts: &[Hunt]) -> Table {
         "what was seen",
     ]);
     for hunt in hunts {
-        let (found, invariant, seen) = match &hunt.found {
-            Some(found) => {
+        let (found, invariant, seen) = match (&hunt.found, hunt.verdict()) {
+            (Some(found), _) => {
                 let seen = found.violation.what.chars().take(SEEN_MAX).collect();
                 let invariant = found.violation.invariant.to_string();
                 (format!("seed {}", found.seed), invariant, seen)
             }
-            None => {
+            (None, verdict) => {
                 let unclean = format!("{} seeds fail without it too", hunt.unclean);
                 let seen = if hunt.unclean > 0 { unclean } else { String::new() };
-                ("NOT FOUND".to_owned(), String::new(), seen)
+                let verdict = match verdict {
+                    Verdict::NeverMade => "NEVER MADE",
+                    _ => "NOT SEEN",
+                };
+                (verdict.to_owned(), String::new(), seen)
             }
         };
         let name = hunt.planted.name;
@@ -129,6 +141,16 @@ fn shrunk(hunts: &[Hunt]) -> Table {
 fn summary(hunts: &[Hunt]) -> String {
     let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
     let mut words = format!("{found} of {} planted bugs found", hunts.len());
+    let count = |verdict| hunts.iter().filter(|hunt| hunt.verdict() == verdict).count();
+    for (verdict, what) in [
+        (Verdict::NotSeen, "made and not seen"),
+        (Verdict::NeverMade, "never made"),
+    ] {
+        match count(verdict) {
+            0 => {}
+            some => words += &format!(", {some} {what}"),
+        }
+    }
     match median_seeds(hunts) {
         Some(1) => words += ", half of them by the first seed",
         Some(seeds) => words += &format!(", half of them within {seeds} seeds"),

@@ -11,7 +11,10 @@ use super::table::{self, Planted};
 use crate::{
     crew,
     oracle::Violation,
-    plan::{Plan, draw},
+    plan::{
+        Plan,
+        draw::{self, Scenario},
+    },
     runner::{self, Options},
     shrink::{Size, live::smaller},
     world::EngineKind,
@@ -24,6 +27,8 @@ pub struct Order {
     pub planted: Vec<&'static Planted>,
     /// The seeds, tried in order.
     pub seeds: Range<u64>,
+    /// In which scenario; `None` is the one of each bug's file.
+    pub scenario: Option<&'static Scenario>,
     /// Threads.
     pub jobs: NonZeroUsize,
     /// How long the plan that finds a bug is shrunk at most; `None` is not at all.
@@ -43,6 +48,28 @@ pub struct Hunt {
     pub unclean: u64,
     /// What found it.
     pub found: Option<Found>,
+}
+
+/// What is known of a planted bug after the search for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A run failed by it.
+    Found,
+    /// It was made, and no judge saw it: one is missing, or one excuses too much.
+    NotSeen,
+    /// No run came to its place: a workload is missing.
+    NeverMade,
+}
+
+impl Hunt {
+    /// What is known of the bug now.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.found, self.hits) {
+            (Some(_), _) => Verdict::Found,
+            (None, 0) => Verdict::NeverMade,
+            (None, _) => Verdict::NotSeen,
+        }
+    }
 }
 
 /// What found a planted bug.
@@ -81,7 +108,8 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         unclean: 0,
         found: None,
     };
-    let Some(scenario) = draw::scenario(table::scenario(planted)) else {
+    let own = || draw::scenario(table::scenario(planted));
+    let Some(scenario) = order.scenario.or_else(own) else {
         return hunt;
     };
     for seed in order.seeds.clone() {
