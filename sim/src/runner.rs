@@ -16,7 +16,7 @@ use crate::{
     event::{End, Event},
     mutants,
     node::{ACCESS_LOG, Boot, Node, group_name},
-    oracle::{Class, Oracle, Violation, rest::Rest},
+    oracle::{Class, Oracle, Violation, excuse::Excuses, rest::Rest},
     plan::{Plan, who::Who},
     trace::{Detail, Digest, Recorder, line},
     watch::Watch,
@@ -76,6 +76,8 @@ pub struct Coverage {
     pub marks: BTreeMap<&'static str, u64>,
     /// How often the planted bug was passed.
     pub planted: u64,
+    /// Why visits that failed were excused, and how often.
+    pub excuses: Excuses,
 }
 
 /// A run that did not hold, and what helps to see why.
@@ -220,7 +222,7 @@ pub fn run(plan: &Plan, options: Options) -> Report {
         digest: recorder.digest(),
         tally: tally(&oracle),
         healed_after,
-        coverage: coverage(plan, &events),
+        coverage: coverage(plan, &events, oracle.excuses()),
         events,
         failure: crash
             .or_else(|| oracle.verdict())
@@ -249,10 +251,11 @@ fn tally(oracle: &Oracle) -> Tally {
     })
 }
 
-fn coverage(plan: &Plan, events: &[(Duration, Event)]) -> Coverage {
+fn coverage(plan: &Plan, events: &[(Duration, Event)], excuses: Excuses) -> Coverage {
     let mut coverage = Coverage {
         marks: probe::take_marks(),
         planted: probe::hits(),
+        excuses,
         ..Coverage::default()
     };
     for (_, event) in events {

@@ -360,7 +360,7 @@ impl Framed {
     /// The bare stream, for another reader of frames: what was read and not yet decoded comes first. Only between two
     /// frames, as behind [`read_head`](Self::read_head); queued frames are lost.
     pub fn into_stream(self) -> Box<dyn Stream> {
-        debug_assert!(
+        audit!(
             self.decoder.is_empty(),
             "a stream is taken over between two frames"
         );
@@ -381,6 +381,12 @@ impl Framed {
         if self.control.len() < ANSWERS_LEN_MAX {
             self.queue_bare(kind::PONG, token);
         }
+    }
+
+    /// Asks whether everything up to here has been read: PONG with this token is input then.
+    pub fn ask(&mut self, token: u32) {
+        self.deliver_pongs = true;
+        self.queue_bare(kind::PING, token);
     }
 
     fn queue_bare(&mut self, kind: u8, stream_id: u32) {

@@ -33,13 +33,13 @@ use crate::{
     },
     metrics::Counted,
     notice::times,
-    probe::sometimes,
+    probe::{mutant, sometimes},
     selector::strategy::bound_to,
     time::{self, Duration, Instant, Timer},
     transport::{BoxFuture, null::Null},
     wire::{
         codec::Head,
-        frame::PROXY_BODY_LEN_MAX,
+        frame::{PROXY_BODY_LEN_MAX, kind},
         message::{NewProxyConn, PROTOCOL_HTTP, PROTOCOL_PROBE, RefuseCode, Start, ToClient, ToServer},
         preamble::Purpose,
         proof::{LinkKey, matches},
@@ -75,8 +75,9 @@ pub struct Registration {
     pub link: link::Options,
     /// Sessions in flight, of all registrations of this client.
     pub load: Arc<AtomicUsize>,
-    /// Its data links that are open.
-    pub trunks: Arc<AtomicUsize>,
+    /// Its data links that are open, and its proxy connections that have carried something: the server may not have heard yet
+    /// what was said on them last.
+    pub unfinished: Arc<AtomicUsize>,
     /// Turns true when the registration has ended: parked connections close.
     pub ended: watch::Receiver<bool>,
 }
@@ -156,14 +157,19 @@ pub async fn serve(registration: &Registration, framed: Framed) {
     let mut last = Ordinal::CONNECTION;
     let mut ended = registration.ended.clone();
     let mut rng = registration.env.entropy.rng();
+    let mut unfinished = None;
     loop {
         let came = tokio::select! {
             biased;
-            came = poll_fn(|cx| carrier.poll_idle(cx, &mut timer)) => came,
-            _ = ended.wait_for(|ended| *ended) => return,
+            came = poll_fn(|cx| carrier.poll_idle(cx, &mut timer)) => Some(came),
+            () = over(&mut ended) => None,
         };
-        let Ok(Input::Head(head)) = came else {
-            return;
+        let head = match came {
+            Some(Ok(Input::Head(head))) => head,
+            None if unfinished.is_some() && !mutant!("last-words-not-waited-for") => {
+                return part(&mut carrier, &mut timer, last).await;
+            }
+            _ => return,
         };
         if is_crossed_reset(&head, last) {
             sometimes!("reset-crossed-the-end");
@@ -174,6 +180,7 @@ pub async fn serve(registration: &Registration, framed: Framed) {
             return;
         };
         last = ordinal;
+        unfinished.get_or_insert_with(|| Held::new(&registration.unfinished));
         let _in_flight = (
             Held::new(&registration.load),
             Counted::new(&registration.env.metrics.sessions),
@@ -182,6 +189,22 @@ pub async fn serve(registration: &Registration, framed: Framed) {
         let fate = carry(registration, &mut carrier, &mut timer, begun).await;
         if fate == Fate::Dead || !carrier.is_flushed() {
             return;
+        }
+    }
+}
+
+/// Waits until the server has heard what was said last, as long as it gives signs of life. Its visitor may take its time, and
+/// what waits in this kernel is lost if the server says anything to a connection that is closed here.
+async fn part(carrier: &mut Carrier, timer: &mut Timer, last: Ordinal) {
+    let Carrier::Dedicated(framed) = carrier else {
+        return;
+    };
+    framed.ask(last.value());
+    let heard = |head: &Head| head.prefix.kind == kind::PONG && head.prefix.stream_id == last.value();
+    loop {
+        match poll_fn(|cx| framed.poll_idle(cx, timer)).await {
+            Ok(Input::Head(head)) if head.prefix.kind == kind::PONG && !heard(&head) => {}
+            _ => return,
         }
     }
 }
@@ -207,6 +230,12 @@ pub async fn serve_stream(registration: &Registration, mut carrier: Carrier) {
         begin(registration, &mut carrier, ordinal, start, &mut rng).await
     };
     carry(registration, &mut carrier, &mut Timer::default(), begun).await;
+}
+
+/// Waits until a registration has ended.
+pub(super) async fn over(ended: &mut watch::Receiver<bool>) {
+    // One that nobody holds has ended too.
+    let _ = ended.wait_for(|ended| *ended).await;
 }
 
 /// Counts one more in a shared figure while it lives.

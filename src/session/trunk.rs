@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tracing::debug;
 
-use super::serve::{Held, Registration, serve_stream};
+use super::serve::{Held, Registration, over, serve_stream};
 use crate::link::{carrier::Carrier, data_link::DataLink, framed::Framed, mux::Side, pump};
 
 /// Serves an open data link until it ends. Once its registration has ended, it takes no more sessions, and ends with
 /// the last of those it has.
 pub async fn run(registration: Arc<Registration>, framed: Framed) {
-    let _open = Held::new(&registration.trunks);
+    let _open = Held::new(&registration.unfinished);
     let (env, mut ended) = (&registration.env, registration.ended.clone());
     let link = DataLink::new(Side::Acceptor, registration.link.mux(), &env.metrics);
     let accept = |stream| {
@@ -33,9 +32,4 @@ pub async fn run(registration: Arc<Registration>, framed: Framed) {
     };
     debug!(reason = why.label(), "data link ended");
     env.metrics.data_links_lost.inc(why.label());
-}
-
-async fn over(ended: &mut watch::Receiver<bool>) {
-    // A registration that nobody holds has ended too.
-    let _ = ended.wait_for(|ended| *ended).await;
 }

@@ -164,10 +164,10 @@ impl Uplink {
             upstreams: Arc::clone(&self.upstreams),
             link: options,
             load: Arc::clone(&self.load),
-            trunks: Arc::default(),
+            unfinished: Arc::default(),
             ended,
         });
-        let trunks = Arc::clone(&registration.trunks);
+        let unfinished = Arc::clone(&registration.unfinished);
         let dialler = Dialler::new(registration, phase_sender, ended_sender.clone()).start();
         let events = dialler.clone().recipient();
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
@@ -211,9 +211,9 @@ impl Uplink {
         // A server that does not answer is not waited for; its sessions still get their time.
         let _ = time::within(DRAIN_ACK_TIMEOUT, settled).await;
         self.wait_for_sessions(&mut stop).await;
-        // What the sessions said last may still wait in a data link: its server ends it when it has heard all.
+        // What the sessions said last may still wait in what carried them.
         ended_sender.send_replace(true);
-        wait_for_none(&trunks, &mut stop).await;
+        wait_for_none(&unfinished, &mut stop).await;
         link.do_send(Close);
         ControlFlow::Break(())
     }

@@ -17,6 +17,7 @@ use crate::{
     ledger::{marks::MARKS, reach::Row},
     out::say,
     plan::draw::Scenario,
+    runner::Tally,
     sweep::{Order, Sweep},
 };
 
@@ -137,9 +138,30 @@ pub fn figures(sweep: &Sweep) -> String {
             "Sessions: {} complete, {} left by their visitor, {} broken by a fault.",
             tally.complete, tally.left, tally.broken
         ),
+        excused(sweep),
         format!("The slowest seed is {slowest}, with {:.2} s.", slow.as_secs_f64()),
     ]
     .join("\n")
+}
+
+/// How many visits failed with an excuse, and by which.
+fn excused(sweep: &Sweep) -> String {
+    let Tally {
+        complete,
+        left,
+        broken,
+        ..
+    } = sweep.tally;
+    let all = (complete + left + broken) as u64;
+    let excuses = &sweep.reach.excuses;
+    let mut sorted: Vec<_> = excuses.iter().collect();
+    sorted.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+    let words: Vec<_> = sorted
+        .iter()
+        .map(|(name, times)| format!("{name} {}", share(**times, all)))
+        .collect();
+    let total = share(excuses.values().sum(), all);
+    format!("Excused: {total} of the sessions: {}.", words.join(", "))
 }
 
 /// What a sweep has reached, as tables.

@@ -147,6 +147,11 @@ impl Act for ResetFlow {
     }
 
     fn end(&self, _: &mut World) {}
+
+    /// A client whose control connection closes goes on with what it serves.
+    fn spares_served(&self) -> bool {
+        self.flow.port == node::CONTROL_PORT && self.both
+    }
 }
 
 /// Both ends of a connection see a reset after so many more bytes.
@@ -189,5 +194,10 @@ impl Act for CutOff {
     fn end(&self, world: &mut World) {
         let Pick { who, port, nth, .. } = self.flow;
         world.flow((who, self.flow.peer()), port, nth, FlowDeed::Spare);
+    }
+
+    /// A client whose control connection closes goes on with what it serves.
+    fn spares_served(&self) -> bool {
+        self.flow.port == node::CONTROL_PORT
     }
 }

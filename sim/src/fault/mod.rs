@@ -77,6 +77,11 @@ pub trait Act: fmt::Debug {
     fn kills(&self) -> bool {
         false
     }
+
+    /// Whether sessions that are served already go on as if it were not there: it touches nothing that they ride on.
+    fn spares_served(&self) -> bool {
+        false
+    }
 }
 
 /// Declares the families.
@@ -178,6 +183,7 @@ trait Deed {
     fn leaves_registered(&self) -> bool;
     fn is_silent(&self) -> bool;
     fn kills(&self) -> bool;
+    fn spares_served(&self) -> bool;
 }
 
 impl<T: Act> Deed for T {
@@ -204,6 +210,9 @@ impl<T: Act> Deed for T {
     }
     fn kills(&self) -> bool {
         Act::kills(self)
+    }
+    fn spares_served(&self) -> bool {
+        Act::spares_served(self)
     }
 }
 
@@ -246,6 +255,11 @@ impl AnyAct {
     /// Whether a process dies of it, and leaves it to its kernel to end connections.
     pub fn kills(&self) -> bool {
         self.act().kills()
+    }
+
+    /// Whether sessions that are served already go on as if it were not there.
+    pub fn spares_served(&self) -> bool {
+        self.act().spares_served()
     }
 }
 

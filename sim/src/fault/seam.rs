@@ -44,6 +44,10 @@ impl Act for RefuseConnects {
     fn end(&self, world: &mut World) {
         ail(world, self.who, |ailments| ailments.refuse_connects -= 1);
     }
+
+    fn spares_served(&self) -> bool {
+        true
+    }
 }
 
 /// The first SYN of every connect of a host is lost.
@@ -71,6 +75,10 @@ impl Act for SlowConnects {
 
     fn end(&self, world: &mut World) {
         ail(world, self.who, |ailments| ailments.slow_connects -= 1);
+    }
+
+    fn spares_served(&self) -> bool {
+        true
     }
 }
 
@@ -100,6 +108,10 @@ impl Act for FailAccepts {
 
     fn lasts_ms(&self) -> (Millis, Millis) {
         (100, 4_000)
+    }
+
+    fn spares_served(&self) -> bool {
+        true
     }
 }
 
@@ -167,6 +179,10 @@ impl Act for FailNames {
     fn end(&self, world: &mut World) {
         ail(world, self.who, |ailments| ailments.names_fail -= 1);
     }
+
+    fn spares_served(&self) -> bool {
+        true
+    }
 }
 
 /// Names resolve to an address where nobody is, before the right one or instead of it.
@@ -201,5 +217,9 @@ impl Act for MoveNames {
     fn end(&self, world: &mut World) {
         let lost = self.lost;
         ail(world, self.who, |ailments| ailments.names_move(lost, -1));
+    }
+
+    fn spares_served(&self) -> bool {
+        true
     }
 }

@@ -3,6 +3,7 @@
 use super::marks::MARKS;
 use crate::{
     fault::{AnyAct, Family},
+    oracle::excuse::Excuses,
     plan::Deed,
     runner::Coverage,
 };
@@ -44,6 +45,8 @@ pub struct Reach {
     pub deeds: Vec<Row>,
     /// Marks in the product.
     pub marks: Vec<Row>,
+    /// Why visits that failed were excused.
+    pub excuses: Excuses,
 }
 
 impl Default for Reach {
@@ -53,6 +56,7 @@ impl Default for Reach {
             faults: AnyAct::KINDS.iter().map(|(name, _)| Row::new(name)).collect(),
             deeds: Deed::NAMES.into_iter().map(Row::new).collect(),
             marks: MARKS.iter().map(|mark| Row::new(mark.name)).collect(),
+            excuses: Excuses::new(),
         }
     }
 }
@@ -73,6 +77,9 @@ impl Reach {
         }
         for row in &mut self.marks {
             row.add(coverage.marks.get(row.name).copied().unwrap_or(0));
+        }
+        for (name, times) in &coverage.excuses {
+            *self.excuses.entry(name).or_default() += times;
         }
     }
 
@@ -107,6 +114,7 @@ mod tests {
             intrusions: [("flaps", 3)].into(),
             marks: [("pool-was-empty", 4)].into(),
             planted: 0,
+            excuses: Excuses::new(),
         };
         reach.add(&coverage);
         reach.add(&Coverage::default());

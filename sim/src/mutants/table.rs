@@ -313,6 +313,10 @@ pub const PLANTED: &[Planted] = &[
         name: "drain-deadline-ignored",
         breaks: "A drain waits for its last session without a deadline.",
     },
+    Planted {
+        name: "last-words-not-waited-for",
+        breaks: "A proxy connection whose registration has ended is closed although its server may not have heard the last words.",
+    },
     // Codec.
     Planted {
         name: "oversized-header-accepted",

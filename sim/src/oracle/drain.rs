@@ -26,21 +26,6 @@ struct Leaving {
     gone: bool,
 }
 
-/// What is asked of a reader before a PING is on its way behind what it has not taken.
-const PAUSE_MS: u64 = 15_000;
-
-/// Whether only the last words of a session were left in a client's kernel when the client left, for a reader that
-/// pauses. A known limit: a connection with a PING that nobody read is reset as it closes, and they are lost.
-fn is_last_words(model: &Model, session: &Session, who: Who, since: Duration) -> bool {
-    let is_over = |serial: &u64| {
-        let served = model.served.get(serial);
-        served
-            .and_then(|served| served.over_at)
-            .is_some_and(|over| over < since)
-    };
-    who != Who::Server && session.visit.stall_ms >= PAUSE_MS && session.seen_by.iter().any(is_over)
-}
-
 /// 19: a node that was told to stop takes nobody new, lets what runs finish until its deadline, and is gone then.
 #[derive(Default)]
 pub struct Draining {
@@ -84,7 +69,6 @@ impl Draining {
             if greeted < leaving.since
                 && early
                 && !other
-                && !is_last_words(model, session, who, leaving.since)
                 && !session.exposure.visitor
                 && only(model, session, who)
             {

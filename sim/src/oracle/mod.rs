@@ -9,6 +9,7 @@ pub mod bytes;
 mod choice;
 pub mod dials;
 pub mod drain;
+pub mod excuse;
 pub mod forward;
 pub mod model;
 mod past;
@@ -23,7 +24,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use self::{model::Model, rest::Rest};
+use self::{excuse::Excuses, model::Model, rest::Rest};
 use crate::{event::Event, lock::Shared, net::Overheard, plan::Plan, trace::Recorder};
 
 /// How bad it is.
@@ -111,6 +112,11 @@ pub trait Invariant: Send {
         None
     }
 
+    /// What it has excused, if it judges failures.
+    fn excuses(&self) -> Option<&Excuses> {
+        None
+    }
+
     /// Everybody has gone home.
     fn handle_rest(&mut self, _: &Model, _: &Rest) -> Option<String> {
         None
@@ -137,7 +143,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(bounds::Limits),
         Box::<drain::Draining>::default(),
         Box::<dials::Backoff>::default(),
-        Box::new(service::Success(service::accuse)),
+        Box::new(service::Success::new(service::judge)),
         Box::new(service::Reached),
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),
@@ -251,6 +257,14 @@ impl Oracle {
     /// The first broken invariant.
     pub fn verdict(&self) -> Option<Violation> {
         self.court.with(|court| court.first.clone())
+    }
+
+    /// How often failures were excused, and by what.
+    pub fn excuses(&self) -> Excuses {
+        self.court.with(|court| {
+            let all = court.invariants.iter().find_map(|invariant| invariant.excuses());
+            all.cloned().unwrap_or_default()
+        })
     }
 
     /// Reads what is known.

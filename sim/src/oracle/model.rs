@@ -47,6 +47,17 @@ pub struct Exposure {
     pub uneven: bool,
     /// The candidates of a forwarder that could be counted on throughout.
     pub sound: Option<BTreeSet<usize>>,
+    /// What it rides on once it is served has been touched: the server, or these clients.
+    pub touched: Touched,
+}
+
+/// Who was in such trouble that what they serve already may suffer.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// The server was.
+    pub server: bool,
+    /// These clients were, or their services.
+    pub clients: BTreeSet<usize>,
 }
 
 /// One session, as its visitor sees it.
@@ -111,6 +122,8 @@ struct Active {
     silent: bool,
     /// A process dies of it, and leaves it to its kernel to end connections.
     kills: bool,
+    /// What is served already goes on.
+    spares_served: bool,
     /// When it is no excuse any more.
     until: Option<Duration>,
 }
@@ -181,6 +194,7 @@ impl Model {
             since: Duration::ZERO,
             silent: false,
             kills: false,
+            spares_served: false,
             until: None,
         });
         model
@@ -201,6 +215,7 @@ impl Model {
                     since: now + self.plan.harmless_for(&self.plan.faults[*nth]),
                     silent: act.is_silent(),
                     kills: act.kills(),
+                    spares_served: act.spares_served(),
                     until: None,
                 });
                 if let Some(candidates) = &mut self.candidates {
@@ -244,6 +259,7 @@ impl Model {
                     since: now,
                     silent: false,
                     kills: false,
+                    spares_served: false,
                     until,
                 });
                 self.expose_all();
@@ -271,6 +287,7 @@ impl Model {
                         crowd: 0,
                         uneven: false,
                         sound: None,
+                        touched: Touched::default(),
                     },
                     seen_by: Vec::new(),
                     brought_to: Vec::new(),
@@ -450,6 +467,10 @@ impl Model {
             let at = if active.silent { active.since } else { self.now };
             if hits {
                 exposure.last = exposure.last.max(at);
+            }
+            if !active.spares_served {
+                exposure.touched.server |= active.trouble.server;
+                exposure.touched.clients.extend(&active.trouble.clients);
             }
             exposure.server_died |= active.kills && active.trouble.server;
             exposure.worn |= !active.kills && hits_clients;

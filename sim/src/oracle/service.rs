@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Class, Invariant, Model, bytes::TRIES_MAX, model::Session, web};
+use super::{
+    Class, Invariant, Model,
+    bytes::TRIES_MAX,
+    excuse::{Excuse, Excuses, Judgement},
+    model::Session,
+    web,
+};
 use crate::{
     event::{End, Event},
     payload::{GREETING_LEN, Greeting, REPLY_LEN, REQUEST_LEN},
@@ -16,11 +22,19 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// of the kernel (30 s), what is sent again, and a margin.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-/// Why a broken session has no excuse, if it has none.
-type Accuse = fn(&Model, &Session) -> Option<&'static str>;
-
 /// 27: a visit fails only if something befell it that excuses it: what does, the function says.
-pub struct Success(pub Accuse);
+pub struct Success {
+    judge: fn(&Model, &Session) -> Judgement,
+    excuses: Excuses,
+}
+
+impl Success {
+    /// Judges as the function does.
+    pub fn new(judge: fn(&Model, &Session) -> Judgement) -> Self {
+        let excuses = Excuses::new();
+        Self { judge, excuses }
+    }
+}
 
 impl Invariant for Success {
     fn number(&self) -> u8 {
@@ -40,49 +54,101 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
-        let missing = (self.0)(model, session)?;
-        Some(format!(
-            "session {id} broke ({why}) although {missing}: {session}"
-        ))
+        match (self.judge)(model, session) {
+            Ok(excuse) => {
+                *self.excuses.entry(excuse.name()).or_default() += 1;
+                None
+            }
+            Err(missing) => Some(format!(
+                "session {id} broke ({why}) although {missing}: {session}"
+            )),
+        }
+    }
+
+    fn excuses(&self) -> Option<&Excuses> {
+        Some(&self.excuses)
     }
 }
 
-/// Why a broken session of the tunnel has no excuse.
-pub fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+/// Whether what a session rides on that is served already has been touched. Whatever befalls others is not its concern.
+pub fn touched(session: &Session, greeting: Greeting) -> Judgement {
+    match session
+        .exposure
+        .touched
+        .clients
+        .contains(&greeting.upstream.into())
+    {
+        true => Ok(Excuse::Carried),
+        false => Err("it was being served, and nothing that it rode on was troubled"),
+    }
+}
+
+/// What excuses any session, whatever it asks for.
+pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
+    let exposure = &session.exposure;
+    let is_served = session.greeted.is_some() && model.candidates.is_none();
+    let server = match is_served {
+        true => exposure.touched.server,
+        false => exposure.server,
+    };
+    let all = [
+        (server, Excuse::Server),
+        (exposure.visitor, Excuse::Visitor),
+        (!model.takes_part(session), Excuse::Outside),
+    ];
+    all.into_iter()
+        .find_map(|(befell, excuse)| befell.then_some(excuse))
+}
+
+/// Why a broken session of the tunnel has an excuse, or has none.
+///
+/// # Errors
+/// What should have let it succeed.
+pub fn judge(model: &Model, session: &Session) -> Judgement {
     let exposure = &session.exposure;
     let knobs = &model.plan.knobs;
-    if exposure.server || exposure.visitor || !model.takes_part(session) || exposure.sound_min == 0 {
-        return None;
+    if let Some(excuse) = excused_by_all(model, session) {
+        return Ok(excuse);
+    }
+    if let Some((_, greeting)) = session.greeted {
+        return touched(session, greeting);
+    }
+    if exposure.sound_min == 0 {
+        return Ok(Excuse::NobodyLeft);
     }
     if exposure.crowd >= knobs.sessions_max.min(knobs.pool_max) {
-        return None;
+        return Ok(Excuse::Crowd);
     }
     if model.was_shut_out(session) {
-        return None;
+        return Ok(Excuse::Door);
     }
     // A start may be too slow for an untroubled client, again and again.
-    if knobs.is_slow() && session.greeted.is_none() {
-        return None;
+    if knobs.is_slow() {
+        return Ok(Excuse::Slow);
     }
     if exposure.clients.is_empty() {
         // It may be refused by a client that is lost for good, and have no second try.
-        let excused = !model.outside.clients.is_empty() && model.is_cautious();
-        return (!excused).then_some("nothing was troubled and a client was registered");
+        return match !model.outside.clients.is_empty() && model.is_cautious() {
+            true => Ok(Excuse::Lost),
+            false => Err("nothing was troubled and a client was registered"),
+        };
     }
     // Each of them may have been tried, and left the start unanswered.
     if exposure.clients.len() >= TRIES_MAX {
-        return None;
+        return Ok(Excuse::Tries);
     }
     // Whom it was started on is not to be seen from outside before it has sent its header; and a try that
     // may not be repeated is lost with its client.
     if Model::reads_first(session) || model.is_cautious() || exposure.upstreams {
-        return None;
+        return Ok(Excuse::Carried);
     }
     let started_in_trouble = model
         .started_on(session)
         .any(|upstream| exposure.clients.contains(&upstream));
-    let excused = started_in_trouble || model.perhaps_started_in_trouble(session);
-    (!excused).then_some("a sound client was registered throughout and no troubled one had started it")
+    match started_in_trouble || model.perhaps_started_in_trouble(session) {
+        true => Ok(Excuse::Carried),
+        false => Err("a sound client was registered throughout and no troubled one had started it"),
+    }
 }
 
 /// 40: a client turns nobody away while its service can be reached, by whichever door.

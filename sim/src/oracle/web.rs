@@ -6,6 +6,7 @@ use super::{
     Invariant, Model, access, ailing, bounds,
     bytes::{self, TRIES_MAX},
     choice, dials, drain,
+    excuse::{Excuse, Judgement},
     model::Session,
     rest::{self, Rest},
     service, strangers, wire,
@@ -43,7 +44,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<ailing::Released>::default(),
         Box::new(Heads),
         Box::<drain::Draining>::default(),
-        Box::new(service::Success(accuse)),
+        Box::new(service::Success::new(judge)),
         Box::new(service::Reached),
         Box::new(service::NoHang),
         Box::<dials::Noticed>::default(),
@@ -136,39 +137,58 @@ impl Invariant for Heads {
     }
 }
 
-/// Why a broken request has no excuse. The death of a client excuses none that may be made again.
-fn accuse(model: &Model, session: &Session) -> Option<&'static str> {
+/// Why a broken request has an excuse, or has none. The death of a client excuses none that may be made again.
+fn judge(model: &Model, session: &Session) -> Judgement {
     let exposure = &session.exposure;
-    if exposure.server || exposure.visitor || !model.takes_part(session) || exposure.sound_min == 0 {
-        return None;
+    if let Some(excuse) = service::excused_by_all(model, session) {
+        return Ok(excuse);
+    }
+    // Of an upstream that closes what has waited for too long.
+    let web = model.plan.web.as_ref();
+    let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
+    if let Some((_, greeting)) = session.greeted {
+        // One that closes as soon as its kernel has the whole answer resets it, if anything comes to it before all of it is
+        // taken: with HTTP/2 something does.
+        return match hasty {
+            true => Ok(Excuse::Lost),
+            false => service::touched(session, greeting),
+        };
+    }
+    if exposure.sound_min == 0 {
+        return Ok(Excuse::NobodyLeft);
     }
     // A start may be too slow for an untroubled client, again and again.
-    if model.plan.knobs.is_slow() && session.greeted.is_none() {
-        return None;
+    if model.plan.knobs.is_slow() {
+        return Ok(Excuse::Slow);
     }
     if exposure.clients.is_empty() {
         // It may have been said to a client that is lost for good, or to an upstream that closed just then what had
-        // waited for too long. One that closes as soon as its kernel has the whole answer resets it, if anything comes to
-        // it before all of it is taken: with HTTP/2 something does.
-        let web = model.plan.web.as_ref();
-        let hasty = web.is_some_and(|web| (1..KEPT_MS).contains(&web.idle_ms));
-        let cut = hasty && session.greeted.is_some();
+        // waited for too long.
         // What an upstream has turned away is sent again whatever it is, if it was kept.
         let refused = web.is_some_and(|web| web.refuses_one_in > 0) && session.visit.len > KEPT_MAX;
-        let excused = cut || refused || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
-        return (!excused).then_some("nothing was troubled and a client was registered");
+        let excused = refused || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
+        return match excused {
+            true => Ok(Excuse::Lost),
+            false => Err("nothing was troubled and a client was registered"),
+        };
     }
     // Each of them may have been tried; or none is left that could be.
-    if exposure.clients.len() >= TRIES_MAX || exposure.upstreams || exposure.worn {
-        return None;
+    if exposure.clients.len() >= TRIES_MAX {
+        return Ok(Excuse::Tries);
+    }
+    if exposure.upstreams || exposure.worn {
+        return Ok(Excuse::Carried);
     }
     // What waits behind another request is lost with it.
     let alone = session
         .visit
         .call
         .is_some_and(|call| call.kind != Kind::Pipelined);
-    let again = alone && can_repeat(session) && session.greeted.is_none();
-    again.then_some("it could be made again, and its clients had died and nothing else")
+    let again = alone && can_repeat(session);
+    match again {
+        true => Err("it could be made again, and its clients had died and nothing else"),
+        false => Ok(Excuse::Carried),
+    }
 }
 
 /// How much longer than a session a request may take: what its upstream has for the head of the answer.

@@ -6,8 +6,10 @@ use crate::{
     event::{End, Event},
     oracle::{
         Class, Invariant,
+        excuse::{Excuse, Excuses, Judgement},
         model::{Model, Served, Session},
         rest::Rest,
+        service::excused_by_all,
     },
     plan::{forward::LIST_FOLLOWED_MS, who::Who},
 };
@@ -47,6 +49,7 @@ impl Invariant for OneUpstream {
 pub struct Success {
     /// When the forwarder connected to which candidate.
     connects: Vec<(Duration, usize)>,
+    excuses: Excuses,
 }
 
 impl Invariant for Success {
@@ -73,32 +76,43 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
-        let missing = accuse(model, session, &self.connects)?;
-        Some(format!(
-            "session {id} broke ({why}) although {missing}: {session}"
-        ))
+        match judge(model, session, &self.connects) {
+            Ok(excuse) => {
+                *self.excuses.entry(excuse.name()).or_default() += 1;
+                None
+            }
+            Err(missing) => Some(format!(
+                "session {id} broke ({why}) although {missing}: {session}"
+            )),
+        }
+    }
+
+    fn excuses(&self) -> Option<&Excuses> {
+        Some(&self.excuses)
     }
 }
 
-/// Why a broken session has no excuse.
-fn accuse(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> Option<&'static str> {
+/// Why a broken session has an excuse, or has none.
+fn judge(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> Judgement {
     let (exposure, knobs) = (&session.exposure, &model.plan.knobs);
-    let candidates = model.candidates.as_ref()?;
-    if exposure.server || exposure.visitor || !model.takes_part(session) {
-        return None;
+    let Some(candidates) = &model.candidates else {
+        return Ok(Excuse::Outside);
+    };
+    if let Some(excuse) = excused_by_all(model, session) {
+        return Ok(excuse);
     }
     if exposure.crowd >= knobs.sessions_max.min(knobs.waiting_max.saturating_mul(2)) {
-        return None;
+        return Ok(Excuse::Crowd);
     }
     let ill: BTreeSet<_> = exposure.clients.iter().copied().collect();
     let used: BTreeSet<_> = model.used_by(session).collect();
     // Whoever was well when it took a visitor is there for what has to be said again.
     let left = used.is_empty() || used.iter().any(|n| candidates.unlisted_since(*n).is_some());
     if exposure.sound_min == 0 && (left || model.was_struck(session.opened)) {
-        return None;
+        return Ok(Excuse::NobodyLeft);
     }
     if used.iter().any(|n| ill.contains(n)) || (Model::reads_first(session) && !ill.is_empty()) {
-        return None;
+        return Ok(Excuse::Carried);
     }
     // A connection that it alone has had, and that its upstream took for idle.
     let over = |serial: &u64| {
@@ -107,7 +121,7 @@ fn accuse(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> O
     };
     let mut mute = model.served.keys().filter_map(over);
     if mute.any(|served| served.accepted >= session.opened && used.contains(&served.upstream)) {
-        return None;
+        return Ok(Excuse::Carried);
     }
     if used.is_empty() {
         // One in trouble may have taken it and left it, before it had said a word.
@@ -119,18 +133,20 @@ fn accuse(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> O
             .iter()
             .any(|(at, n)| *at >= session.opened && ill.contains(n));
         if left || let_go || model.was_struck(session.opened) {
-            return None;
+            return Ok(Excuse::Carried);
         }
         // Each of the others may have cost the time of a connect that nobody answers.
         let others = (candidates.count() - exposure.sound_min) as u64 + 1;
         if others * candidates.choice().connect_timeout_ms >= AT_ONCE * knobs.start_timeout_ms {
-            return None;
+            return Ok(Excuse::Tries);
         }
-        return Some("somebody was well throughout, and it was brought to nobody");
+        return Err("somebody was well throughout, and it was brought to nobody");
     }
     // What is too much to be kept is not said again.
-    let said = session.visit.len > KEPT_MAX;
-    (!said).then_some("it was brought to somebody who was well")
+    match session.visit.len > KEPT_MAX {
+        true => Ok(Excuse::Lost),
+        false => Err("it was brought to somebody who was well"),
+    }
 }
 
 /// Connects of one visitor under way at once.
