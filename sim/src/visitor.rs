@@ -8,6 +8,7 @@ use adit::transport::Transport;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::watch,
+    task::JoinSet,
 };
 
 use crate::{
@@ -29,7 +30,7 @@ const READ_LEN: u64 = 1_024;
 
 /// How long a visitor stays at most. Longer than anything that is well takes; a session that lasts so long
 /// hangs, and the oracle has said so before.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One visitor host. Cheap to clone.
 #[derive(Clone)]
@@ -89,25 +90,36 @@ impl Visitor {
             if self.oracle.now() >= self.last_visit {
                 return;
             }
-            let session = self.next_session();
-            self.oracle.tell(Event::Opens {
-                session,
-                visitor: self.who,
-                visit: visit.clone(),
-            });
-            let patience = match visit.manner {
-                Manner::Quit { after_ms } => Duration::from_millis(after_ms),
-                _ => PATIENCE,
-            };
-            let quits = matches!(visit.manner, Manner::Quit { .. });
-            let over = match adit::time::within(patience, self.visit(session, visit)).await {
-                Some(over) => over,
-                None if quits => Err(Short::Left),
-                None => Err(Short::Broken("out of patience".to_owned())),
-            };
-            if !matches!(over, Err(Short::Told)) {
-                self.oracle.tell(ends(session, &over));
+            let mut crowd = JoinSet::new();
+            for _ in 1..visit.at_once {
+                let (me, visit) = (self.clone(), visit.clone());
+                crowd.spawn_local(async move { me.go(&visit).await });
             }
+            self.go(visit).await;
+            while crowd.join_next().await.is_some() {}
+        }
+    }
+
+    /// One visit, from its begin to its end.
+    async fn go(&self, visit: &Visit) {
+        let session = self.next_session();
+        self.oracle.tell(Event::Opens {
+            session,
+            visitor: self.who,
+            visit: visit.clone(),
+        });
+        let patience = match visit.manner {
+            Manner::Quit { after_ms } => Duration::from_millis(after_ms),
+            _ => PATIENCE,
+        };
+        let quits = matches!(visit.manner, Manner::Quit { .. });
+        let over = match adit::time::within(patience, self.visit(session, visit)).await {
+            Some(over) => over,
+            None if quits => Err(Short::Left),
+            None => Err(Short::Broken("out of patience".to_owned())),
+        };
+        if !matches!(over, Err(Short::Told)) {
+            self.oracle.tell(ends(session, &over));
         }
     }
 
@@ -141,6 +153,7 @@ impl Visitor {
         // A stall that would outlast the run is left out.
         let holds = self.oracle.now() + Duration::from_millis(visit.hold_ms) < self.last_visit;
         let hold_ms = if holds { visit.hold_ms } else { 0 };
+        let visit = &self.hurried(visit);
         let mut sending = std::pin::pin!(send(write, (session, hold_ms), visit, on_greeting));
         let mut getting = std::pin::pin!(self.get(read, session, visit, greeted));
         let (mut sent, mut got) = (None, false);
@@ -170,6 +183,19 @@ impl Visitor {
             write.shutdown().await?;
         }
         Ok(())
+    }
+
+    /// The visit without the pauses for which no time is left.
+    fn hurried(&self, visit: &Visit) -> Visit {
+        let fits = |n: u64, ms| self.oracle.now() + Duration::from_millis(n * ms) < self.last_visit;
+        let mut visit = visit.clone();
+        if !fits(visit.len / visit.piece.max(1) as u64, visit.piece_pause_ms) {
+            visit.piece_pause_ms = 0;
+        }
+        if !fits(visit.reply_len / READ_LEN, visit.read_pause_ms) {
+            visit.read_pause_ms = 0;
+        }
+        visit
     }
 
     /// Reads and checks everything up to the upstream's end.

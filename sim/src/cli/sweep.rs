@@ -15,6 +15,7 @@ use super::{
 use crate::{
     fault::AnyAct,
     ledger::{marks::MARKS, reach::Row},
+    oracle::excuse::Excuse,
     out::say,
     plan::draw::Scenario,
     runner::Tally,
@@ -152,16 +153,26 @@ fn excused(sweep: &Sweep) -> String {
         broken,
         ..
     } = sweep.tally;
-    let all = (complete + left + broken) as u64;
     let excuses = &sweep.reach.excuses;
-    let mut sorted: Vec<_> = excuses.iter().collect();
+    let none: u64 = excuses
+        .iter()
+        .filter_map(|(name, times)| Excuse::is_right(name).then_some(times))
+        .sum();
+    let all = ((complete + left + broken) as u64).saturating_sub(none);
+    let mut sorted: Vec<_> = excuses
+        .iter()
+        .filter(|(name, _)| !Excuse::is_right(name))
+        .collect();
     sorted.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
     let words: Vec<_> = sorted
         .iter()
         .map(|(name, times)| format!("{name} {}", share(**times, all)))
         .collect();
-    let total = share(excuses.values().sum(), all);
-    format!("Excused: {total} of the sessions: {}.", words.join(", "))
+    let total = share(sorted.iter().map(|(_, times)| **times).sum(), all);
+    format!(
+        "Not let in, as it should be: {none}. Excused: {total} of the others: {}.",
+        words.join(", ")
+    )
 }
 
 /// What a sweep has reached, as tables.

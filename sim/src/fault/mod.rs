@@ -78,6 +78,11 @@ pub trait Act: fmt::Debug {
         false
     }
 
+    /// The client that it has leave in good order, which harms nobody for as long as it may take.
+    fn bids_farewell(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether sessions that are served already go on as if it were not there: it touches nothing that they ride on.
     fn spares_served(&self) -> bool {
         false
@@ -184,6 +189,7 @@ trait Deed {
     fn is_silent(&self) -> bool;
     fn kills(&self) -> bool;
     fn spares_served(&self) -> bool;
+    fn bids_farewell(&self) -> Option<usize>;
 }
 
 impl<T: Act> Deed for T {
@@ -213,6 +219,9 @@ impl<T: Act> Deed for T {
     }
     fn spares_served(&self) -> bool {
         Act::spares_served(self)
+    }
+    fn bids_farewell(&self) -> Option<usize> {
+        Act::bids_farewell(self)
     }
 }
 
@@ -255,6 +264,11 @@ impl AnyAct {
     /// Whether a process dies of it, and leaves it to its kernel to end connections.
     pub fn kills(&self) -> bool {
         self.act().kills()
+    }
+
+    /// The client that it has leave in good order.
+    pub fn bids_farewell(&self) -> Option<usize> {
+        self.act().bids_farewell()
     }
 
     /// Whether sessions that are served already go on as if it were not there.

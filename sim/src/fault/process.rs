@@ -81,6 +81,13 @@ impl Act for Stop {
     fn kills(&self) -> bool {
         true
     }
+
+    fn bids_farewell(&self) -> Option<usize> {
+        match self.who {
+            Who::Client(n) => Some(n),
+            _ => None,
+        }
+    }
 }
 
 /// A machine loses power: nobody is told, nothing is remembered. It boots again at the end.

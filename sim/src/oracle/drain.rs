@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Invariant, Model,
-    model::{SETTLE, Session},
-};
+use super::{Invariant, Model, model::SETTLE, session::Session};
 use crate::{
     event::{End, Event},
     fault::AnyAct,

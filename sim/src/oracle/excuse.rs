@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 /// Why nothing that was built is to blame for a visit that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Excuse {
+    /// Nobody listened, because the server was away.
+    NobodyThere,
     /// The server, or the forwarder, was in trouble.
     Server,
     /// The visitor was.
@@ -13,7 +15,9 @@ pub enum Excuse {
     Outside,
     /// Whoever could have served it was in trouble, all at once.
     NobodyLeft,
-    /// It came to a crowd at a limit.
+    /// The server had as many sessions as it may.
+    TurnedAway,
+    /// It came to a crowd where connections are few.
     Crowd,
     /// A door of its service was shut as it came.
     Door,
@@ -31,10 +35,12 @@ impl Excuse {
     /// Its name in a report.
     pub fn name(self) -> &'static str {
         match self {
+            Self::NobodyThere => "nobody-there",
             Self::Server => "server",
             Self::Visitor => "visitor",
             Self::Outside => "outside",
             Self::NobodyLeft => "nobody-left",
+            Self::TurnedAway => "turned-away",
             Self::Crowd => "crowd",
             Self::Door => "door",
             Self::Slow => "slow",
@@ -42,6 +48,13 @@ impl Excuse {
             Self::Tries => "tries",
             Self::Carried => "carried",
         }
+    }
+}
+
+impl Excuse {
+    /// Whether it is as it should be that a visit does not begin: no server listens, or it has no room.
+    pub fn is_right(name: &str) -> bool {
+        [Self::NobodyThere.name(), Self::TurnedAway.name()].contains(&name)
     }
 }
 

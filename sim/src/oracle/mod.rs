@@ -3,6 +3,7 @@
 //! line in [`all`].
 
 pub mod access;
+mod active;
 mod ailing;
 pub mod bounds;
 pub mod bytes;
@@ -15,6 +16,7 @@ pub mod model;
 mod past;
 pub mod rest;
 pub mod service;
+pub mod session;
 pub mod strangers;
 pub mod web;
 pub mod wire;

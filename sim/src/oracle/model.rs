@@ -6,12 +6,17 @@ use std::{
     time::Duration,
 };
 
-use super::{Sight, forward::candidates::Candidates, group_bit};
+use super::{
+    Sight,
+    active::Active,
+    forward::candidates::Candidates,
+    group_bit,
+    session::{Exposure, Served, Session, Touched},
+};
 use crate::{
-    event::{End, Event},
+    event::Event,
     fault::Trouble,
-    payload::{Greeting, Request},
-    plan::{Deed, Manner, Plan, Visit, who::Who},
+    plan::{Deed, Manner, Plan, who::Who},
 };
 
 /// How long after its end a fault still excuses: news of it is under way, and what it held back is sent again
@@ -21,112 +26,6 @@ pub const SETTLE: Duration = Duration::from_secs(5);
 /// Stands for the first registrations among the numbers of faults, and for strangers' deeds.
 const STARTING: usize = usize::MAX;
 const INTRUSION: usize = usize::MAX - 1;
-
-/// What has befallen the hosts around a session while it lasted.
-#[derive(Clone, Debug)]
-pub struct Exposure {
-    /// The server was in trouble.
-    pub server: bool,
-    /// The server's process died, and its kernel ended what it held: cleanly, as far as anybody can see.
-    pub server_died: bool,
-    /// Something else than a death befell a client.
-    pub worn: bool,
-    /// When anything befell it last.
-    pub last: Duration,
-    /// Its visitor was.
-    pub visitor: bool,
-    /// These clients of its group were.
-    pub clients: BTreeSet<usize>,
-    /// Of those, some service was.
-    pub upstreams: bool,
-    /// The fewest registered clients of its group in no trouble that there were at any moment.
-    pub sound_min: usize,
-    /// The most sessions that were open at any moment.
-    pub crowd: usize,
-    /// A target of its group had no share like the others'.
-    pub uneven: bool,
-    /// The candidates of a forwarder that could be counted on throughout.
-    pub sound: Option<BTreeSet<usize>>,
-    /// What it rides on once it is served has been touched: the server, or these clients.
-    pub touched: Touched,
-}
-
-/// Who was in such trouble that what they serve already may suffer.
-#[derive(Clone, Debug, Default)]
-pub struct Touched {
-    /// The server was.
-    pub server: bool,
-    /// These clients were, or their services.
-    pub clients: BTreeSet<usize>,
-}
-
-/// One session, as its visitor sees it.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// What the visitor wants.
-    pub visit: Visit,
-    /// Which visitor.
-    pub visitor: usize,
-    /// When it was about to connect.
-    pub opened: Duration,
-    /// When it had the greeting.
-    pub greeted: Option<(Duration, Greeting)>,
-    /// When it was over, and how.
-    pub ended: Option<(Duration, End)>,
-    /// What has befallen it.
-    pub exposure: Exposure,
-    /// Upstream connections that saw its header.
-    pub seen_by: Vec<u64>,
-    /// The upstreams that a forwarder brought it to.
-    pub brought_to: Vec<usize>,
-}
-
-impl Session {
-    /// Whether anything has befallen it.
-    pub fn was_exposed(&self) -> bool {
-        let Exposure {
-            server,
-            visitor,
-            ref clients,
-            sound_min,
-            ..
-        } = self.exposure;
-        server || visitor || sound_min == 0 || !clients.is_empty()
-    }
-}
-
-/// One connection of an upstream.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// Which upstream.
-    pub upstream: usize,
-    /// When it was accepted.
-    pub accepted: Duration,
-    /// What was wanted.
-    pub request: Option<Request>,
-    /// How many bytes of body it got, whether they ended cleanly and complete, and whether they ended cleanly
-    /// at all, once it is over.
-    pub over: Option<(u64, bool, bool)>,
-    /// When that was.
-    pub over_at: Option<Duration>,
-}
-
-/// A fault, or a stranger's deed, that may still be felt.
-#[derive(Clone, Debug)]
-struct Active {
-    nth: usize,
-    trouble: Trouble,
-    /// When it began.
-    since: Duration,
-    /// It is over as soon as it has begun, and found out when silence is.
-    silent: bool,
-    /// A process dies of it, and leaves it to its kernel to end connections.
-    kills: bool,
-    /// What is served already goes on.
-    spares_served: bool,
-    /// When it is no excuse any more.
-    until: Option<Duration>,
-}
 
 /// Everything the oracle knows.
 #[derive(Debug)]
@@ -156,6 +55,8 @@ pub struct Model {
     active: Vec<Active>,
     /// Those that have begun and do no harm before their `since`.
     harmless: Vec<Active>,
+    /// Sessions that have opened since the server was last looked at.
+    newcomers: usize,
     /// Until when the targets of each group have no even shares: somebody is out, or has just come back.
     uneven_until: BTreeMap<usize, Duration>,
 }
@@ -179,6 +80,7 @@ impl Model {
             candidates: Candidates::of(&plan),
             active: Vec::new(),
             harmless: Vec::new(),
+            newcomers: 0,
             uneven_until: BTreeMap::new(),
             plan,
             can_reset,
@@ -188,15 +90,8 @@ impl Model {
             server: true,
             ..Trouble::default()
         };
-        model.active.push(Active {
-            nth: STARTING,
-            trouble: start,
-            since: Duration::ZERO,
-            silent: false,
-            kills: false,
-            spares_served: false,
-            until: None,
-        });
+        let begin = Active::new(STARTING, start, Duration::ZERO, None);
+        model.active.push(begin);
         model
     }
 
@@ -208,16 +103,7 @@ impl Model {
         self.activate(|active| active.since <= now);
         match event {
             Event::FaultBegins { nth, .. } => {
-                let act = &self.plan.faults[*nth].act;
-                self.harmless.push(Active {
-                    nth: *nth,
-                    trouble: self.plan.troubles(act),
-                    since: now + self.plan.harmless_for(&self.plan.faults[*nth]),
-                    silent: act.is_silent(),
-                    kills: act.kills(),
-                    spares_served: act.spares_served(),
-                    until: None,
-                });
+                self.harmless.push(Active::of_fault(&self.plan, *nth, now));
                 if let Some(candidates) = &mut self.candidates {
                     candidates.handle_fault(now, *nth, &self.plan.faults[*nth].act, true);
                 }
@@ -238,6 +124,8 @@ impl Model {
                     let over = (now + Duration::from_millis(silence)).max(found);
                     active.until = Some(over + SETTLE);
                 }
+                // A client that was still leaving is killed now.
+                self.expose_all();
             }
             Event::FaultMisses { nth, .. } => {
                 if let Some(candidates) = &mut self.candidates {
@@ -253,15 +141,7 @@ impl Model {
                 let (trouble, lasts) = intrusion_trouble(self.plan.strangers[*n].deed);
                 // Begun and over alike: what it did is felt for a while.
                 let until = Some(now + lasts + SETTLE);
-                self.active.push(Active {
-                    nth: INTRUSION,
-                    trouble,
-                    since: now,
-                    silent: false,
-                    kills: false,
-                    spares_served: false,
-                    until,
-                });
+                self.active.push(Active::new(INTRUSION, trouble, now, until));
                 self.expose_all();
             }
             Event::Opens {
@@ -285,6 +165,7 @@ impl Model {
                         upstreams: false,
                         sound_min: usize::MAX,
                         crowd: 0,
+                        busy: 0,
                         uneven: false,
                         sound: None,
                         touched: Touched::default(),
@@ -293,7 +174,8 @@ impl Model {
                     brought_to: Vec::new(),
                 };
                 self.open.insert(*session);
-                self.expose(&mut opened);
+                self.newcomers += 1;
+                self.expose(&mut opened, &self.felt());
                 self.sessions.insert(*session, opened);
                 self.crowd();
             }
@@ -351,6 +233,19 @@ impl Model {
                     served.over_at = Some(now);
                 }
             }
+            Event::Stops {
+                host: Who::Client(client),
+                ..
+            } => {
+                let farewells = self
+                    .active
+                    .iter_mut()
+                    .filter_map(|active| active.farewell.as_mut());
+                for farewell in farewells.filter(|farewell| farewell.client == *client) {
+                    farewell.gone = true;
+                    farewell.until = Duration::MAX;
+                }
+            }
             Event::Phase { name: "converged" } => self.converged = Some(now),
             Event::Registered { clients } => {
                 self.sight.registered = *clients;
@@ -378,6 +273,7 @@ impl Model {
     pub fn handle_sight(&mut self, now: Duration, sight: Sight) {
         self.now = now;
         self.sight = sight;
+        self.newcomers = 0;
         let even_again = now + Duration::from_millis(self.plan.knobs.slow_start_ms) + SETTLE;
         for group in (0..self.plan.groups()).filter(|group| sight.uneven & group_bit(*group) != 0) {
             self.uneven_until.insert(group, even_again);
@@ -410,10 +306,11 @@ impl Model {
             let ended = sessions.get(id).and_then(|session| session.ended.as_ref());
             ended.is_some_and(|(at, _)| now < *at + SETTLE)
         });
-        let felt: Vec<_> = self.open.iter().chain(&self.leaving).copied().collect();
-        for id in felt {
+        let all: Vec<_> = self.open.iter().chain(&self.leaving).copied().collect();
+        let felt = self.felt();
+        for id in all {
             if let Some(mut session) = self.sessions.remove(&id) {
-                self.expose(&mut session);
+                self.expose(&mut session, &felt);
                 self.sessions.insert(id, session);
             }
         }
@@ -422,16 +319,19 @@ impl Model {
     fn crowd(&mut self) {
         // A server may still be busy with those that are over for their visitors.
         let crowd = self.open.len() + self.leaving.len();
+        let at_server = usize::try_from(self.sight.sessions).unwrap_or(0);
+        let busy = self.open.len().max(at_server + self.newcomers);
         for id in &self.open {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.exposure.crowd = session.exposure.crowd.max(crowd);
+                let exposure = &mut session.exposure;
+                exposure.crowd = exposure.crowd.max(crowd);
+                exposure.busy = exposure.busy.max(busy);
             }
         }
     }
 
     /// What is felt right now befalls `session`.
-    fn expose(&self, session: &mut Session) {
-        let trouble = self.trouble();
+    fn expose(&self, session: &mut Session, (trouble, harmed): &(Trouble, BTreeSet<usize>)) {
         let group = session.visit.group;
         let serves = |client: &usize| self.plan.group_of(*client) == Some(group);
         let exposure = &mut session.exposure;
@@ -459,7 +359,7 @@ impl Model {
             exposure.sound_min = sound.len();
         }
         exposure.upstreams |= trouble.upstreams.intersection(&troubled).next().is_some();
-        exposure.clients.extend(troubled);
+        exposure.clients.extend(troubled.intersection(harmed));
         for active in &self.active {
             let hits_clients = active.trouble.clients.iter().any(serves);
             let hits =
@@ -468,13 +368,21 @@ impl Model {
             if hits {
                 exposure.last = exposure.last.max(at);
             }
-            if !active.spares_served {
+            let harmless = active.is_harmless(self.now);
+            if !active.spares_served && !harmless {
                 exposure.touched.server |= active.trouble.server;
                 exposure.touched.clients.extend(&active.trouble.clients);
             }
             exposure.server_died |= active.kills && active.trouble.server;
-            exposure.worn |= !active.kills && hits_clients;
+            exposure.worn |= !active.kills && hits_clients && !harmless;
         }
+    }
+
+    /// All trouble, and the clients that are harmed by it.
+    fn felt(&self) -> (Trouble, BTreeSet<usize>) {
+        let harmful = self.active.iter().filter(|active| !active.is_harmless(self.now));
+        let harmed = harmful.flat_map(|active| active.trouble.clients.iter().copied());
+        (self.trouble(), harmed.collect())
     }
 
     /// Whether `client` or the server is in trouble by anything but the fault of that number.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::model::{Model, SETTLE, Session};
+use super::{
+    model::{Model, SETTLE},
+    session::Session,
+};
 use crate::{
     fault::{AnyAct, Trouble},
     plan::Deed,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Class, Invariant, Model};
-use crate::plan::Deed;
+use crate::{event::Event, plan::Deed};
 
 /// What there is at rest.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +160,21 @@ pub struct Pools {
     asked: bool,
     /// The most that were parked near its end: a probe may use one at any moment.
     most: i64,
+    /// When a crowd came last, and how large it was.
+    crowd: Option<(Duration, usize)>,
+}
+
+/// Half of what a crowd has left behind is closed within such a time.
+const HALVED_WITHIN: Duration = Duration::from_secs(10);
+
+impl Pools {
+    /// What a crowd may still have left.
+    fn left_behind(&self, now: Duration) -> usize {
+        self.crowd.map_or(0, |(at, len)| {
+            let halves = (now - at).as_secs() / HALVED_WITHIN.as_secs();
+            len >> halves.saturating_sub(1).min(60)
+        })
+    }
 }
 
 /// How long before the end of the quiet a pool is looked at.
@@ -201,9 +216,19 @@ impl Invariant for Pools {
             .then(|| format!("{is} proxy connections are parked after a quiet while, {least} are wanted"))
     }
 
-    fn handle_rest(&mut self, _: &Model, rest: &Rest) -> Option<String> {
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        if let Event::Opens { visit, .. } = event
+            && visit.at_once > 1
+        {
+            self.crowd = Some((model.now, visit.at_once));
+        }
+        None
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
         let (is, least) = (rest.parked, rest.parked_min);
-        let most = least + SURPLUS_MAX * rest.registered.1 as i64;
+        let left = i64::try_from(self.left_behind(model.now)).unwrap_or(i64::MAX);
+        let most = least + SURPLUS_MAX * rest.registered.1 as i64 + left;
         (is < least || is > most)
             .then(|| format!("{is} proxy connections are parked, {least} to {most} are wanted"))
     }
@@ -309,6 +334,8 @@ impl Invariant for NoVainTries {
             (1, _) => VAIN_TRIES_PROBED_MAX,
             _ => return None,
         };
+        // So many in two minutes.
+        let most = most * (model.plan.duration_ms / 120_000).max(1);
         let count = rest.tries_failed;
         (count > most).then(|| format!("{count} tries failed although all was well, at most {most} may"))
     }

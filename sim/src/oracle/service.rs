@@ -6,7 +6,7 @@ use super::{
     Class, Invariant, Model,
     bytes::TRIES_MAX,
     excuse::{Excuse, Excuses, Judgement},
-    model::Session,
+    session::Session,
     web,
 };
 use crate::{
@@ -56,6 +56,9 @@ impl Invariant for Success {
         let session = model.sessions.get(id)?;
         match (self.judge)(model, session) {
             Ok(excuse) => {
+                let refused =
+                    excuse == Excuse::Server && session.greeted.is_none() && why.contains("refused");
+                let excuse = if refused { Excuse::NobodyThere } else { excuse };
                 *self.excuses.entry(excuse.name()).or_default() += 1;
                 None
             }
@@ -113,10 +116,13 @@ pub fn judge(model: &Model, session: &Session) -> Judgement {
     if let Some((_, greeting)) = session.greeted {
         return touched(session, greeting);
     }
+    if exposure.busy >= knobs.sessions_max {
+        return Ok(Excuse::TurnedAway);
+    }
     if exposure.sound_min == 0 {
         return Ok(Excuse::NobodyLeft);
     }
-    if exposure.crowd >= knobs.sessions_max.min(knobs.pool_max) {
+    if exposure.crowd >= knobs.pool_max {
         return Ok(Excuse::Crowd);
     }
     if model.was_shut_out(session) {

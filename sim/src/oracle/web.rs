@@ -7,9 +7,10 @@ use super::{
     bytes::{self, TRIES_MAX},
     choice, dials, drain,
     excuse::{Excuse, Judgement},
-    model::Session,
     rest::{self, Rest},
-    service, strangers, wire,
+    service,
+    session::Session,
+    strangers, wire,
 };
 use crate::{
     event::{Event, Oddity, named},

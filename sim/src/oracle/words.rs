@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::model::{Exposure, Session};
+use super::session::{Exposure, Session};
 use crate::{event::End, node::group_name, plan::who::Who};
 
 impl fmt::Display for Session {

@@ -7,7 +7,7 @@ use super::{
     Deed, Intrusion, Millis, Plan, Purpose,
     forward::forward,
     knobs::{Carry, Knobs, Overflow},
-    visits::{stall, visitors},
+    visits::{crowds, stall, visitors},
     web::web,
     who::Who,
 };
@@ -40,7 +40,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "chaos",
-        about: "2 to 5 clients, 2 to 4 visitors, 120 s; every kind of fault, each seed without some",
+        about: "2 to 6 clients, 2 to 4 visitors, 120 s; every kind of fault, each seed without some",
         draw: chaos,
     },
     Scenario {
@@ -92,7 +92,7 @@ fn calm(seed: u64) -> Plan {
         web: None,
         faults: Vec::new(),
         strangers: Vec::new(),
-        visitors: visitors(seed, 3, 1, 400),
+        visitors: visitors(seed, 3, 1, 400, VISITS_MS),
         planted: None,
     }
 }
@@ -103,7 +103,7 @@ fn smoke(seed: u64) -> Plan {
     let mut plan = Plan {
         scenario: "smoke".to_owned(),
         heal_ms: 30_000,
-        visitors: visitors(seed, 5, 1, 400),
+        visitors: visitors(seed, 5, 1, 400, VISITS_MS),
         ..calm(seed)
     };
     plan.knobs.latency_ms = (least, least + rng.random_range(0..=40));
@@ -151,38 +151,68 @@ const CALM_LATENCY_MS: Millis = 10;
 /// Faults begin when everybody is here.
 const FIRST_FAULT: Millis = 4_000;
 
-/// How long a run is, and from when on nobody comes any more.
-const DURATION_MS: Millis = 120_000;
+/// From when on nobody comes any more, and how long it may take until all is at rest.
 const LAST_VISIT_MS: Millis = 102_000;
+const REST_MS: Millis = 18_000;
+
+/// Visits are drawn for so long: more than fit.
+pub(super) const VISITS_MS: Millis = 110_000;
+
+/// One seed in so many lasts for a quarter of an hour.
+const LONG_ONE_IN: u64 = 50;
+const LONGER_MS: Millis = 780_000;
 
 /// How long a visit may take for its bytes, apart from the pauses that it makes.
 const VISIT_MS: Millis = 14_000;
 
-pub(super) fn chaos(seed: u64) -> Plan {
+fn chaos(seed: u64) -> Plan {
+    let mut plan = tunnel(seed);
+    let knobs = &plan.knobs;
+    // Each connection of a crowd takes what a small buffer costs.
+    let narrow = knobs.kernel_buffer < 4_096 || knobs.chop_one_in == 1 || knobs.window < 4_096;
+    let visits = plan.visitors.iter().flatten();
+    let most = visits.map(|visit| visit.reply_len).max().unwrap_or(0);
+    let crowd = (if narrow { 40 } else { 300 }, most);
+    crowds(&mut Purpose::Crowds.rng(seed), &mut plan.visitors, crowd);
+    plan
+}
+
+/// A tunnel in trouble, with visitors who come one after another.
+pub(super) fn tunnel(seed: u64) -> Plan {
     let mut rng = Purpose::Knobs.rng(seed);
-    let clients: usize = rng.random_range(2..=5);
-    let groups = if clients >= 3 && rng.random_bool(0.3) {
+    // With few there is often nobody left who could serve, and nothing to be judged.
+    let clients = *[2, 3, 3, 4, 4, 4, 5, 5, 6].choose(&mut rng).expect("some");
+    let groups = if clients >= 4 && rng.random_bool(0.3) {
         2
     } else {
         1
     };
     let visitors_count = rng.random_range(2..=4);
+    // What lives by minutes has to come to its end, too.
+    let (longer_ms, pause_ms) = match seed % LONG_ONE_IN {
+        0 => (LONGER_MS, 3_000),
+        _ => (0, 1_000),
+    };
     let mut plan = Plan {
         scenario: "chaos".to_owned(),
         seed,
-        duration_ms: DURATION_MS,
+        duration_ms: LAST_VISIT_MS + longer_ms + REST_MS,
         heal_ms: 56_000,
         quiet_ms: (0, 0),
-        last_visit_ms: LAST_VISIT_MS,
+        last_visit_ms: LAST_VISIT_MS + longer_ms,
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
         forward: None,
         web: None,
         faults: Vec::new(),
         strangers: Vec::new(),
-        visitors: visitors(seed, visitors_count, groups, 1_000),
+        visitors: visitors(seed, visitors_count, groups, pause_ms, VISITS_MS + longer_ms),
         planted: None,
     };
+    if longer_ms > 0 && plan.knobs.chop_one_in == 1 {
+        // Byte for byte it would take as long as fifty others.
+        plan.knobs.chop_one_in = 20;
+    }
     plan.knobs.spare_doors = rng.random_bool(0.5);
     carriers(&mut rng, &mut plan.knobs);
     // What takes a hundred round trips takes the whole run.

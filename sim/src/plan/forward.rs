@@ -232,7 +232,7 @@ pub fn forward(seed: u64) -> Plan {
         }),
         faults: Vec::new(),
         strangers: Vec::new(),
-        visitors: visits::visitors(seed, rng.random_range(2..=4), 1, 1_000),
+        visitors: visits::visitors(seed, rng.random_range(2..=4), 1, 1_000, draw::VISITS_MS),
         planted: None,
     };
     tame(&mut plan);

@@ -59,6 +59,8 @@ pub enum Purpose {
     Far,
     /// How it is asked: how slowly, and with which lies.
     Asking,
+    /// Visits that come in crowds, and those that last.
+    Crowds,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -77,6 +79,7 @@ impl Purpose {
             Self::Web => 6,
             Self::Far => 7,
             Self::Asking => 8,
+            Self::Crowds => 9,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,
@@ -161,9 +164,21 @@ pub struct Visit {
     pub hold_ms: Millis,
     /// How it behaves.
     pub manner: Manner,
+    /// So many of its kind at once.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub at_once: usize,
     /// What it asks, in a world of an HTTP entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 
 /// How a visitor behaves.

@@ -20,15 +20,83 @@ pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
     }
 }
 
+/// Some come in a crowd, all at once, and some stay for more than a minute and go on slowly.
+pub(super) fn crowds(rng: &mut ChaCha8Rng, visitors: &mut [Vec<Visit>], (at_once, most): (usize, u64)) {
+    let mut some = |rng: &mut ChaCha8Rng| {
+        let visitor = rng.random_range(0..visitors.len());
+        let nth = rng.random_range(0..visitors[visitor].len().clamp(1, 60));
+        visitors[visitor]
+            .get_mut(nth)
+            .cloned()
+            .map(|visit| (visitor, nth, visit))
+    };
+    let mut changed = Vec::new();
+    if rng.random_ratio(1, 6)
+        && let Some((visitor, nth, visit)) = some(rng)
+    {
+        let crowd = Visit {
+            len: rng.random_range(0..200),
+            reply_len: rng.random_range(0..200),
+            piece: PIECE,
+            piece_pause_ms: 0,
+            read_pause_ms: 0,
+            stall_ms: 0,
+            hold_ms: 0,
+            at_once: rng.random_range(at_once / 4..=at_once),
+            ..visit
+        };
+        changed.push((visitor, nth, crowd));
+    }
+    if rng.random_ratio(1, 3)
+        && let Some((visitor, nth, visit)) = some(rng)
+    {
+        let steps = rng.random_range(60..80);
+        let pause_ms = 1_000;
+        let manner = match visit.manner {
+            Manner::Plain | Manner::HalfClose | Manner::ReadFirst => visit.manner,
+            _ => Manner::HalfClose,
+        };
+        let long = Visit {
+            stall_ms: 0,
+            hold_ms: 0,
+            manner,
+            ..visit
+        };
+        let long = match rng.random_bool(0.5) && steps * 1_024 <= most {
+            true => Visit {
+                reply_len: steps * 1_024,
+                read_pause_ms: pause_ms,
+                ..long
+            },
+            false => Visit {
+                len: steps * 10,
+                piece: 10,
+                piece_pause_ms: pause_ms,
+                ..long
+            },
+        };
+        changed.push((visitor, nth, long));
+    }
+    for (visitor, nth, visit) in changed {
+        visitors[visitor][nth] = visit;
+    }
+}
+
 /// Bytes per write of a visitor that does not dawdle.
 pub const PIECE: usize = 16 * 1024;
 
 /// What each visitor does; the pause between two visits is so long on average, in ms.
-pub(super) fn visitors(seed: u64, count: usize, groups: usize, pause_ms: Millis) -> Vec<Vec<Visit>> {
+pub(super) fn visitors(
+    seed: u64,
+    count: usize,
+    groups: usize,
+    pause_ms: Millis,
+    for_ms: Millis,
+) -> Vec<Vec<Visit>> {
     let each = |n| {
         let mut rng = Purpose::Visitor(n).rng(seed);
         // More than fit: a visitor does as many as it can before the last.
-        (0..110_000 / pause_ms)
+        (0..for_ms / pause_ms)
             .map(|_| visit(&mut rng, groups, pause_ms))
             .collect()
     };
@@ -85,6 +153,7 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
         stall_ms,
         hold_ms: 0,
         manner,
+        at_once: 1,
         call: None,
     }
 }

@@ -95,7 +95,7 @@ const PIECES: u64 = 10;
 /// A world of an HTTP entry: that of chaos, whose visitors ask by HTTP.
 pub(super) fn web(seed: u64) -> Plan {
     let mut rng = Purpose::Web.rng(seed);
-    let mut plan = draw::chaos(seed);
+    let mut plan = draw::tunnel(seed);
     "web".clone_into(&mut plan.scenario);
     plan.web = Some(Web {
         upstream: *[None, None, Some(Version::H1), Some(Version::H2)]

@@ -97,7 +97,7 @@ pub fn visits(plan: &Plan) -> Vec<Plan> {
         candidate
     };
     candidates.extend(places(plan).into_iter().map(|at| with(at, &plain)));
-    let changes: [fn(&mut Visit); 7] = [
+    let changes: [fn(&mut Visit); 8] = [
         |visit| {
             visit.manner = Manner::Plain;
             if visit.when == When::AfterEof {
@@ -110,6 +110,7 @@ pub fn visits(plan: &Plan) -> Vec<Plan> {
         |visit| visit.delay_ms = 0,
         |visit| (visit.piece, visit.piece_pause_ms) = (PIECE, 0),
         |visit| (visit.read_pause_ms, visit.stall_ms, visit.hold_ms) = (0, 0, 0),
+        |visit| visit.at_once = 1,
     ];
     for at in places(plan) {
         candidates.extend(changes.iter().map(|change| with(at, change)));
@@ -131,6 +132,7 @@ fn plain(visit: &mut Visit) {
         stall_ms: 0,
         hold_ms: 0,
         manner: Manner::Plain,
+        at_once: 1,
         call: visit.call.map(|call| Call {
             kind: Kind::Get,
             forges: false,

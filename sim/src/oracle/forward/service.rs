@@ -7,9 +7,10 @@ use crate::{
     oracle::{
         Class, Invariant,
         excuse::{Excuse, Excuses, Judgement},
-        model::{Model, Served, Session},
+        model::Model,
         rest::Rest,
         service::excused_by_all,
+        session::{Served, Session},
     },
     plan::{forward::LIST_FOLLOWED_MS, who::Who},
 };
@@ -78,6 +79,9 @@ impl Invariant for Success {
         let session = model.sessions.get(id)?;
         match judge(model, session, &self.connects) {
             Ok(excuse) => {
+                let refused =
+                    excuse == Excuse::Server && session.greeted.is_none() && why.contains("refused");
+                let excuse = if refused { Excuse::NobodyThere } else { excuse };
                 *self.excuses.entry(excuse.name()).or_default() += 1;
                 None
             }
