@@ -224,10 +224,17 @@ fn the_canary_compares_two_processes() {
 
 #[test]
 fn mutants_are_found_or_said_to_be_missed() {
-    let (code, out, _) = adit_sim(&["mutants", "--only", "wrong-token-accepted", "--seeds", "0"]);
+    let (code, out, _) = adit_sim(&[
+        "mutants",
+        "--only",
+        "wrong-token-accepted",
+        "--afresh",
+        "--seeds",
+        "0",
+    ]);
     assert_eq!(code, 2, "{out}");
     assert!(
-        out.contains("NOT FOUND") && out.contains("0 of 1 planted bugs found"),
+        out.contains("NEVER MADE") && out.contains("0 of 1 planted bugs found, 1 never made"),
         "{out}"
     );
     let words = ["| seed ", "1 of 1 planted bugs found"];

@@ -78,6 +78,20 @@ fn every_planted_bug_is_listed_and_every_listed_one_is_planted() {
 }
 
 #[test]
+fn the_documents_count_the_planted_bugs_as_the_tables_do() {
+    let text = fs::read_to_string(root().join("docs/simulation.md")).unwrap();
+    let count = format!("There are {}.", table::all().count());
+    assert!(text.contains(&count), "docs/simulation.md: {count}");
+}
+
+#[test]
+fn every_known_seed_is_that_of_a_planted_bug() {
+    for (name, _) in table::known() {
+        assert!(table::name(name).is_some(), "{name}");
+    }
+}
+
+#[test]
 fn every_mark_is_listed_and_every_listed_one_is_in_the_source() {
     check_names("sometimes!(", MARKS.iter().map(|mark| mark.name));
     assert!(MARKS.len() >= 20);

@@ -79,6 +79,9 @@ impl Pulse {
         match self.beat_at {
             Some(due) if now >= due => {
                 self.beat_at = Some(now + self.interval);
+                if mutant!("own-beat-taken-for-sign-of-life") {
+                    self.silent_at = now + self.interval * self.missed_max;
+                }
                 Beat::Send
             }
             _ => Beat::Nothing,

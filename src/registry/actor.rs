@@ -28,6 +28,7 @@ use crate::{
         actor::{Add, Order, OrderFailed, Remove},
         conn::ConnPool,
     },
+    probe::mutant,
     selector::{setup::Setup, target::Tunnel},
     time::{self, Duration},
     wire::{
@@ -404,7 +405,7 @@ impl Registry {
         live.link.do_send(Close);
         self.trunks.handle_left(epoch);
         self.withdraw(epoch, &live.groups);
-        if silent {
+        if silent || mutant!("sessions-reset-with-registration") {
             // The sessions of a link that merely closed go on until they end.
             for abort in self.tunnels.remove_epoch(epoch) {
                 let _ = abort.send(ResetCode::LinkSilent);

@@ -100,7 +100,7 @@ async fn serve(config: ClientConfig, env: Env) {
         token: config.token.clone(),
     };
     let (upstreams, servers) = (Arc::new(upstreams.collect()), Arc::new(config.servers.clone()));
-    let load = Arc::new(AtomicUsize::new(0));
+    let (load, unfinished) = (Arc::new(AtomicUsize::new(0)), Arc::default());
     let mut uplinks = Vec::new();
     for server in &config.servers {
         let uplink = Uplink {
@@ -113,6 +113,7 @@ async fn serve(config: ClientConfig, env: Env) {
             link_options: config.link,
             backoff: config.backoff,
             load: Arc::clone(&load),
+            unfinished: Arc::clone(&unfinished),
         };
         uplinks.push(tokio::task::spawn_local(uplink.run()));
     }

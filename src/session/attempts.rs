@@ -161,7 +161,7 @@ impl Attempts {
         match self.replay {
             Replay::RefusedOnly if mutant!("refused-only-repeats-sent-bytes") => {}
             Replay::RefusedOnly => self.given_up = Some("may_have_arrived"),
-            Replay::Unacknowledged if self.ambiguous >= AMBIGUOUS_MAX => {
+            Replay::Unacknowledged if self.ambiguous >= AMBIGUOUS_MAX && !mutant!("repeated-without-end") => {
                 self.given_up = Some("ambiguous_tries")
             }
             Replay::Unacknowledged => {}

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     core::{Core, Fate},
     first_bytes::FirstBytes,
-    patience::{Patience, Traffic},
+    patience::{Backlog, Patience},
     raw::RawStream,
     relay::{Relay, Stopped},
     testimony::{testimony, words},
@@ -168,8 +168,8 @@ async fn carry(
     } = *load;
     let asked_at = time::now();
     let mut starting = Some(starting);
-    let traffic = Traffic::new(asked_at, &client, &conn.carrier);
-    let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first).behind(traffic);
+    let backlog = Backlog::new(asked_at, &client, &conn.carrier);
+    let mut side = VisitorSide::new(asked_at, conn.last, start, patience, first).behind(backlog);
     let stopped = relay(conn, &mut side, visitor, Some(abort), Some(meter), |side| {
         if starting.is_some() && side.has_started() {
             starting = None;

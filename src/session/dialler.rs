@@ -117,7 +117,11 @@ impl Handler<LinkEvent> for Dialler {
                 for (_, task) in std::mem::take(&mut self.tasks).into_values() {
                     // Aborting a task resets what it carries; sessions of a server that merely closed the
                     // link go on to their own end.
-                    if silent { drop(task) } else { task.detach() }
+                    if silent || mutant!("sessions-end-with-control-connection") {
+                        drop(task);
+                    } else {
+                        task.detach();
+                    }
                 }
                 self.ended.send_replace(true);
                 self.enter(Phase::Lost { silent, reason });

@@ -17,7 +17,7 @@ use super::{
     carry::{Witness, judge, tidy},
     core::Core,
     first_bytes::{FirstBytes, ReplayBudget},
-    patience::{Patience, Traffic},
+    patience::{Backlog, Patience},
     tunnel_stream::{OnStart, Rest, TunnelStream},
     visitor_side::{Outcome, VisitorSide},
     way::Ways,
@@ -213,8 +213,8 @@ impl Job for Lend {
             } = *self;
             conn.last = conn.last.next().ok_or("out_of_ordinals")?;
             let now = time::now();
-            let traffic = Traffic::new(now, &client, &conn.carrier);
-            let side = VisitorSide::new(now, conn.last, start, patience, first).behind(traffic);
+            let backlog = Backlog::new(now, &client, &conn.carrier);
+            let side = VisitorSide::new(now, conn.last, start, patience, first).behind(backlog);
             let (back, rest) = oneshot::channel();
             let (entry, client) = &account.traffic;
             let meter = account.metrics.bytes.at_visitor().also(entry, client.as_ref());

@@ -75,8 +75,8 @@ pub struct Registration {
     pub link: link::Options,
     /// Sessions in flight, of all registrations of this client.
     pub load: Arc<AtomicUsize>,
-    /// Its data links that are open, and its proxy connections that have carried something: the server may not have heard yet
-    /// what was said on them last.
+    /// Data links that are open, and proxy connections that have carried something, of all registrations of this client: the
+    /// server may not have heard yet what was said on them last.
     pub unfinished: Arc<AtomicUsize>,
     /// Turns true when the registration has ended: parked connections close.
     pub ended: watch::Receiver<bool>,

@@ -65,6 +65,8 @@ pub struct Uplink {
     pub backoff: backoff::Options,
     /// Sessions in flight, over all servers.
     pub load: Arc<AtomicUsize>,
+    /// What may still carry the last words of sessions, over all servers and registrations.
+    pub unfinished: Arc<AtomicUsize>,
 }
 
 impl Uplink {
@@ -72,8 +74,9 @@ impl Uplink {
     pub async fn run(self) {
         let mut stop = self.env.stop.clone();
         self.stay_registered(&mut stop).await;
-        // Also those that were carried for a server whose link is gone.
-        self.wait_for_sessions(&mut stop).await;
+        // Also those that were carried for a server whose link is gone, and what they said last.
+        wait_for_none(&self.load, &mut stop).await;
+        wait_for_none(&self.unfinished, &mut stop).await;
     }
 
     async fn stay_registered(&self, stop: &mut Stop) {
@@ -164,10 +167,9 @@ impl Uplink {
             upstreams: Arc::clone(&self.upstreams),
             link: options,
             load: Arc::clone(&self.load),
-            unfinished: Arc::default(),
+            unfinished: Arc::clone(&self.unfinished),
             ended,
         });
-        let unfinished = Arc::clone(&registration.unfinished);
         let dialler = Dialler::new(registration, phase_sender, ended_sender.clone()).start();
         let events = dialler.clone().recipient();
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
@@ -210,18 +212,12 @@ impl Uplink {
         let settled = phase.wait_for(|phase| matches!(phase, Phase::DrainAcknowledged | Phase::Lost { .. }));
         // A server that does not answer is not waited for; its sessions still get their time.
         let _ = time::within(DRAIN_ACK_TIMEOUT, settled).await;
-        self.wait_for_sessions(&mut stop).await;
+        wait_for_none(&self.load, &mut stop).await;
         // What the sessions said last may still wait in what carried them.
         ended_sender.send_replace(true);
-        wait_for_none(&unfinished, &mut stop).await;
+        wait_for_none(&self.unfinished, &mut stop).await;
         link.do_send(Close);
         ControlFlow::Break(())
-    }
-
-    async fn wait_for_sessions(&self, stop: &mut Stop) {
-        if !mutant!("client-drain-drops-sessions") {
-            wait_for_none(&self.load, stop).await;
-        }
     }
 
     /// The very address used for control, with the granted port; or what the server advertises, when that
@@ -244,7 +240,7 @@ impl Uplink {
 /// Waits until nothing is counted any more, or the node is told to end.
 async fn wait_for_none(count: &AtomicUsize, stop: &mut Stop) {
     let none = async {
-        while count.load(Ordering::Relaxed) > 0 {
+        while count.load(Ordering::Relaxed) > 0 && !mutant!("client-drain-drops-sessions") {
             time::sleep(COUNT_POLL).await;
         }
     };

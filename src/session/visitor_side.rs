@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use super::{
     core::{Action, Come, Core, Fate, Flow},
     first_bytes::FirstBytes,
-    patience::{BULK_LEN, Patience, Traffic},
+    patience::{BULK_LEN, Backlog, Patience},
 };
 use crate::{
     id::Ordinal,
@@ -113,7 +113,7 @@ pub struct VisitorSide {
     outcome: Option<Outcome>,
     /// What the client said when it refused.
     refusal: String,
-    traffic: Option<Traffic>,
+    backlog: Option<Backlog>,
     actions: VecDeque<Action<ToClient>>,
 }
 
@@ -137,7 +137,7 @@ impl VisitorSide {
             violated: false,
             outcome: None,
             refusal: String::new(),
-            traffic: None,
+            backlog: None,
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
         };
         sometimes!(side.sent, "first-bytes-sent-again");
@@ -156,9 +156,9 @@ impl VisitorSide {
         side
     }
 
-    /// The same, patient as long as `traffic` moves before it.
-    pub fn behind(mut self, traffic: Traffic) -> Self {
-        self.traffic = Some(traffic);
+    /// The same, patient as long as `backlog` moves before it.
+    pub fn behind(mut self, backlog: Backlog) -> Self {
+        self.backlog = Some(backlog);
         self
     }
 
@@ -348,8 +348,8 @@ impl Core for VisitorSide {
     }
 
     fn handle_message(&mut self, now: Instant, stream_id: u32, message: ToServer, body_len: u32) {
-        if let Some(traffic) = self.traffic.as_ref().filter(|_| body_len >= BULK_LEN) {
-            traffic.note_moved(now);
+        if let Some(backlog) = self.backlog.as_ref().filter(|_| body_len >= BULK_LEN) {
+            backlog.note_moved(now);
         }
         if stream_id != self.ordinal.value() {
             self.handle_violation(now);
@@ -400,8 +400,8 @@ impl Core for VisitorSide {
     }
 
     fn handle_sent(&mut self, now: Instant) {
-        if let Some(traffic) = &self.traffic {
-            traffic.note_moved(now);
+        if let Some(backlog) = &self.backlog {
+            backlog.note_moved(now);
         }
     }
 
@@ -439,8 +439,11 @@ impl Core for VisitorSide {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
         }
-        let traffic = self.traffic.as_ref();
-        let held_up = traffic.and_then(|traffic| traffic.holds_up_until(now, &self.patience));
+        let backlog = self
+            .backlog
+            .as_ref()
+            .filter(|_| matches!(self.state, State::Starting(_)));
+        let held_up = backlog.and_then(|backlog| backlog.holds_up_until(now, &self.patience));
         match (self.state, held_up) {
             (State::Starting(_), Some(until)) => {
                 sometimes!("start-behind-traffic");

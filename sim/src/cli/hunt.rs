@@ -1,7 +1,8 @@
 //! `mutants`: whether planted bugs are found.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{
@@ -44,6 +45,12 @@ pub struct MutantsArgs {
     /// Search for this one only
     #[arg(long, value_name = "BUG", value_parser = args::planted)]
     only: Option<&'static str>,
+    /// Search from the first seed on, also for bugs of which a seed is known that finds them
+    #[arg(long)]
+    afresh: bool,
+    /// Write down the seeds that found them, to be tried first from then on
+    #[arg(long, requires = "afresh", conflicts_with_all = ["only", "scenario"])]
+    record: bool,
     /// Shrink the plan that finds a bug, and say what is left of it
     #[arg(long)]
     shrink: bool,
@@ -62,6 +69,7 @@ impl MutantsArgs {
             planted: table::all().filter(|bug| wanted(bug)).collect(),
             seeds: 1..self.seeds.saturating_add(1),
             scenario: self.scenario,
+            afresh: self.afresh,
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),
         };
@@ -76,10 +84,22 @@ impl MutantsArgs {
         if self.shrink {
             say(shrunk(&hunts));
         }
-        say(summary(&hunts));
+        say(summary(&hunts, self.afresh));
+        if self.record {
+            record(&hunts)?;
+        }
         let all_found = hunts.iter().all(|hunt| hunt.found.is_some());
         Ok(if all_found { 0 } else { WRONG })
     }
+}
+
+/// Where the seeds stand that found them.
+const KNOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/mutants/known.txt");
+
+fn record(hunts: &[Hunt]) -> anyhow::Result<()> {
+    let line = |hunt: &Hunt| Some(format!("{} {}\n", hunt.planted.name, hunt.found.as_ref()?.seed));
+    let lines: String = hunts.iter().filter_map(line).collect();
+    fs::write(KNOWN, lines).with_context(|| format!("{KNOWN}: cannot be written"))
 }
 
 fn found(hunts: &[Hunt]) -> Table {
@@ -138,7 +158,7 @@ fn shrunk(hunts: &[Hunt]) -> Table {
     table
 }
 
-fn summary(hunts: &[Hunt]) -> String {
+fn summary(hunts: &[Hunt], afresh: bool) -> String {
     let found = hunts.iter().filter(|hunt| hunt.found.is_some()).count();
     let mut words = format!("{found} of {} planted bugs found", hunts.len());
     let count = |verdict| hunts.iter().filter(|hunt| hunt.verdict() == verdict).count();
@@ -151,7 +171,8 @@ fn summary(hunts: &[Hunt]) -> String {
             some => words += &format!(", {some} {what}"),
         }
     }
-    match median_seeds(hunts) {
+    // Known seeds say nothing of how long a search takes.
+    match median_seeds(hunts).filter(|_| afresh) {
         Some(1) => words += ", half of them by the first seed",
         Some(seeds) => words += &format!(", half of them within {seeds} seeds"),
         None => {}

@@ -29,6 +29,8 @@ pub struct Order {
     pub seeds: Range<u64>,
     /// In which scenario; `None` is the one of each bug's file.
     pub scenario: Option<&'static Scenario>,
+    /// Whether the seed that is known to find a bug is not tried before them.
+    pub afresh: bool,
     /// Threads.
     pub jobs: NonZeroUsize,
     /// How long the plan that finds a bug is shrunk at most; `None` is not at all.
@@ -112,7 +114,8 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
     let Some(scenario) = order.scenario.or_else(own) else {
         return hunt;
     };
-    for seed in order.seeds.clone() {
+    let known = table::known_seed(planted).filter(|_| !order.afresh && order.scenario.is_none());
+    for seed in known.into_iter().chain(order.seeds.clone()) {
         let mut plan = (scenario.draw)(seed);
         plan.planted = Some(planted.name.to_owned());
         let report = runner::run(&plan, Options::default());

@@ -18,6 +18,22 @@ const KEPT_AS_PLAN: [&str; 4] = [
     "half-closed-upgrade-not-answered-for",
 ];
 
+/// The seeds that have found them, a line `name seed` each. `adit-sim mutants --afresh --record` writes it.
+const KNOWN: &str = include_str!("known.txt");
+
+/// The seed that is known to find it in its scenario.
+pub fn known_seed(planted: &Planted) -> Option<u64> {
+    known().find_map(|(name, seed)| (name == planted.name).then_some(seed))
+}
+
+/// Every bug of which such a seed is known.
+pub fn known() -> impl Iterator<Item = (&'static str, u64)> {
+    KNOWN.lines().filter_map(|line| {
+        let (name, seed) = line.split_once(' ')?;
+        Some((name, seed.parse().ok()?))
+    })
+}
+
 /// Whether a search can be expected to find it.
 pub fn is_searched(planted: &Planted) -> bool {
     !KEPT_AS_PLAN.contains(&planted.name)
@@ -316,6 +332,55 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         name: "last-words-not-waited-for",
         breaks: "A proxy connection whose registration has ended is closed although its server may not have heard the last words.",
+    },
+    // What nobody had thought of.
+    Planted {
+        name: "half-closed-deadline-counts-one-direction",
+        breaks: "The wait for the second half of a session is not prolonged by the bytes of that half.",
+    },
+    Planted {
+        name: "half-closed-session-never-given-up",
+        breaks: "A session with one ended direction waits for the other for ever.",
+    },
+    Planted {
+        name: "start-clock-runs-behind-traffic",
+        breaks: "The time for an answer to a start runs out behind bytes that hold it up.",
+    },
+    Planted {
+        name: "drain-acknowledged-before-starts-are-through",
+        breaks: "A client that leaves is told to go while a session is on its way to it.",
+    },
+    Planted {
+        name: "sessions-end-with-control-connection",
+        breaks: "A client drops what it serves when its control connection closes.",
+    },
+    Planted {
+        name: "sessions-reset-with-registration",
+        breaks: "A server resets what a client serves when its control connection closes.",
+    },
+    Planted {
+        name: "own-beat-taken-for-sign-of-life",
+        breaks: "A client takes its own heartbeat for one of its server's.",
+    },
+    Planted {
+        name: "answer-from-before-the-question-believed",
+        breaks: "Who asks for a name is content with an answer that was on its way before.",
+    },
+    Planted {
+        name: "strangers-have-all-the-time",
+        breaks: "Somebody at the door is not shut out when the time for a proof is over.",
+    },
+    Planted {
+        name: "late-waiter-not-told",
+        breaks: "Who waits for a connection is not told when the time is over.",
+    },
+    Planted {
+        name: "repeated-without-end",
+        breaks: "Bytes that may have arrived are said again as often as somebody can be tried.",
+    },
+    Planted {
+        name: "stalled-for-ever-once-stalled",
+        breaks: "A side that did not read once never judges its peer again.",
     },
     // Codec.
     Planted {

@@ -164,6 +164,7 @@ impl Model {
                         clients: BTreeSet::new(),
                         upstreams: false,
                         sound_min: usize::MAX,
+                        sound_since: None,
                         crowd: 0,
                         busy: 0,
                         uneven: false,
@@ -352,6 +353,10 @@ impl Model {
         let registered = self.sight.registered.saturating_sub(others);
         let sound = registered.saturating_sub(troubled.len());
         exposure.sound_min = exposure.sound_min.min(sound);
+        exposure.sound_since = match sound {
+            0 => None,
+            _ => exposure.sound_since.or(Some(self.now)),
+        };
         if let Some(candidates) = &self.candidates {
             let now = candidates.sound(self.now);
             let sound = exposure.sound.get_or_insert_with(|| now.clone());

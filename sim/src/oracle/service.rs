@@ -103,6 +103,15 @@ pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
         .find_map(|(befell, excuse)| befell.then_some(excuse))
 }
 
+/// How long somebody has to have been well until whoever waits is served: rounds of tries are no more than 2 s apart.
+const WELL_AGAIN: Duration = Duration::from_secs(4);
+
+/// Whether somebody was well again while there was time to be served.
+fn was_well_again(model: &Model, session: &Session) -> bool {
+    let since = session.exposure.sound_since;
+    since.is_some_and(|since| model.now >= since + WELL_AGAIN)
+}
+
 /// Why a broken session of the tunnel has an excuse, or has none.
 ///
 /// # Errors
@@ -119,7 +128,7 @@ pub fn judge(model: &Model, session: &Session) -> Judgement {
     if exposure.busy >= knobs.sessions_max {
         return Ok(Excuse::TurnedAway);
     }
-    if exposure.sound_min == 0 {
+    if exposure.sound_min == 0 && !was_well_again(model, session) {
         return Ok(Excuse::NobodyLeft);
     }
     if exposure.crowd >= knobs.pool_max {

@@ -27,6 +27,8 @@ pub struct Exposure {
     pub upstreams: bool,
     /// The fewest registered clients of its group in no trouble that there were at any moment.
     pub sound_min: usize,
+    /// Since when there has been one without interruption.
+    pub sound_since: Option<Duration>,
     /// The most sessions that were open at any moment, or had been shortly before.
     pub crowd: usize,
     /// The most that the server had at any moment.

@@ -119,9 +119,9 @@ impl VisitorStream {
 
     /// Before hyper writes.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.open.turns.writes();
         ready!(self.poll_interim(cx))?;
         self.open.interim.set_busy(true);
-        self.open.turns.writes();
         Poll::Ready(Ok(()))
     }
 
