@@ -67,7 +67,6 @@ impl Keepalive {
         match (stalled, self.state) {
             (true, State::Heard(_) | State::Asked(_)) if mutant!("stalled-side-gives-no-sign") => {}
             (true, State::Heard(_) | State::Asked(_)) => self.state = State::Stalled(now),
-            (false, State::Stalled(_)) if mutant!("stalled-for-ever-once-stalled") => {}
             (false, State::Stalled(_)) => self.state = State::Heard(now),
             _ => {}
         }

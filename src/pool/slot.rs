@@ -214,11 +214,7 @@ impl Slot {
             self.orders.retain(|(_, due)| *due > now);
             self.fail(now);
         }
-        let is_late = |deadline| deadline <= now && !mutant!("late-waiter-not-told");
-        let (late, waiting) = self
-            .waiters
-            .drain(..)
-            .partition(|(_, deadline)| is_late(*deadline));
+        let (late, waiting) = self.waiters.drain(..).partition(|(_, deadline)| *deadline <= now);
         self.waiters = waiting;
         let late: VecDeque<(Ticket, Instant)> = late;
         sometimes!(!late.is_empty(), "waiter-gave-up");

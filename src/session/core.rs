@@ -7,7 +7,6 @@
 
 use crate::{
     id::Ordinal,
-    probe::mutant,
     time::{Duration, Instant},
     wire::message::{Message, ResetCode},
 };
@@ -133,16 +132,12 @@ impl Flow {
     /// Counts raw bytes written.
     pub fn count_out(&mut self, now: Instant, bytes: usize) {
         self.raw_out += bytes as u64;
-        if (self.fin_sent || self.fin_received) && mutant!("half-closed-deadline-counts-one-direction") {
-            return;
-        }
         self.last_byte = now;
     }
 
     /// When a session with one ended direction has been without a byte for `limit`.
     pub fn half_closed_deadline(&self, limit: Duration) -> Option<Instant> {
-        let half_closed = self.fin_sent || self.fin_received;
-        (half_closed && !mutant!("half-closed-session-never-given-up")).then(|| self.last_byte + limit)
+        (self.fin_sent || self.fin_received).then(|| self.last_byte + limit)
     }
 
     /// A direction has just ended: the wait for the other begins here.

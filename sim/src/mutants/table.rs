@@ -333,23 +333,7 @@ pub const PLANTED: &[Planted] = &[
         name: "last-words-not-waited-for",
         breaks: "A proxy connection whose registration has ended is closed although its server may not have heard the last words.",
     },
-    // What nobody had thought of.
-    Planted {
-        name: "half-closed-deadline-counts-one-direction",
-        breaks: "The wait for the second half of a session is not prolonged by the bytes of that half.",
-    },
-    Planted {
-        name: "half-closed-session-never-given-up",
-        breaks: "A session with one ended direction waits for the other for ever.",
-    },
-    Planted {
-        name: "start-clock-runs-behind-traffic",
-        breaks: "The time for an answer to a start runs out behind bytes that hold it up.",
-    },
-    Planted {
-        name: "drain-acknowledged-before-starts-are-through",
-        breaks: "A client that leaves is told to go while a session is on its way to it.",
-    },
+    // Control connections, doors and tries.
     Planted {
         name: "sessions-end-with-control-connection",
         breaks: "A client drops what it serves when its control connection closes.",
@@ -363,24 +347,12 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A client takes its own heartbeat for one of its server's.",
     },
     Planted {
-        name: "answer-from-before-the-question-believed",
-        breaks: "Who asks for a name is content with an answer that was on its way before.",
-    },
-    Planted {
         name: "strangers-have-all-the-time",
         breaks: "Somebody at the door is not shut out when the time for a proof is over.",
     },
     Planted {
-        name: "late-waiter-not-told",
-        breaks: "Who waits for a connection is not told when the time is over.",
-    },
-    Planted {
         name: "repeated-without-end",
         breaks: "Bytes that may have arrived are said again as often as somebody can be tried.",
-    },
-    Planted {
-        name: "stalled-for-ever-once-stalled",
-        breaks: "A side that did not read once never judges its peer again.",
     },
     // Codec.
     Planted {

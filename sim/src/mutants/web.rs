@@ -137,10 +137,6 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A connection to an upstream is counted as a session after its end.",
     },
     Planted {
-        name: "upgraded-bytes-not-flushed",
-        breaks: "What passes on an upgraded connection stays where it was written.",
-    },
-    Planted {
         name: "login-outlives-its-visitor",
         breaks: "A connection that a visitor has logged in to is kept when the visitor is gone.",
     },

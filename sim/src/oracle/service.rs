@@ -104,7 +104,7 @@ pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
 }
 
 /// How long somebody has to have been well until whoever waits is served: rounds of tries are no more than 2 s apart.
-const WELL_AGAIN: Duration = Duration::from_secs(4);
+const WELL_AGAIN: Duration = Duration::from_secs(6);
 
 /// Whether somebody was well again while there was time to be served.
 fn was_well_again(model: &Model, session: &Session) -> bool {

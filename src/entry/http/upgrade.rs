@@ -215,7 +215,7 @@ impl Direction {
             }
             let mut into = ReadBuf::uninit(&mut buffer);
             if reader.as_mut().poll_read(cx, &mut into)?.is_pending() {
-                if self.unflushed && !mutant!("upgraded-bytes-not-flushed") {
+                if self.unflushed {
                     ready!(writer.as_mut().poll_flush(cx))?;
                     self.unflushed = false;
                 }
