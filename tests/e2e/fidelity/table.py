@@ -310,8 +310,13 @@ DIFFERENCES = [
     Line(
         "refused",
         "Where its body ends, two may read in two ways.",
-        cases="answer: (hazard|an empty length|chunk size that is none|chunks ended by LF|HTTP/1.0 that is chunked)",
+        cases="answer: (hazard|an empty length|chunk size that is none|HTTP/1.0 that is chunked)",
         other="answered 502.*|closed.*",
+    ),
+    Line(
+        "connection|answer (body|whole)",
+        "Where its body ends, two may read in two ways: it breaks off behind its head.",
+        cases="answer: chunks ended by LF",
     ),
     Line(
         "refused",
