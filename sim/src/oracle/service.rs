@@ -54,22 +54,34 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
-        match (self.judge)(model, session) {
-            Ok(excuse) => {
-                let refused =
-                    excuse == Excuse::Server && session.greeted.is_none() && why.contains("refused");
-                let excuse = if refused { Excuse::NobodyThere } else { excuse };
-                *self.excuses.entry(excuse.name()).or_default() += 1;
-                None
-            }
-            Err(missing) => Some(format!(
-                "session {id} broke ({why}) although {missing}: {session}"
-            )),
-        }
+        take_down(
+            &mut self.excuses,
+            (self.judge)(model, session),
+            (*id, session, why),
+        )
     }
 
     fn excuses(&self) -> Option<&Excuses> {
         Some(&self.excuses)
+    }
+}
+
+/// Counts the excuse of a session that broke, or says what should have let it succeed.
+pub fn take_down(
+    excuses: &mut Excuses,
+    judgement: Judgement,
+    (id, session, why): (u64, &Session, &str),
+) -> Option<String> {
+    match judgement {
+        Ok(excuse) => {
+            let refused = excuse == Excuse::Server && session.greeted.is_none() && why.contains("refused");
+            let excuse = if refused { Excuse::NobodyThere } else { excuse };
+            *excuses.entry(excuse.name()).or_default() += 1;
+            None
+        }
+        Err(missing) => Some(format!(
+            "session {id} broke ({why}) although {missing}: {session}"
+        )),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         excuse::{Excuse, Excuses, Judgement},
         model::Model,
         rest::Rest,
-        service::excused_by_all,
+        service::{excused_by_all, take_down},
         session::{Served, Session},
     },
     plan::{forward::LIST_FOLLOWED_MS, who::Who},
@@ -77,18 +77,8 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
-        match judge(model, session, &self.connects) {
-            Ok(excuse) => {
-                let refused =
-                    excuse == Excuse::Server && session.greeted.is_none() && why.contains("refused");
-                let excuse = if refused { Excuse::NobodyThere } else { excuse };
-                *self.excuses.entry(excuse.name()).or_default() += 1;
-                None
-            }
-            Err(missing) => Some(format!(
-                "session {id} broke ({why}) although {missing}: {session}"
-            )),
-        }
+        let judgement = judge(model, session, &self.connects);
+        take_down(&mut self.excuses, judgement, (*id, session, why))
     }
 
     fn excuses(&self) -> Option<&Excuses> {
