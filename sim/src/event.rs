@@ -45,8 +45,8 @@ pub enum Event {
     Greeted { session: u64, greeting: Greeting },
     /// It is over for its visitor.
     Ends { session: u64, how: End },
-    /// An upstream has accepted a connection.
-    Accepts { upstream: Who, serial: u64 },
+    /// An upstream has accepted a connection, or a request on one, that came in by the door with that number.
+    Accepts { upstream: Who, serial: u64, door: usize },
     /// An upstream knows what is wanted on a connection.
     Requested {
         upstream: Who,
@@ -284,7 +284,10 @@ impl fmt::Display for Event {
                 how: End::Broken(why) | End::Cut(why),
                 ..
             } => write!(f, "broken: {why}"),
-            Self::Accepts { serial, .. } => write!(f, "accepts connection {serial:#x}"),
+            Self::Accepts { serial, door, .. } => {
+                let spare = if *door == 0 { "" } else { " at its spare door" };
+                write!(f, "accepts connection {serial:#x}{spare}")
+            }
             Self::Requested { serial, request, .. } => write!(
                 f,
                 "connection {serial:#x} has session {}, {} bytes to come",

@@ -59,6 +59,10 @@ pub const CONTROL_PORT: u16 = 7000;
 /// Where proxy connections come in.
 pub const PROXY_PORT: u16 = 7001;
 
+/// The name of a client's upstream, and of the group that it chooses its doors from.
+const UPSTREAM: &str = "main";
+pub(crate) const UPSTREAM_GROUP: &str = "upstream/main";
+
 /// The secret of everybody who belongs here.
 pub const TOKEN: &str = "a token that is long enough";
 
@@ -427,7 +431,7 @@ fn client_config(knobs: &Knobs, part: &Part) -> anyhow::Result<ClientConfig> {
         servers: vec![format!("{}:{CONTROL_PORT}", Who::Server)],
         token: token(&part.token)?,
         upstreams: vec![UpstreamConfig::new(
-            UpstreamName::new("main")?,
+            UpstreamName::new(UPSTREAM)?,
             group,
             part.doors.iter().map(|door| Candidate::at(door)).collect(),
         )],

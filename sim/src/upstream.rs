@@ -2,11 +2,11 @@
 //! it refuses, closes, hangs or answers by halves.
 
 mod site;
+mod ways;
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use adit::transport::{Listener, Transport};
-use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::watch,
@@ -16,10 +16,13 @@ use crate::{
     event::{Event, Oddity},
     oracle::Oracle,
     payload::{Body, Direction, Greeting, REQUEST_LEN, Reply, Request, When},
-    plan::{Millis, who::Who},
+    plan::who::Who,
 };
 
-pub use self::site::Site;
+pub use self::{
+    site::Site,
+    ways::{Mood, Ways},
+};
 
 /// Where every upstream listens: its front door.
 pub const PORT: u16 = 3000;
@@ -30,48 +33,6 @@ pub const DOORS: [u16; 2] = [PORT, SPARE_PORT];
 
 /// Bytes moved at once.
 const CHUNK_LEN: usize = 16 * 1024;
-
-/// How an upstream feels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mood {
-    /// As it should.
-    Well,
-    /// Nobody listens.
-    Refuses,
-    /// Accepts, and closes.
-    ClosesAtOnce,
-    /// Accepts, and never says a word.
-    Hangs,
-    /// Closes after half of the reply.
-    AnswersHalf,
-    /// Listens for a while, then does not, and so on.
-    Flaps {
-        /// So long each.
-        half_period_ms: Millis,
-    },
-}
-
-/// How an upstream always is.
-#[derive(Clone, Copy, Debug)]
-pub struct Ways {
-    /// It greets everyone who comes; else who has said what it wants.
-    pub speaks_first: bool,
-    /// It closes connections that say nothing for so long; `None` is not even when it is told to.
-    pub idle: Option<Duration>,
-    /// It speaks HTTP.
-    pub site: Option<Site>,
-}
-
-impl Default for Ways {
-    fn default() -> Self {
-        Self {
-            speaks_first: true,
-            idle: None,
-            site: None,
-        }
-    }
-}
 
 /// How long a connection must have waited to be dropped for its silence: whoever comes to speak has spoken by then.
 const IDLE_MIN: Duration = Duration::from_secs(2);
@@ -178,13 +139,13 @@ impl Upstream {
             tokio::select! {
                 biased;
                 _ = shut.wait_for(|shut| shut[door] > 0) => {}
-                () = self.keep_open(DOORS[door]) => {}
+                () = self.keep_open(door) => {}
             }
         }
     }
 
     /// Serves at a door that is not shut, as it feels.
-    async fn keep_open(&self, port: u16) {
+    async fn keep_open(&self, door: usize) {
         let mut mood = self.mood.subscribe();
         loop {
             let now = *mood.borrow_and_update();
@@ -200,22 +161,22 @@ impl Upstream {
                     tokio::select! {
                         biased;
                         _ = mood.changed() => {}
-                        _ = adit::time::within(half, self.accept(port)) => {}
+                        _ = adit::time::within(half, self.accept(door)) => {}
                     }
                 }
                 _ => tokio::select! {
                     biased;
                     // Only these two want the listener gone.
                     _ = mood.wait_for(|mood| matches!(mood, Mood::Refuses | Mood::Flaps { .. })) => {}
-                    _ = self.accept(port) => {}
+                    _ = self.accept(door) => {}
                 },
             }
         }
     }
 
     /// Accepts until it is dropped.
-    async fn accept(&self, port: u16) -> io::Result<()> {
-        let local = SocketAddr::from(([0, 0, 0, 0], port));
+    async fn accept(&self, door: usize) -> io::Result<()> {
+        let local = SocketAddr::from(([0, 0, 0, 0], DOORS[door]));
         let mut listener: Box<dyn Listener> = loop {
             match self.sockets.listen(local).await {
                 Ok(listener) => break listener,
@@ -228,17 +189,18 @@ impl Upstream {
             if let Some(site) = self.ways.site {
                 let (open, upstream, mood) = (Open::count(&self.open), self.clone(), *self.mood.borrow());
                 tokio::task::spawn_local(async move {
-                    upstream.talk(site, stream, mood).await;
+                    upstream.talk(site, door, stream, mood).await;
                     drop(open);
                 });
                 continue;
             }
             self.serial.set(self.serial.get() + 1);
             let (serial, mood) = (self.serial.get(), *self.mood.borrow());
-            let upstream = self.clone();
+            let (upstream, who) = (self.clone(), self.who());
             self.oracle.tell(Event::Accepts {
-                upstream: self.who(),
+                upstream: who,
                 serial,
+                door,
             });
             let open = Open::count(&self.open);
             tokio::task::spawn_local(async move {

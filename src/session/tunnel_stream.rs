@@ -87,7 +87,7 @@ impl Progress {
 
     /// Whether no new request should be sent on it: the client does not choose its upstream's address any more.
     pub fn is_retired(&self) -> bool {
-        self.0.retired.load(Ordering::Relaxed)
+        self.0.retired.load(Ordering::Relaxed) && !mutant!("retired-connection-used-again")
     }
 
     /// How long its upstream took to be connected, once it is.

@@ -122,7 +122,7 @@ impl UpstreamSide {
 
     /// The upstream's address is not chosen any more: no new request should come on this stream.
     pub fn handle_retired(&mut self) {
-        if self.state == State::Open && !self.flow.fin_sent {
+        if self.state == State::Open && !self.flow.fin_sent && !mutant!("retirement-not-said") {
             sometimes!("kept-upstream-retired");
             self.actions.push_back(Action::Send(ToServer::Retire));
         }

@@ -57,6 +57,14 @@ pub const PLANTED: &[Planted] = &[
         breaks: "Connections to a target that has left the active set are kept.",
     },
     Planted {
+        name: "retirement-not-said",
+        breaks: "A client does not say that a connection leads to an address that it has left out.",
+    },
+    Planted {
+        name: "retired-connection-used-again",
+        breaks: "A server goes on asking on a connection that its client has called retired.",
+    },
+    Planted {
         name: "answer-clock-runs-during-upload",
         breaks: "An upstream's time to answer counts from the start of a request whose body is still coming.",
     },

@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod bytes;
 mod choice;
 pub mod dials;
+mod doors;
 pub mod drain;
 pub mod excuse;
 pub mod forward;
@@ -85,11 +86,13 @@ pub struct Sight {
     pub uneven: u64,
     /// The upstreams that have a connection, a bit for each.
     pub connected: u64,
+    /// The clients that leave out a door of their service, a bit for each.
+    pub one_door: u64,
     /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
     pub silenced: usize,
 }
 
-/// The bit of a group in [`Sight::uneven`], or of an upstream in [`Sight::connected`]; the last stands for all beyond it.
+/// The bit of a group in [`Sight::uneven`], or of an upstream or client in the others; the last stands for all beyond it.
 pub fn group_bit(group: usize) -> u64 {
     1 << group.min(63)
 }

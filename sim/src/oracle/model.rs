@@ -195,6 +195,7 @@ impl Model {
             Event::Accepts {
                 upstream: Who::Upstream(upstream),
                 serial,
+                ..
             } => {
                 let served = Served {
                     upstream: *upstream,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Invariant, Model, access, ailing, bounds,
     bytes::{self, TRIES_MAX},
-    choice, dials, drain,
+    choice, dials, doors, drain,
     excuse::{Excuse, Judgement},
     rest::{self, Rest},
     service,
@@ -43,6 +43,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(bounds::Limits),
         Box::<dials::Backoff>::default(),
         Box::<ailing::Released>::default(),
+        Box::<doors::DoorsLeft>::default(),
         Box::new(Heads),
         Box::<drain::Draining>::default(),
         Box::new(service::Success::new(judge)),

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Manner, Millis, Plan, Purpose, Visit, draw, knobs::Knobs};
 use crate::{
-    fault::{AnyAct, Fault, upstream::Ail},
+    fault::{
+        AnyAct, Fault,
+        upstream::{Ail, Shut},
+    },
     payload::When,
     upstream::Mood,
 };
@@ -123,6 +126,8 @@ pub(super) fn web(seed: u64) -> Plan {
     }
     if rng.random_bool(0.1) {
         only_services(&mut plan, &mut rng);
+    } else if rng.random_bool(0.1) {
+        only_doors(&mut plan, &mut rng);
     }
     plan
 }
@@ -142,6 +147,42 @@ fn only_services(plan: &mut Plan, rng: &mut ChaCha8Rng) {
         fault
     };
     plan.faults = vec![ail(Mood::Hangs), ail(Mood::Refuses)];
+}
+
+/// Visits of each visitor that come one soon after another.
+const OFTEN: usize = 400;
+
+/// Nothing happens but that one door of a service after another is shut, while request follows upon request: what becomes of
+/// the connections that are kept by it is seen undisturbed.
+fn only_doors(plan: &mut Plan, rng: &mut ChaCha8Rng) {
+    plan.knobs.spare_doors = true;
+    plan.strangers.clear();
+    let mut from_ms = 5_000;
+    let mut shut = || {
+        let act = AnyAct::Shut(Shut {
+            upstream: rng.random_range(0..plan.clients.len()),
+            spare: rng.random_bool(0.5),
+        });
+        let to_ms = from_ms + rng.random_range(8_000..10_000);
+        let fault = Fault {
+            from_ms,
+            to_ms: Some(to_ms),
+            act,
+        };
+        from_ms = to_ms + rng.random_range(1_000..2_000);
+        fault
+    };
+    plan.faults = (0..4).map(|_| shut()).collect();
+    for visits in &mut plan.visitors {
+        visits.retain(|visit| {
+            visit.call.is_some_and(|call| call.kind != Kind::WebSocket) && visit.stall_ms == 0
+        });
+        let often = visits.iter().cycle().take(OFTEN).map(|visit| Visit {
+            pause_ms: rng.random_range(20..300),
+            ..visit.clone()
+        });
+        *visits = often.collect();
+    }
 }
 
 /// Varies how a request is made. `is_soon`: its upstream has to answer within [`SOON_MS`].

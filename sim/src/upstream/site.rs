@@ -43,8 +43,13 @@ pub struct Site {
     pub refuses_one_in: u64,
 }
 
-/// Who has logged in to a connection.
-type Login = RefCell<Option<String>>;
+/// One connection of visitors' requests.
+struct Line {
+    /// The door that it came in by.
+    door: usize,
+    /// Who has logged in to it.
+    login: RefCell<Option<String>>,
+}
 
 /// Whether this stream is turned away.
 fn refuses(upstream: &Upstream, site: Site, request: &HttpRequest<Incoming>) -> bool {
@@ -60,16 +65,19 @@ const PIECE: usize = 16 * 1024;
 
 impl Upstream {
     /// Answers what is asked on one connection.
-    pub(super) async fn talk(self, site: Site, stream: Box<dyn Stream>, mood: Mood) {
+    pub(super) async fn talk(self, site: Site, door: usize, stream: Box<dyn Stream>, mood: Mood) {
         if mood == Mood::ClosesAtOnce {
             return;
         }
         let begun = Rc::new(Cell::new((0_u64, 0_u64)));
         let counts = Rc::clone(&begun);
-        let login = Rc::<Login>::default();
+        let line = Rc::new(Line {
+            door,
+            login: RefCell::default(),
+        });
         let service = service_fn(move |request| {
             let refused = refuses(&self, site, &request);
-            let (upstream, counts, login) = (self.clone(), Rc::clone(&counts), Rc::clone(&login));
+            let (upstream, counts, line) = (self.clone(), Rc::clone(&counts), Rc::clone(&line));
             async move {
                 if refused {
                     // Nobody has looked at it.
@@ -77,7 +85,7 @@ impl Upstream {
                 }
                 let (all, open) = counts.get();
                 counts.set((all + 1, open + 1));
-                let answer = upstream.answer(site, &login, request).await;
+                let answer = upstream.answer(site, &line, request).await;
                 let (all, open) = counts.get();
                 counts.set((all, open - 1));
                 answer.map_err(Box::<dyn std::error::Error + Send + Sync>::from)
@@ -111,22 +119,27 @@ impl Upstream {
     async fn answer(
         &self,
         site: Site,
-        login: &Login,
+        line: &Line,
         request: HttpRequest<Incoming>,
     ) -> io::Result<Response<Spoken>> {
         self.serial.set(self.serial.get() + 1);
         let serial = self.serial.get();
         let (upstream, mood) = (self.who(), *self.mood.borrow());
-        self.oracle.tell(Event::Accepts { upstream, serial });
+        let door = line.door;
+        self.oracle.tell(Event::Accepts {
+            upstream,
+            serial,
+            door,
+        });
         if let Some(said) = request.headers().get(header::AUTHORIZATION) {
             let said = said
                 .to_str()
                 .ok()
                 .and_then(|said| said.strip_prefix("Negotiate "));
-            *login.borrow_mut() = said.map(str::to_owned);
+            *line.login.borrow_mut() = said.map(str::to_owned);
         }
         if request.headers().contains_key(header::UPGRADE) {
-            self.check(site, login, None, &request);
+            self.check(site, &line.login.borrow(), None, &request);
             return Ok(self.upgrade(request, serial, mood));
         }
         let Some(asked) = unhex(request.headers(), &ASK).and_then(|bytes| Request::decode(&bytes)) else {
@@ -144,7 +157,7 @@ impl Upstream {
             serial,
             request: asked,
         });
-        self.check(site, login, Some(session), &request);
+        self.check(site, &line.login.borrow(), Some(session), &request);
         let (stage, mut reached) = watch::channel(Stage::Header);
         let grpc = request.headers().contains_key(header::TE);
         let h1 = request.version() == Version::HTTP_11;
@@ -280,7 +293,13 @@ impl Upstream {
     }
 
     /// Whether a head is what it has to be behind the entry.
-    fn check(&self, site: Site, login: &Login, session: Option<u64>, request: &HttpRequest<Incoming>) {
+    fn check(
+        &self,
+        site: Site,
+        login: &Option<String>,
+        session: Option<u64>,
+        request: &HttpRequest<Incoming>,
+    ) {
         let headers = request.headers();
         let named = one(headers, &SESSION);
         let from = one(headers, &FROM);
@@ -289,7 +308,7 @@ impl Upstream {
             None => one(headers, &header::HOST),
         };
         let path = request.uri().path_and_query();
-        let known = login.borrow().clone().unwrap_or_else(|| from.clone());
+        let known = login.clone().unwrap_or_else(|| from.clone());
         let own = session.map_or_else(|| named.clone(), |session| session.to_string());
         let heads = [
             ("the host", host, host_of(site.group)),

@@ -3,7 +3,7 @@
 use super::World;
 use crate::{
     event::Event,
-    node::{PROXY_PORT, group_name},
+    node::{Node, PROXY_PORT, UPSTREAM_GROUP, group_name},
     oracle::{Sight, group_bit},
     plan::who::Who,
 };
@@ -20,9 +20,10 @@ impl World {
             figures.active.get() < figures.targets.get()
         };
         let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
-        let connected = self.upstreams.iter().enumerate();
-        let connected = connected.filter(|(_, upstream)| upstream.open() > 0);
+        let upstreams = self.upstreams.iter().enumerate();
+        let connected = upstreams.filter(|(_, upstream)| upstream.open() > 0);
         let connected = connected.map(|(n, _)| group_bit(n));
+        let one_door = (0..self.upstreams.len()).filter(|client| self.leaves_out_a_door(*client));
         Sight {
             registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
             parked: metrics.pool_parked.get(),
@@ -36,8 +37,18 @@ impl World {
             promised: metrics.stream_window_bytes.get(),
             uneven: uneven.fold(0, |all, group| all | group),
             connected: connected.fold(0, |all, upstream| all | upstream),
+            one_door: one_door.map(group_bit).fold(0, |all, client| all | client),
             silenced: self.engine.silenced(PROXY_PORT),
         }
+    }
+
+    /// Whether a client chooses among fewer doors of its service than it has.
+    fn leaves_out_a_door(&self, client: usize) -> bool {
+        let boot = self.nodes.get(&Who::Client(client)).and_then(Node::boot);
+        boot.is_some_and(|boot| {
+            let figures = boot.metrics.groups.join(UPSTREAM_GROUP);
+            figures.active.get() < figures.targets.get()
+        })
     }
 
     /// Says which clients have turned somebody away since the last look.

@@ -1,0 +1,50 @@
+//! What upstreams are like.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Site;
+use crate::plan::Millis;
+
+/// How an upstream feels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mood {
+    /// As it should.
+    Well,
+    /// Nobody listens.
+    Refuses,
+    /// Accepts, and closes.
+    ClosesAtOnce,
+    /// Accepts, and never says a word.
+    Hangs,
+    /// Closes after half of the reply.
+    AnswersHalf,
+    /// Listens for a while, then does not, and so on.
+    Flaps {
+        /// So long each.
+        half_period_ms: Millis,
+    },
+}
+
+/// How an upstream always is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ways {
+    /// It greets everyone who comes; else who has said what it wants.
+    pub speaks_first: bool,
+    /// It closes connections that say nothing for so long; `None` is not even when it is told to.
+    pub idle: Option<Duration>,
+    /// It speaks HTTP.
+    pub site: Option<Site>,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            speaks_first: true,
+            idle: None,
+            site: None,
+        }
+    }
+}
