@@ -104,3 +104,37 @@ fn a_head_that_is_none_is_told_why_and_logged() {
         }
     });
 }
+
+#[test]
+fn a_head_that_is_none_is_told_why_behind_a_request_as_well() {
+    run_http_by_each(|config| async {
+        let server = RunningServer::start(config).await;
+        let _client = server.client("a", support::http::named_upstream("a").await);
+        server.wait_for_clients(1).await;
+        let both = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost : a\r\n\r\n";
+        let answers = exchange(server.public(), both).await;
+        assert_eq!(status(&answers), Some(200), "{answers}");
+        let (_, refusal) = answers.split_once("HTTP/1.1 400 ").expect(&answers);
+        assert!(refusal.contains("x-adit-reason: bad_head\r\n"), "{answers}");
+        assert!(refusal.ends_with(": bad_head\n"), "{answers}");
+    });
+}
+
+#[test]
+fn an_upstream_s_own_short_refusal_stays_what_it_is() {
+    run_http_by_each(|config| async {
+        let server = RunningServer::start(config).await;
+        let upstream = support::upstream(|mut stream| async move {
+            let mut some = [0; 1024];
+            let _ = stream.read(&mut some).await;
+            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = exchange(server.public(), request).await;
+        assert_eq!(status(&answer), Some(400), "{answer}");
+        assert!(!answer.contains("x-adit-reason"), "{answer}");
+    });
+}

@@ -420,7 +420,6 @@ fn bad(request: headers::BadRequest) -> Failure {
 /// Why a head is refused that hyper answers with `status`.
 fn refusal(status: StatusCode) -> Failure {
     let reason = match status {
-        StatusCode::URI_TOO_LONG => "target_too_long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "head_too_large",
         _ => "bad_head",
     };

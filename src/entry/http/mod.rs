@@ -32,12 +32,16 @@ use std::{
     task::Poll,
 };
 
-use hyper::service::service_fn;
+use http::{Request, Version};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tracing::debug;
 
 use self::{
@@ -165,7 +169,14 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
     let stream = VisitorStream::new(stream, Arc::clone(&visitor.open), refusal);
     let (refusing, refused) = (Arc::clone(&gateway), visitor.clone());
     let (peer, open, idle) = (visitor.peer, Arc::clone(&visitor.open), stream.idle());
-    let service = service_fn(move |request| Arc::clone(&gateway).handle(visitor.clone(), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        if let Some(offer) = request.extensions().get::<OnUpgrade>()
+            && request.version() < Version::HTTP_2
+        {
+            visitor.open.offer(offer.clone());
+        }
+        Arc::clone(&gateway).handle(visitor.clone(), request)
+    });
     let mut server = auto::Builder::new(Spawned(env.clone()));
     server
         .http1()
@@ -212,11 +223,26 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
             Leave::Stuck => return,
         }
     };
+    if let Some(offer) = open.take_offer() {
+        tokio::select! {
+            biased;
+            () = end(offer) => {}
+            _ = leave(refusing.closed.clone(), &open, true) => {}
+        }
+    }
     if let Some(status) = open.refused() {
         refusing.refused(refused, status);
     }
     if let Err(error) = ended {
         debug!(%peer, %error, "visitor's connection failed");
+    }
+}
+
+/// Ends a connection that hyper has left to whom it would have become something else, as it would have ended it itself.
+async fn end(offer: OnUpgrade) {
+    if let Ok(left) = offer.await {
+        // Whoever is gone needs no end.
+        let _ = TokioIo::new(left).shutdown().await;
     }
 }
 

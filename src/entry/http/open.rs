@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering},
 };
 
+use arc_swap::ArcSwapOption;
 use http::StatusCode;
+use hyper::upgrade::OnUpgrade;
 
 use super::{interim::Interim, turns::Turns};
 use crate::time::{Duration, Instant};
@@ -29,6 +31,10 @@ pub struct OpenRequests {
     upgraded: AtomicBool,
     closing: AtomicBool,
     said_last: AtomicBool,
+    /// An answer was given that is not written to its end.
+    answering: AtomicBool,
+    /// The way to the connection for whom a request asked to become something else, until it does.
+    offer: ArcSwapOption<OnUpgrade>,
     /// The status that the head of a request was refused with before it was whole; 0 if none was.
     refused: AtomicU16,
     /// What its upstreams say before they answer.
@@ -63,6 +69,8 @@ impl OpenRequests {
             upgraded: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             said_last: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            offer: ArcSwapOption::empty(),
             refused: AtomicU16::new(0),
             interim: Arc::default(),
             turns: Arc::default(),
@@ -109,6 +117,40 @@ impl OpenRequests {
     /// The status that one was refused with.
     pub fn refused(&self) -> Option<StatusCode> {
         StatusCode::from_u16(self.refused.load(Ordering::Relaxed)).ok()
+    }
+
+    /// A request is answered: what is written next is that.
+    pub fn answer(&self) {
+        self.answering.store(true, Ordering::Relaxed);
+    }
+
+    /// All that hyper had to write is written.
+    pub fn flushed(&self) {
+        if self.open.load(Ordering::Relaxed) == 0 {
+            self.answering.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what hyper writes are its own words: no request has been answered that it could answer.
+    pub fn is_unanswered(&self) -> bool {
+        let of_ours = self.answering.load(Ordering::Relaxed) || self.is_upgraded() || self.is_http2();
+        !of_ours
+    }
+
+    /// A request asks the connection to become something else.
+    pub fn offer(&self, to_become: OnUpgrade) {
+        self.offer.store(Some(Arc::new(to_become)));
+    }
+
+    /// Whether one has, and it has not.
+    pub fn has_offer(&self) -> bool {
+        !self.is_upgraded() && self.offer.load().is_some()
+    }
+
+    /// The way to a connection that has not become what it was asked to, once hyper has left it.
+    pub fn take_offer(&self) -> Option<OnUpgrade> {
+        let offer = self.offer.swap(None).filter(|_| !self.is_upgraded())?;
+        Arc::into_inner(offer)
     }
 
     /// It becomes something else: what comes next is no request.

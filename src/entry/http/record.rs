@@ -289,6 +289,7 @@ impl Record {
 
     /// The head of the answer goes out.
     pub fn answered(&self, status: u16) {
+        self.visitor.open.answer();
         self.note(|notes| {
             notes.status = Some(status);
             notes.close(None);

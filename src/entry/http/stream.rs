@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -38,6 +38,8 @@ pub struct VisitorStream {
     /// It was waited for in vain: nothing is owed to it.
     idle: Arc<AtomicBool>,
     interim: Saying,
+    /// What hyper wrote last of the last answer: see [`Self::poll_rest`].
+    rest: BytesMut,
     /// The whole answer to a head that hyper refuses with this status.
     refusal: Refusal,
     /// What is left of one.
@@ -84,6 +86,7 @@ impl VisitorStream {
             ended: false,
             idle: Arc::default(),
             interim: Saying::default(),
+            rest: BytesMut::new(),
             refusal,
             refusing: None,
             lingering: None,
@@ -117,9 +120,33 @@ impl VisitorStream {
         }
     }
 
+    /// Writes what was kept. Where a request has asked the connection to become something else, hyper leaves it at the end as
+    /// if it had: it neither waits until its own buffer is written nor ends what it says. So its last bytes are kept here.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.is_empty() {
+            match ready!(pinned(&mut self.raw).poll_write(cx, &self.rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.rest.advance(written),
+            }
+            self.open.wrote();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What to do with bytes that cannot be written now: they are kept, if they are the last of an answer that hyper may leave.
+    /// There are no more of them than hyper holds at once.
+    fn keep_rest(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.open.count().open > 0 || !self.open.has_offer() {
+            return Poll::Pending;
+        }
+        slices.iter().for_each(|slice| self.rest.extend_from_slice(slice));
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
     /// Before hyper writes.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.open.turns.writes();
+        ready!(self.poll_rest(cx))?;
         ready!(self.poll_interim(cx))?;
         self.open.interim.set_busy(true);
         Poll::Ready(Ok(()))
@@ -128,7 +155,7 @@ impl VisitorStream {
     /// Says more than hyper does where it refuses a head: why, and a page. Ready when all of it is said.
     fn poll_refusal(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<bool>> {
         if self.refusing.is_none() {
-            let Some(status) = refused_with(bytes).filter(|_| self.open.head_began().is_some()) else {
+            let Some(status) = refused_with(bytes).filter(|_| self.open.is_unanswered()) else {
                 return Poll::Ready(Ok(false));
             };
             self.open.refuse(status);
@@ -265,13 +292,18 @@ impl AsyncRead for VisitorStream {
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_turn(cx))?;
+        if self.poll_turn(cx)?.is_pending() {
+            return self.keep_rest(&[IoSlice::new(bytes)]);
+        }
         if ready!(self.poll_refusal(cx, bytes))? {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = self.pin().poll_write(cx, bytes);
         self.wrote(&written);
-        written
+        match written {
+            Poll::Pending => self.keep_rest(&[IoSlice::new(bytes)]),
+            written => written,
+        }
     }
 
     fn poll_write_vectored(
@@ -279,7 +311,9 @@ impl AsyncWrite for VisitorStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_turn(cx))?;
+        if self.poll_turn(cx)?.is_pending() {
+            return self.keep_rest(slices);
+        }
         if let [bytes] = slices
             && ready!(self.poll_refusal(cx, bytes))?
         {
@@ -287,7 +321,10 @@ impl AsyncWrite for VisitorStream {
         }
         let written = self.pin().poll_write_vectored(cx, slices);
         self.wrote(&written);
-        written
+        match written {
+            Poll::Pending => self.keep_rest(slices),
+            written => written,
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -297,14 +334,17 @@ impl AsyncWrite for VisitorStream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Hyper flushes when nothing is left in its own buffer.
         self.open.interim.set_busy(false);
+        ready!(self.poll_rest(cx))?;
         ready!(self.poll_interim(cx))?;
         ready!(self.pin().poll_flush(cx))?;
         self.open.turns.flushed();
+        self.open.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ended {
+            ready!(self.poll_rest(cx))?;
             ready!(self.pin().poll_shutdown(cx))?;
             self.ended = true;
             let within = self.framed.heads.is_within_body() && !self.open.is_upgraded();

@@ -1,0 +1,121 @@
+//! Requests that offer to become something else, where nothing else comes of it: a connection that carried one is like any
+//! other, to its end.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+mod support;
+
+use http::Response;
+use support::{
+    RunningServer,
+    http::{full, http_upstream, run_http_by_each, status},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task,
+};
+
+/// What HTTP/1 clients say that would rather speak HTTP/2 (RFC 7540, section 3.2).
+const OFFER: &str = "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+
+/// Answers that fit into the buffers on the way, and that do not.
+const LENS: [usize; 2] = [100_000, 8_000_000];
+
+/// A visitor with little room.
+async fn connect(server: &RunningServer) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(server.public()).await.unwrap()
+}
+
+/// Reads the answer to a request that ends its connection: slower than it is said.
+async fn read_slowly(mut stream: TcpStream) -> Vec<u8> {
+    let (mut answer, mut some) = (Vec::new(), vec![0; 2_048]);
+    loop {
+        task::yield_now().await;
+        let read = stream.read(&mut some).await;
+        let read = read.unwrap_or_else(|error| panic!("{error} after {} bytes", answer.len()));
+        if read == 0 {
+            return answer;
+        }
+        answer.extend_from_slice(&some[..read]);
+    }
+}
+
+/// A server before an upstream whose answers are as long as their paths say.
+async fn served(config: adit::config::ServerConfig) -> (RunningServer, support::RunningClient) {
+    let server = RunningServer::start(config).await;
+    let upstream = http_upstream(|request| async move {
+        let len = request.uri().path()[1..].parse().unwrap();
+        Response::new(full(vec![b'a'; len]))
+    });
+    let client = server.client("a", upstream.await);
+    server.wait_for_clients(1).await;
+    (server, client)
+}
+
+#[test]
+fn the_last_answer_is_whole() {
+    run_http_by_each(|config| async {
+        let (server, _client) = served(config).await;
+        for len in LENS {
+            let mut stream = connect(&server).await;
+            let request = format!(
+                "GET /{len} HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade, HTTP2-Settings\r\n{OFFER}\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = read_slowly(stream).await;
+            assert!(answer.len() > len, "{} of {len}", answer.len());
+        }
+    });
+}
+
+#[test]
+fn the_last_answer_is_whole_behind_an_earlier_offer() {
+    run_http_by_each(|config| async {
+        let (server, _client) = served(config).await;
+        for len in LENS {
+            let mut stream = connect(&server).await;
+            let offer =
+                format!("GET /0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n{OFFER}\r\n");
+            stream.write_all(offer.as_bytes()).await.unwrap();
+            let mut some = [0; 1024];
+            let read = stream.read(&mut some).await.unwrap();
+            assert_eq!(status(&String::from_utf8_lossy(&some[..read])), Some(200));
+            let request = format!("GET /{len} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = read_slowly(stream).await;
+            assert!(answer.len() > len, "{} of {len}", answer.len());
+        }
+    });
+}
+
+#[test]
+fn an_answer_before_the_body_is_heard() {
+    run_http_by_each(|config| async {
+        let server = RunningServer::start(config).await;
+        let upstream = support::upstream(|mut stream| async move {
+            let mut some = [0; 1024];
+            let _ = stream.read(&mut some).await;
+            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let mut stream = TcpStream::connect(server.public()).await.unwrap();
+        // More than all buffers on the way hold.
+        let len = 16 * 1024 * 1024;
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}Content-Length: {len}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![0; len]).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(status(&answer), Some(403), "{answer}");
+    });
+}
