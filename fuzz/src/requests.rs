@@ -231,8 +231,12 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
         if gone.contains(&name) || made.contains(&name) {
             continue;
         }
-        if !origin.is_trusted() && claims_origin(name) {
+        if claims_origin(name) && (!origin.is_trusted() || name.contains('_')) {
             assert!(!goes.contains_key(name), "{name} is not for a stranger to say");
+            continue;
+        }
+        if names_address(name) && !goes.contains_key(name) {
+            // It is not the one that the proxy speaks for.
             continue;
         }
         let (before, now): (Vec<_>, Vec<_>) = (
@@ -279,15 +283,28 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
 
 /// Whether some server believes it of where a request came from, however it is spelt.
 fn claims_origin(name: &str) -> bool {
-    let spelt: String = name.chars().map(|c| if c == '_' { '-' } else { c }).collect();
+    let spelt = name.replace('_', "-");
     let others = [
-        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip forwarded front-end-https",
-        "true-client-ip x-client-ip x-cluster-client-ip x-original-forwarded-for x-real-ip x-url-scheme",
+        "forwarded forwarded-for forwarded-for-ip front-end-https x-host x-original-forwarded-for x-original-host x-scheme",
+        "x-url-scheme",
     ];
-    let named = others
+    names_address(&spelt) || is_among(&others, &spelt) || spelt.starts_with("x-forwarded")
+}
+
+/// Whether some server takes what it says for the address of whoever asks.
+fn names_address(name: &str) -> bool {
+    let all = [
+        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip proxy-client-ip remote-addr true-client-ip",
+        "wl-proxy-client-ip x-azure-clientip x-azure-socketip x-client-ip x-cluster-client-ip x-envoy-external-address",
+        "x-originating-ip x-proxyuser-ip x-real-ip x-remote-addr x-remote-ip x-true-client-ip",
+    ];
+    is_among(&all, name)
+}
+
+fn is_among(lists: &[&str], name: &str) -> bool {
+    lists
         .iter()
-        .any(|some| some.split(' ').any(|other| other == spelt));
-    named || spelt.starts_with("x-forwarded")
+        .any(|list| list.split(' ').any(|other| other == name))
 }
 
 fn is_text(headers: &HeaderMap, name: &str) -> bool {

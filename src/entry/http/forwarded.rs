@@ -2,7 +2,10 @@
 //! name it has passed. Pure.
 
 use std::{
+    borrow::Cow,
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    slice,
     sync::Arc,
 };
 
@@ -21,20 +24,41 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Headers that some servers believe of where a request came from, besides `Forwarded` and all that begin with
-/// `X-Forwarded`. Only trusted proxies may set them.
-const TELL_ORIGIN: [&str; 12] = [
+/// Headers that name the address of whoever asks. A trusted proxy's are passed on only where they name the address that the
+/// entry itself takes for it: many proxies pass them on as their visitors wrote them.
+const NAME_ADDRESS: [&str; 19] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
     "fastly-client-ip",
-    "forwarded",
-    "front-end-https",
+    "proxy-client-ip",
+    "remote-addr",
     "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
-    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-true-client-ip",
+];
+
+/// Headers that some servers believe of where a request came from, besides those and all that begin with `X-Forwarded`. Only
+/// trusted proxies may set them.
+const TELL_ORIGIN: [&str; 9] = [
+    "forwarded",
+    "forwarded-for",
+    "forwarded-for-ip",
+    "front-end-https",
+    "x-host",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-scheme",
     "x-url-scheme",
 ];
 
@@ -53,27 +77,18 @@ pub struct Origin {
     secure: bool,
     /// The peer in `X-Forwarded-For`.
     named: HeaderValue,
-    /// Its element of `Forwarded`, up to the host.
-    element: String,
 }
 
 impl Origin {
     /// A visitor at `peer`, who may have come `secure` over TLS. Addresses in `proxies` may say whom they speak for.
     pub fn new(peer: IpAddr, proxies: Arc<[Network]>, secure: bool) -> Self {
         let peer = peer.to_canonical();
-        let text = peer.to_string();
-        let quoted = match peer {
-            IpAddr::V4(_) => text.clone(),
-            IpAddr::V6(_) => format!("\"[{text}]\""),
-        };
         Self {
             peer,
             trusted: is_one_of(&proxies, peer),
             proxies,
             secure,
-            named: HeaderValue::from_str(&text).expect("an address is text"),
-            // A port or a bracket needs quotes; a host that passed is free of them.
-            element: format!("for={quoted};proto={};host=\"", proto(secure)),
+            named: address_value(peer),
         }
     }
 
@@ -92,65 +107,115 @@ impl Origin {
         self.secure
     }
 
-    /// Whom a trusted proxy speaks for; else the visitor itself. `X-Forwarded-For` is read from its end past all trusted
-    /// proxies: the first address that is none is the client. What stands before it may be forged. An element that is no
-    /// address ends the walk at the proxy that wrote it.
+    /// Whom a trusted proxy speaks for; else the visitor itself. `X-Forwarded-For`, or `Forwarded` where that is all there is, is
+    /// read from its end past all trusted proxies: the first address that is none is the client. What stands before it may be
+    /// forged. An element that is no address ends the walk at the proxy that wrote it.
     pub fn client(&self, headers: &HeaderMap) -> IpAddr {
-        let mut client = self.peer;
-        if !self.trusted {
-            return client;
-        }
-        let values = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        for value in values {
-            let Ok(value) = value.to_str() else {
-                return client;
-            };
-            for element in value.rsplit(',').map(str::trim).filter(|text| !text.is_empty()) {
-                let Some(address) = address(element) else {
-                    return client;
-                };
-                client = address;
-                if !is_one_of(&self.proxies, address) {
-                    return client;
-                }
-            }
-        }
-        client
+        self.hops(headers).last().copied().unwrap_or(self.peer)
     }
 
-    /// What the untrusted say of where they come from is replaced or removed, what trusted proxies say is added to. `host`
-    /// is the host without its port.
+    /// Those that the request came by, as far as they are believed: from the visitor of this entry to the client.
+    fn hops(&self, headers: &HeaderMap) -> Cow<'_, [IpAddr]> {
+        if !self.trusted {
+            return Cow::Borrowed(slice::from_ref(&self.peer));
+        }
+        let mut hops = vec![self.peer];
+        let chain = match headers.contains_key(X_FORWARDED_FOR) {
+            true => nodes(headers, X_FORWARDED_FOR, |element| Some(element)),
+            false => nodes(headers, FORWARDED, node),
+        };
+        for address in chain.into_iter().rev() {
+            let Some(address) = address else { break };
+            hops.push(address);
+            if !is_one_of(&self.proxies, address) {
+                break;
+            }
+        }
+        Cow::Owned(hops)
+    }
+
+    /// What the untrusted say of where they come from is replaced or removed, what trusted proxies say is added to, and
+    /// everything then says the same. `host` is the host without its port.
     pub fn tell(&self, headers: &mut HeaderMap, host: &str) {
-        let client = self.client(headers);
+        let hops = self.hops(headers);
+        let client = hops.last().copied().unwrap_or(self.peer);
         let believed = self.trusted || mutant!("anybody-believed-for-whom-they-speak");
-        if !believed {
-            remove_claims(headers);
-        }
-        let named = authority(headers, host);
-        let element = Bytes::from([self.element.as_bytes(), named.as_bytes(), b"\""].concat());
+        remove_claims(headers, believed.then_some(client));
+        let named = authority(headers, HOST, host);
         append(headers, X_FORWARDED_FOR, &self.named);
-        if let Ok(element) = HeaderValue::from_maybe_shared(element) {
-            append(headers, FORWARDED, &element);
-        }
         let proto = headers
             .entry(X_FORWARDED_PROTO)
-            .or_insert(HeaderValue::from_static(proto(self.secure)));
-        let port = port(&named, proto);
+            .or_insert(HeaderValue::from_static(proto(self.secure)))
+            .clone();
+        let port = port(&named, &proto);
         headers.entry(X_FORWARDED_PORT).or_insert(port);
         headers.entry(X_FORWARDED_HOST).or_insert(named);
         let client = match client == self.peer {
             true => self.named.clone(),
-            false => HeaderValue::from_str(&client.to_string()).expect("an address is text"),
+            false => address_value(client),
         };
         headers.insert(X_REAL_IP, client);
+        let named = authority(headers, X_FORWARDED_HOST, host);
+        if let Some(forwarded) = forwarded(&hops, &proto, &named, self.secure) {
+            headers.insert(FORWARDED, forwarded);
+        }
     }
+}
+
+/// `Forwarded`: the client first, with what it asked for, then the proxies.
+fn forwarded(hops: &[IpAddr], proto: &HeaderValue, host: &HeaderValue, secure: bool) -> Option<HeaderValue> {
+    let known = [&b"http"[..], b"https"].contains(&proto.as_bytes());
+    let proto = proto
+        .to_str()
+        .ok()
+        .filter(|_| known)
+        .unwrap_or(self::proto(secure));
+    let host = host.to_str().unwrap_or_default();
+    let mut text = String::with_capacity(32 * hops.len() + host.len() + 32);
+    for (nth, hop) in hops.iter().rev().enumerate() {
+        text += if nth == 0 { "for=" } else { ", for=" };
+        // A bracket needs quotes; a host that passed is free of them. Writing to a string does not fail.
+        let _ = match hop {
+            IpAddr::V4(hop) => write!(text, "{hop}"),
+            IpAddr::V6(hop) => write!(text, "\"[{hop}]\""),
+        };
+        if nth == 0 {
+            let _ = write!(text, ";proto={proto};host=\"{host}\"");
+        }
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+/// The addresses in the elements of a list, in order: `None` for what is none.
+fn nodes(headers: &HeaderMap, name: HeaderName, node: fn(&str) -> Option<&str>) -> Vec<Option<IpAddr>> {
+    let mut all = Vec::new();
+    for value in headers.get_all(name) {
+        let Ok(value) = value.to_str() else {
+            all.push(None);
+            continue;
+        };
+        let elements = value.split(',').map(str::trim).filter(|text| !text.is_empty());
+        all.extend(elements.map(|element| node(element).and_then(address)));
+    }
+    all
+}
+
+/// Whom an element of `Forwarded` is for, without quotes (RFC 7239, section 6).
+fn node(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    Some(value.trim().trim_matches('"'))
+}
+
+fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_string()).expect("an address is text")
 }
 
 /// The host as the visitor named it, with its port: links are made of it. What stands behind its colon was not checked, and
 /// must not break out of the quotes in `Forwarded`: if it is not plain, the bare `host` is given.
-fn authority(headers: &HeaderMap, host: &str) -> HeaderValue {
+fn authority(headers: &HeaderMap, named: HeaderName, host: &str) -> HeaderValue {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
-    let named = headers.get(HOST);
+    let named = headers.get(named);
     let named = named.filter(|named| named.as_bytes().iter().all(plain));
     let bare = || HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
     named.cloned().unwrap_or_else(bare)
@@ -178,23 +243,35 @@ fn address(element: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Removes whatever tells where a request came from. CGI and WSGI servers read `_` and `-` alike.
-fn remove_claims(headers: &mut HeaderMap) {
-    let claims = |name: &&HeaderName| {
+/// Removes what tells where a request came from: everything, or of a trusted proxy what names another than `client`. CGI and
+/// WSGI servers read `_` and `-` alike, so what is spelled with `_` is removed always.
+fn remove_claims(headers: &mut HeaderMap, client: Option<IpAddr>) {
+    let claims = |(name, value): (&HeaderName, &HeaderValue)| {
         let name = name.as_str();
-        match name.contains('_') {
-            true => tells_origin(&name.replace('_', "-")) && !mutant!("underscored-claim-passed-on"),
-            false => tells_origin(name) && !(name == X_FORWARDED_PORT && mutant!("forged-port-believed")),
+        if name.contains('_') {
+            return tells_origin(&name.replace('_', "-")) && !mutant!("underscored-claim-passed-on");
+        }
+        match client {
+            Some(client) => names_address(name) && value.to_str().ok().and_then(address) != Some(client),
+            None => tells_origin(name) && !(name == X_FORWARDED_PORT && mutant!("forged-port-believed")),
         }
     };
-    let claims: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+    let claims: Vec<HeaderName> = headers
+        .iter()
+        .filter(|line| claims(*line))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in claims {
         headers.remove(name);
     }
 }
 
+fn names_address(name: &str) -> bool {
+    NAME_ADDRESS.contains(&name)
+}
+
 fn tells_origin(name: &str) -> bool {
-    name.starts_with("x-forwarded") || TELL_ORIGIN.contains(&name)
+    name.starts_with("x-forwarded") || names_address(name) || TELL_ORIGIN.contains(&name)
 }
 
 fn proto(secure: bool) -> &'static str {
@@ -257,5 +334,36 @@ mod tests {
         check("[::1]", "https", "443");
         check("[::1]:8443", "https", "8443");
         check("a:", "https", "443");
+    }
+
+    #[test]
+    fn what_a_proxy_says_in_another_header_alone_is_believed_too() {
+        let check = |said: &[&'static str], client: &str, expected: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("a"));
+            for value in said {
+                headers.append(FORWARDED, HeaderValue::from_static(value));
+            }
+            let proxies = ["10.0.0.0/8".parse().expect("a network")];
+            let origin = Origin::new([10, 0, 0, 1].into(), proxies.into(), false);
+            assert_eq!(origin.client(&headers).to_string(), client, "{said:?}");
+            origin.tell(&mut headers, "a");
+            assert_eq!(headers[FORWARDED], expected, "{said:?}");
+            assert_eq!(headers[X_REAL_IP], client, "{said:?}");
+        };
+        check(&[], "10.0.0.1", "for=10.0.0.1;proto=http;host=\"a\"");
+        check(
+            &[
+                "for=6.6.6.6, For=\"[2001:db8::7]:99\";proto=https",
+                "by=x;for=10.0.0.9",
+            ],
+            "2001:db8::7",
+            "for=\"[2001:db8::7]\";proto=http;host=\"a\", for=10.0.0.9, for=10.0.0.1",
+        );
+        check(
+            &["for=6.6.6.6, for=unknown, for=10.0.0.9"],
+            "10.0.0.9",
+            "for=10.0.0.9;proto=http;host=\"a\", for=10.0.0.1",
+        );
     }
 }

@@ -353,6 +353,7 @@ mod tests {
                 ("x-real_ip", "5.5.5.5"),
                 ("x-real-ip", "5.5.5.5"),
                 ("true-client-ip", "5.5.5.5"),
+                ("cf-connecting-ip", "7.7.7.7"),
                 ("x-forwarded-ssl", "on"),
                 ("x-forwarded-proto", "https"),
                 ("forwarded", "for=6.6.6.6"),
@@ -388,11 +389,11 @@ mod tests {
         check(false, ("10.0.0.1", &untrusted));
         let trusted = [
             "adit-hops: 1",
+            "cf-connecting-ip: 7.7.7.7",
             "cookie: a=1; b=2",
-            "forwarded: for=6.6.6.6, for=10.0.0.1;proto=http;host=\"a:8000\"",
+            "forwarded: for=7.7.7.7;proto=https;host=\"a:8000\", for=10.0.0.9, for=10.0.0.1",
             "host: a:8000",
             "te: trailers",
-            "true-client-ip: 5.5.5.5",
             "via: 2 adit",
             "x-forwarded-for: 6.6.6.6, [2001:db8::7]:99, ::ffff:7.7.7.7, 10.0.0.9:1234, 10.0.0.1",
             "x-forwarded-host: a:8000",
@@ -400,8 +401,6 @@ mod tests {
             "x-forwarded-proto: https",
             "x-forwarded-ssl: on",
             "x-real-ip: 7.7.7.7",
-            "x-real_ip: 5.5.5.5",
-            "x_forwarded-for: 5.5.5.5",
         ];
         check(true, ("7.7.7.7", &trusted));
     }
