@@ -7,8 +7,6 @@ use anyhow::{Context as _, ensure};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::terminal;
-
 /// The longest password, in bytes. With its name it has to fit the credentials that are looked at.
 const PASSWORD_LEN_MAX: usize = 1024;
 
@@ -24,8 +22,8 @@ pub fn hash() -> anyhow::Result<()> {
         "the password has more than {PASSWORD_LEN_MAX} bytes"
     );
     let salt = Entropy::system().bytes();
-    terminal::say(hash_password(password.as_bytes(), salt)?);
-    Ok(())
+    let hash = hash_password(password.as_bytes(), salt)?;
+    writeln!(io::stdout(), "{hash}").context("cannot print the hash")
 }
 
 /// The one line of standard input, without its end.

@@ -16,6 +16,7 @@ use crate::{
     env::{Env, Stop, StopPhase},
     id::{ClientId, GroupName},
     link::connect::Identity,
+    prober,
     selector::setup::Alone,
     session::{serve::Upstream, uplink::Uplink},
     time,
@@ -157,8 +158,12 @@ fn choose(env: &Env, client: &ClientId, config: &UpstreamConfig) -> Choice {
         connect_timeout: config.connect_timeout,
         waiting_max: WAITING_MAX,
         asks_names: true,
-        // A service need not see connections that nobody uses.
-        alone: Alone::Failing,
+        // The server looks after it through the tunnel, and a service need not see connections that nobody uses. Whether it
+        // answers as it should only such a probe can tell.
+        alone: match config.choice.probing.kind {
+            prober::Kind::Http { .. } => Alone::Always,
+            _ => Alone::Failing,
+        },
         best_only: false,
         serves: Some((client.clone(), config.name.clone())),
     };

@@ -343,7 +343,7 @@ async fn find_groups(
                 probing: options.probing,
                 scoring: options.scoring,
                 // Whether a visitor would be served is known before the first one comes.
-                alone: Alone::Unknown,
+                alone: Alone::Always,
                 ..Setup::default()
             };
             let group = FindGroup {

@@ -34,14 +34,13 @@ pub struct Setup<R: Reach> {
     pub serves: Option<(ClientId, UpstreamName)>,
 }
 
-/// When a target without rivals is probed. There is nobody to prefer to it, and its service may log each connection.
+/// When a target without rivals is probed. There is nobody to prefer to it, and its service may log
+/// each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alone {
     /// While it fails.
     #[default]
     Failing,
-    /// Until it has answered once, and while it fails.
-    Unknown,
     /// All the time.
     Always,
 }

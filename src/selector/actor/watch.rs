@@ -48,11 +48,9 @@ impl<R: Reach> Selector<R> {
 
     fn watches_alone(&self) -> bool {
         let fails = self.failures.any() || self.roster.all_fail();
-        let mut all = self.targets.values();
         match self.setup.alone {
             Alone::Always => true,
-            Alone::Unknown => all.any(|known| fails || !known.answered),
-            Alone::Failing => fails && all.len() > 0,
+            Alone::Failing => fails && !self.targets.is_empty(),
         }
     }
 
