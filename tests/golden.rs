@@ -321,10 +321,10 @@ fn verdicts() {
         proxy_port: 7001,
         proxy_address: String::new(),
         heartbeat_ms: 5_000,
-        config_version: 0,
         window: 65_536,
         max_streams: 1_024,
         half_closed_ms: 300_000,
+        ..Granted::default()
     };
     check(
         Verdict {

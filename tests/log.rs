@@ -114,6 +114,31 @@ impl Drop for Process {
 }
 
 #[test]
+fn a_group_that_nobody_visits_is_told_on_both_sides() {
+    let log = Collected::begin();
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let (control, target) = (server.addresses.control.to_string(), nowhere().await.to_string());
+        let args = [
+            "client",
+            "--client-id",
+            "wiki",
+            "--group",
+            "wikii",
+            "--server",
+            &control,
+            "--local",
+            &target,
+        ];
+        let client = Process::start(&args, TOKEN);
+        server.wait_for_clients(1).await;
+        let told = ["WARN", "group=wikii", "leads to this group"];
+        until(|| log.lines(&told).len() == 1).await;
+        until(|| client.lines(&told).len() == 1).await;
+    });
+}
+
+#[test]
 fn a_service_that_is_down_is_told_on_both_sides_until_it_is_up() {
     let log = Collected::begin();
     run(|| async {

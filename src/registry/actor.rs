@@ -1,6 +1,10 @@
 //! Owns who is registered and what their links carry. Never reads a frame, never carries a byte.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
 use tokio::sync::oneshot;
@@ -267,6 +271,9 @@ impl Handler<LinkEvent> for Registry {
     }
 }
 
+/// How many groups that nobody visits a client is told of.
+const UNVISITED_MAX: usize = 16;
+
 impl Registry {
     /// Does what the cores say, and arms the timer for what they say next.
     pub(super) fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -311,6 +318,12 @@ impl Registry {
         let Some(join) = self.joining.remove(&join) else {
             return;
         };
+        let served = join.serves.iter().map(|(group, _)| group);
+        let unvisited: BTreeSet<_> = served.filter(|group| !self.groups.is_visited(group)).collect();
+        for group in &unvisited {
+            warn!(client = %join.client, %group, "no entry or rule leads to this group: its upstreams get no visitors");
+        }
+        let unvisited = unvisited.into_iter().take(UNVISITED_MAX).map(ToString::to_string);
         let granted = Granted {
             boot: epoch.boot(),
             counter: epoch.counter(),
@@ -322,6 +335,7 @@ impl Registry {
             max_streams: self.link_options.max_streams,
             half_closed_ms: u32::try_from(self.link_options.half_closed_timeout.as_millis())
                 .unwrap_or(u32::MAX),
+            unvisited: unvisited.collect(),
         };
         let gauges = Arc::<LinkGauges>::default();
         let links = Arc::new(Links::new(self.link_options.links));
@@ -360,9 +374,7 @@ impl Registry {
                 link: Arc::clone(&gauges),
                 links: Arc::clone(&links),
             };
-            if !self.groups.join(&group, tunnel) {
-                warn!(client = %join.client, %group, "no entry or rule leads to this group: its upstream gets no visitors");
-            }
+            self.groups.join(&group, tunnel);
         }
     }
 

@@ -57,13 +57,17 @@ impl Groups {
         }
     }
 
-    /// An upstream of a registration serves this group from now on. False if no visitor comes to this group.
-    pub fn join(&mut self, name: &GroupName, tunnel: Tunnel) -> bool {
+    /// An upstream of a registration serves this group from now on.
+    pub fn join(&mut self, name: &GroupName, tunnel: Tunnel) {
         // A group that no visitor comes to is not probed.
         let membership = self.open(name, Setup::default);
         membership.members += 1;
         membership.selector.do_send(Joined(Arc::new(Target::new(tunnel))));
-        membership.pinned
+    }
+
+    /// Whether visitors come to this group.
+    pub fn is_visited(&self, name: &GroupName) -> bool {
+        self.all.get(name).is_some_and(|membership| membership.pinned)
     }
 
     /// Takes a registration out of every active set.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     backoff::{self, Backoff},
     env::{Env, Stop, StopPhase},
-    id::ClientId,
+    id::{ClientId, GroupName},
     link::{
         self,
         client::{ClientLink, Close, SayGoAway},
@@ -30,6 +30,7 @@ use crate::{
         framed::Framed,
     },
     metrics::Counted,
+    notice::times,
     probe::mutant,
     selector::failures::{Failures, Notice},
     time::{self, Duration},
@@ -175,6 +176,13 @@ impl Uplink {
         let link = ClientLink::open(&self.env, framed, &options, Arc::clone(&self.load), events);
         dialler.do_send(UseLink(link.clone()));
         info!(server = %self.server, client = %self.client, %epoch, "registered");
+        let unvisited = registered.granted.unvisited.iter();
+        for group in unvisited.filter_map(|name| GroupName::new(name).ok()) {
+            let server = self.server.clone();
+            self.env.notice("unvisited group", format!("{server} {group}"), move |n| {
+                warn!(%server, %group, times = times(n), "no entry or rule of the server leads to this group: its upstreams get no visitors");
+            });
+        }
         let metrics = &self.env.metrics;
         metrics.registrations.inc();
         let _in_force = Counted::new(&metrics.links);

@@ -273,6 +273,9 @@ header! {
         max_streams: u32,
         /// How long a half-closed session may stay without a byte, in milliseconds; 0 is the default.
         half_closed_ms: u32,
+        /// Groups of the registration that no entry leads to, some of them; left out where there are none.
+        #[serde(deserialize_with = "bounded_list", skip_serializing_if = "Vec::is_empty")]
+        unvisited: Vec<String>,
     }
 }
 header! {
