@@ -99,8 +99,13 @@ impl<R: Reach> Group<R> {
         if !self.failing.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let causes = active.targets().iter().map(|target| target.gauges.failure());
-        Err(Unusable::AllFail(causes.flatten().next()))
+        Err(Unusable::AllFail(self.failure()))
+    }
+
+    /// What one of the active targets said when it failed, if one does.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        let active = self.active.load();
+        active.targets().iter().find_map(|target| target.gauges.failure())
     }
 
     /// A visitor was not served.

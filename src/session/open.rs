@@ -79,7 +79,7 @@ pub struct Opener {
 impl Opener {
     /// Says that no target of `group` serves a request of `visitor`, and why.
     pub fn turned_away(&self, group: &Group<Tunnel>, visitor: SocketAddr, reason: &'static str) {
-        say_turned_away(&self.env, (&self.entry, group), visitor, reason, None);
+        say_turned_away(&self.env, (&self.entry, group), visitor, reason, group.failure());
     }
 
     /// A stream to `target`, for `visitor` and perhaps for others after. It is there before the client has answered:
