@@ -16,6 +16,7 @@ compile_error!(
 );
 
 // One run, from plan to verdict.
+pub mod figures;
 pub mod runner;
 pub mod world;
 

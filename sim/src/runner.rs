@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
-use adit::{files::Output, metrics::Metrics, probe};
+use adit::{files::Output, probe};
 
 use crate::{
     event::{End, Event},
+    figures::{bytes, figures, sum},
     mutants,
     node::{ACCESS_LOG, Boot, Node, group_name},
     oracle::{Class, Oracle, Violation, excuse::Excuses, rest::Rest},
@@ -428,7 +429,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         baseline: baseline
             .map(|(what, is, should)| (what.to_owned(), is, should))
             .to_vec(),
-        books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
+        books: (metrics.visitors.get(), sum(metrics, "session_outcomes", "")),
         replays_ambiguous: boots
             .iter()
             .map(|boot| match plan.web {
@@ -442,11 +443,13 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             .map(|boot| boot.metrics.violations.get())
             .sum(),
         active: (active, plan.core().len() as i64),
+        figures: figures(world, plan, probed),
+        bytes: bytes(&boots),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
         visitors: boots
             .iter()
             .map(|boot| match plan.web {
-                Some(_) => sum(&boot.metrics, "http_answers"),
+                Some(_) => sum(&boot.metrics, "http_answers", ""),
                 None => boot.metrics.visitors.get(),
             })
             .sum(),
@@ -461,17 +464,5 @@ fn all_boots(world: &World, plan: &Plan) -> Vec<Boot> {
 /// How many tries the last server has seen fail.
 fn tries_failed(world: &World) -> u64 {
     let boot = world.node(Who::Server).and_then(Node::boot);
-    boot.map_or(0, |boot| sum(&boot.metrics, "tries_failed"))
-}
-
-/// The sum over all reasons of a family that a node counted.
-fn sum(metrics: &Metrics, family: &str) -> u64 {
-    let mut text = String::new();
-    if prometheus_client::encoding::text::encode(&mut text, metrics.registry()).is_err() {
-        return 0;
-    }
-    text.lines()
-        .filter(|line| line.starts_with(&format!("adit_{family}_total{{")))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
+    boot.map_or(0, |boot| sum(&boot.metrics, "tries_failed", ""))
 }

@@ -96,9 +96,7 @@ impl Visitor {
                 crowd.spawn_local(async move { me.go(&visit).await });
             }
             self.go(visit).await;
-            // All of a crowd may be done at once. Whoever has used up its turn is woken by the runtime when it has nothing else to
-            // do, which the clock of a simulated world does not wait for.
-            tokio::task::unconstrained(async { while crowd.join_next().await.is_some() {} }).await;
+            while crowd.join_next().await.is_some() {}
         }
     }
 

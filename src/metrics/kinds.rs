@@ -7,6 +7,7 @@ use prometheus_client::{
 };
 
 use super::traffic::TrafficSeries;
+use crate::probe::mutant;
 
 /// Shows a metric in a registry, under one name and one help.
 pub(super) trait Show {
@@ -188,7 +189,11 @@ impl Meter {
 
     /// What was read and written before is not this meter's to count.
     pub fn begin(&mut self, so_far: (u64, u64)) {
-        self.told = so_far;
+        self.told = if mutant!("bytes-before-a-session-counted-again") {
+            (0, 0)
+        } else {
+            so_far
+        };
     }
 
     /// So many bytes have been read from the raw side, and written to it, in all.
@@ -204,6 +209,11 @@ impl Meter {
         self.read.inc_by(up);
         self.written.inc_by(down);
         for traffic in self.traffic.iter().flatten() {
+            let (up, down) = if mutant!("traffic-the-wrong-way-round") {
+                (down, up)
+            } else {
+                (up, down)
+            };
             traffic.up.inc_by(up);
             traffic.down.inc_by(down);
         }

@@ -167,8 +167,11 @@ impl Dialler {
                 Ok(framed) if purpose == Purpose::Link => trunk::run(registration, framed).await,
                 Ok(framed) => {
                     metrics.pool_dials.ok.inc();
-                    let _open = Counted::new(&metrics.proxy_connections);
+                    let open = Counted::new(&metrics.proxy_connections);
                     serve(&registration, framed).await;
+                    if mutant!("closed-proxy-connection-still-counted") {
+                        std::mem::forget(open);
+                    }
                 }
                 Err(error) => {
                     if purpose == Purpose::Proxy {

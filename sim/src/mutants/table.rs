@@ -51,6 +51,7 @@ pub fn name(name: &str) -> Option<&'static str> {
 pub fn all() -> impl Iterator<Item = &'static Planted> {
     PLANTED
         .iter()
+        .chain(super::figures::PLANTED)
         .chain(super::mux::PLANTED)
         .chain(super::web::PLANTED)
         .chain(super::forward::PLANTED)

@@ -12,6 +12,7 @@ pub mod dials;
 mod doors;
 pub mod drain;
 pub mod excuse;
+pub mod figures;
 pub mod forward;
 pub mod model;
 mod past;
@@ -156,6 +157,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(service::StartDeadline),
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
+        Box::new(figures::Figures),
         Box::new(rest::Books),
         Box::new(rest::Registered),
         Box::new(rest::Active),

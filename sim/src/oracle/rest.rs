@@ -32,6 +32,10 @@ pub struct Rest {
     pub violations: u64,
     /// Tries that failed since all was well again.
     pub tries_failed: u64,
+    /// What nodes count: what, how much, and how much it should be at least and at most.
+    pub figures: Vec<(String, i64, (i64, i64))>,
+    /// Bytes of sessions up and down, over all lives of the server.
+    pub bytes: (u64, u64),
     /// Targets that are active, of those whose clients serve.
     pub active: (i64, i64),
 }

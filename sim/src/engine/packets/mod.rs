@@ -274,6 +274,12 @@ impl Ground {
                 }
             }
             if now >= until {
+                // A task that has used up its turn is woken by the runtime when that would sleep next, and by nobody once it
+                // has returned.
+                tokio::task::yield_now().await;
+                if self.hosts.iter().any(|host| host.next_turn(now) == Some(now)) {
+                    continue;
+                }
                 return;
             }
             let turns = self.hosts.iter().filter_map(|host| host.next_turn(now));
@@ -366,5 +372,43 @@ impl Ground {
         }
         self.router.collect(&self.kernels, self.now);
         self.router.set_dark(self.now, n, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::trace::Detail;
+
+    #[test]
+    fn whoever_uses_up_a_turn_gets_another() {
+        let options = NetOptions {
+            latency_ms: (1, 1),
+            tail_one_in: 0,
+            mtu: 1_500,
+            buffer: 4_096,
+            retry_budget: None,
+        };
+        let mut engine = Packets::new(1, options, &["a".to_owned()], Recorder::new(Detail::Nothing));
+        let done = Rc::new(std::cell::Cell::new(false));
+        let tells = Rc::clone(&done);
+        engine.install(
+            0,
+            Rc::new(move || {
+                let tells = Rc::clone(&tells);
+                Box::pin(async move {
+                    // More than one turn has.
+                    for _ in 0..1_000 {
+                        tokio::task::consume_budget().await;
+                    }
+                    tells.set(true);
+                })
+            }),
+        );
+        engine.run_until(Duration::ZERO);
+        engine.run_until(Duration::from_millis(1));
+        assert!(done.get());
     }
 }

@@ -7,7 +7,7 @@ pub mod scores;
 pub mod service;
 pub mod warmth;
 
-use super::{Invariant, bounds, bytes, drain, rest, service as common};
+use super::{Invariant, bounds, bytes, drain, figures, rest, service as common};
 
 /// Every invariant of a world of the forwarder.
 pub fn all() -> Vec<Box<dyn Invariant>> {
@@ -32,6 +32,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(common::StartDeadline),
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
+        Box::new(figures::Figures),
         Box::new(rest::Books),
         Box::new(rest::AllEnded),
     ]

@@ -1,0 +1,61 @@
+//! Invariant 45: what nodes count adds up.
+
+use super::{Invariant, Model, rest::Rest};
+use crate::{
+    event::End,
+    payload::{GREETING_LEN, REPLY_LEN, REQUEST_LEN},
+};
+
+/// 45: at rest what a node counts in several places is the same in all of them, what both ends count is the same at both, and
+/// bytes are those that passed.
+pub struct Figures;
+
+impl Invariant for Figures {
+    fn number(&self) -> u8 {
+        45
+    }
+
+    fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
+        let off = |(_, is, (least, most)): &&(String, i64, (i64, i64))| is < least || is > most;
+        let all = rest.figures.iter();
+        if let Some((what, is, (least, most))) = all.clone().find(off) {
+            return Some(match least == most {
+                true => format!("{is} {what} are counted, there should be {least}"),
+                false => format!("{is} {what} are counted, there should be {least} to {most}"),
+            });
+        }
+        bytes(model, rest)
+    }
+}
+
+/// Whether no less is counted than what came to visitors who got everything, and no more than what upstreams may have said.
+fn bytes(model: &Model, rest: &Rest) -> Option<String> {
+    if model.plan.web.is_some() {
+        return None;
+    }
+    let (mut least, mut most) = ((0, 0), (0, 0));
+    for session in model.sessions.values() {
+        let visit = &session.visit;
+        let up = REQUEST_LEN as u64 + visit.len;
+        let down = (GREETING_LEN + REPLY_LEN) as u64 + visit.reply_len;
+        let times = session.seen_by.len().max(1) as u64;
+        most = (most.0 + times * up, most.1 + times * down);
+        let whole = session
+            .ended
+            .as_ref()
+            .is_some_and(|(_, how)| *how == End::Complete);
+        if whole {
+            least = (least.0 + up, least.1 + down);
+        }
+    }
+    // Each connection begins with a greeting, whoever it was for.
+    most.1 += GREETING_LEN as u64 * model.served.len() as u64;
+    let (up, down) = rest.bytes;
+    let off = [("up", up, least.0, most.0), ("down", down, least.1, most.1)];
+    let off = off
+        .into_iter()
+        .find(|(_, is, least, most)| is < least || is > most);
+    off.map(|(way, is, least, most)| {
+        format!("{is} bytes {way} are counted, there should be {least} to {most}")
+    })
+}
