@@ -209,8 +209,12 @@ impl Node {
     pub async fn serve(self, groups: usize, web: Option<Web>) {
         loop {
             let env = self.begin();
-            let config =
-                server_config(&self.knobs, groups, web.as_ref()).expect("the configuration is sound");
+            let config = server_config(
+                &self.knobs,
+                groups,
+                web.as_ref().map(|web| (web, &*self.addresses)),
+            )
+            .expect("the configuration is sound");
             match role::server::run(config, env).await {
                 Ok(()) => return self.finish(),
                 // Its supervisor tries again.
@@ -299,7 +303,10 @@ fn probing_options(knobs: &Knobs) -> prober::Options {
     }
 }
 
-fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Result<ServerConfig> {
+/// What an HTTP entry is like, and where everybody is.
+type Entry<'a> = (&'a Web, &'a BTreeMap<String, std::net::IpAddr>);
+
+fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow::Result<ServerConfig> {
     let session = session::Options {
         replay: if knobs.replay_unacknowledged {
             session::Replay::Unacknowledged
@@ -343,12 +350,12 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
         });
     }
     let mut rules = Vec::new();
-    if let Some(web) = web {
+    if let Some((web, addresses)) = web {
         let all = entries.iter().map(|entry| (entry.group.clone(), entry.session));
         let all: BTreeMap<_, _> = all.collect();
         rules = all
             .keys()
-            .map(|group| rule(group, web))
+            .flat_map(|group| [true, false].map(|plain| rule(group, plain, web)))
             .collect::<Result<_, _>>()?;
         // One entry for all: the rules tell them apart.
         entries.truncate(1);
@@ -359,6 +366,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
                 request_body: millis(web.first_byte_ms),
                 idle: None,
             },
+            trusted: trusted(web, addresses)?,
             groups: all,
             access: Some(access::Options {
                 output: Output::File(ACCESS_LOG.into()),
@@ -395,9 +403,26 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<&Web>) -> anyhow::Res
     })
 }
 
-/// Requests for a group's own host go to it, and what stands before their path is taken off.
-fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
-    let host = format!("{group}.test");
+/// Whom the entry believes for whom they speak: some visitors, and proxies that are not here.
+fn trusted(
+    web: &Web,
+    addresses: &BTreeMap<String, std::net::IpAddr>,
+) -> anyhow::Result<Vec<entry::http::network::Network>> {
+    let visitors = web.trusted.iter().map(|n| Who::Visitor(*n).to_string());
+    let visitors = visitors.filter_map(|name| Some(addresses.get(&name)?.to_string()));
+    let all = visitors.chain([web::chain::PROXIES.to_owned()]);
+    all.map(|text| text.parse().context("it is a network")).collect()
+}
+
+/// Requests for a group's own host go to it, and what stands before their path is taken off. Those for its `plain` host go
+/// to it as they are.
+fn rule(group: &GroupName, plain: bool, web: &Web) -> anyhow::Result<RuleConfig> {
+    let name = if plain {
+        format!("plain.{group}")
+    } else {
+        group.to_string()
+    };
+    let host = format!("{name}.test");
     let way = [("x-way".to_owned(), group.to_string())].into();
     Ok(RuleConfig {
         conditions: vec![Conditions {
@@ -409,16 +434,19 @@ fn rule(group: &GroupName, web: &Web) -> anyhow::Result<RuleConfig> {
             Version::H1 => Speech::Http1,
             Version::H2 => Speech::Http2,
         }),
-        name: group.to_string(),
+        name,
         connect: None,
         first_byte: None,
         request_body: None,
-        idle: None,
+        idle: (web.answer_idle_ms > 0).then(|| Some(millis(web.answer_idle_ms))),
         pages: Pages::default(),
-        plugins: vec![
-            plugin::Options::SetHeader(way),
-            plugin::Options::StripPrefix(web::PREFIX.to_owned()),
-        ],
+        plugins: match plain {
+            true => Vec::new(),
+            false => vec![
+                plugin::Options::SetHeader(way),
+                plugin::Options::StripPrefix(web::PREFIX.to_owned()),
+            ],
+        },
     })
 }
 

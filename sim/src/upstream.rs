@@ -1,6 +1,7 @@
 //! An upstream: greets everyone, takes a request, checks each byte, replies as asked. When it is not itself
 //! it refuses, closes, hangs or answers by halves.
 
+mod heads;
 mod site;
 mod ways;
 

@@ -1,6 +1,9 @@
 //! A visitor: opens one session after another and checks each byte of every reply.
 
 mod browser;
+mod extras;
+mod plain;
+mod upgrade;
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 

@@ -5,6 +5,7 @@
 //! GET /way/7?n=7                    the entry takes /way off
 //! host: group-1.test                its rule says that it is for group-1, and sets x-way to that
 //! x-ask: 41445251..                 payload::Request, in hexadecimal
+//! x-told: {"extras": ..}             told::Told: what else the upstream has to see, and to do
 //! x-from: 192.168.0.7               what x-forwarded-for and its like have to say in the end
 //! connection: x-hop (HTTP/1)        names a header that nobody else may see
 //! authorization: Negotiate 192..    some log in to the upstream's connection
@@ -13,6 +14,9 @@
 //! x-greeting: 41444752..            payload::Greeting
 //! x-session: 7
 //! ```
+
+pub mod chain;
+pub mod told;
 
 use std::{
     io,
@@ -138,6 +142,8 @@ pub struct Spoken {
     piece: usize,
     pause: Duration,
     stop: Option<(u64, Stop)>,
+    /// The pause after the first and the second third.
+    rests: Option<Duration>,
     says_length: bool,
     trailers: Option<HeaderMap>,
     /// Turns true when all that will be said has been.
@@ -155,6 +161,7 @@ impl Spoken {
             piece: piece.max(1),
             pause: Duration::ZERO,
             stop: None,
+            rests: None,
             says_length: true,
             trailers: None,
             said: watch::channel(false).0,
@@ -165,6 +172,12 @@ impl Spoken {
     /// With a pause after each piece.
     pub fn paced(mut self, pause: Duration) -> Self {
         self.pause = pause;
+        self
+    }
+
+    /// With a pause after the first and the second third.
+    pub fn resting(mut self, pause: Duration) -> Self {
+        self.rests = (!pause.is_zero()).then_some(pause);
         self
     }
 
@@ -215,13 +228,20 @@ impl http_body::Body for Spoken {
         }
         let end = self.stop.map_or(self.len, |(at, _)| at.min(self.len));
         if self.at < end {
-            let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+            let thirds = [self.len / 3, self.len * 2 / 3];
+            let third = thirds.into_iter().find(|third| *third > self.at);
+            let rest = self.rests.zip(third);
+            let until = rest.map_or(end, |(_, third)| end.min(third));
+            let left = usize::try_from(until - self.at).unwrap_or(usize::MAX);
             let mut bytes = vec![0; left.min(self.piece)];
             self.body.fill(self.at, &mut bytes);
             self.at += bytes.len() as u64;
             self.tell_said();
             if !self.pause.is_zero() && self.at < end {
                 self.waiting = Some(Box::pin(adit::time::sleep(self.pause)));
+            }
+            if let Some((pause, _)) = rest.filter(|(_, third)| *third == self.at) {
+                self.waiting = Some(Box::pin(adit::time::sleep(pause)));
             }
             return Poll::Ready(Some(Ok(Frame::data(bytes.into()))));
         }

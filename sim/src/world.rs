@@ -212,6 +212,8 @@ impl World {
                 browser: Rc::new(Browser {
                     address: addresses[&Who::Visitor(n).to_string()],
                     line: RefCell::default(),
+                    trusted: plan.web.as_ref().is_some_and(|web| web.trusted.contains(&n)),
+                    answer_idle: Duration::from_millis(plan.web.as_ref().map_or(0, |web| web.answer_idle_ms)),
                 }),
             };
             let done = Rc::clone(&self.done);

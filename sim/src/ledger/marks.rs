@@ -380,4 +380,48 @@ pub const MARKS: &[Mark] = &[
         name: "request-upgraded",
         means: "A request became a connection of its own.",
     },
+    Mark {
+        name: "cookie-came-in-crumbs",
+        means: "A cookie came in several header fields over HTTP/2.",
+    },
+    Mark {
+        name: "chain-of-proxies-walked",
+        means: "A trusted proxy named another one, and that the one before it.",
+    },
+    Mark {
+        name: "only-the-head-was-asked-for",
+        means: "An answer to HEAD was passed on.",
+    },
+    Mark {
+        name: "deadline-over-before-the-answer",
+        means: "The deadline of a call of gRPC was over before its answer began.",
+    },
+    Mark {
+        name: "deadline-over-within-the-answer",
+        means: "The deadline of a call of gRPC was over within its answer.",
+    },
+    Mark {
+        name: "answer-paused-too-long",
+        means: "An answer paused for longer than its rule allows.",
+    },
+    Mark {
+        name: "interim-answer-passed-on",
+        means: "An interim answer of an upstream was written to a visitor.",
+    },
+    Mark {
+        name: "websocket-over-http2",
+        means: "A visitor of HTTP/2 got a WebSocket (RFC 8441).",
+    },
+    Mark {
+        name: "body-framed-twice",
+        means: "A request was refused that said how long its body is and that it is chunked.",
+    },
+    Mark {
+        name: "request-with-trailers",
+        means: "The body of a request ended with trailers.",
+    },
+    Mark {
+        name: "head-came-too-late",
+        means: "A connection was ended because the head of a request took too long.",
+    },
 ];

@@ -1,5 +1,6 @@
 //! Planted bugs: mistakes in the code under test that are made on request, and that a sweep has to find.
 
+pub mod asks;
 pub mod figures;
 pub mod forward;
 pub mod hunt;

@@ -54,6 +54,7 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
         .chain(super::figures::PLANTED)
         .chain(super::mux::PLANTED)
         .chain(super::web::PLANTED)
+        .chain(super::asks::PLANTED)
         .chain(super::forward::PLANTED)
 }
 
@@ -61,7 +62,7 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
 pub fn scenario(planted: &Planted) -> &'static str {
     if super::forward::PLANTED.contains(planted) {
         "forward"
-    } else if super::web::PLANTED.contains(planted) {
+    } else if super::web::PLANTED.contains(planted) || super::asks::PLANTED.contains(planted) {
         "web"
     } else {
         "chaos"

@@ -1,14 +1,22 @@
 //! Invariant 24 of an HTTP entry: its access log has a line for each request, and it is true.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::Deserialize;
 
-use super::{Invariant, Model, rest::Rest};
-use crate::{event::End, plan::web::Kind, web::PREFIX};
+use super::{Invariant, Model, rest::Rest, session::Session};
+use crate::{
+    event::End,
+    plan::web::Kind,
+    web::{PREFIX, chain::Chain},
+};
 
 /// What a line of the access log says, as docs/http.md has it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Line {
     path: String,
+    client: IpAddr,
+    peer: SocketAddr,
     status: Option<u16>,
     end: String,
     tries: u32,
@@ -28,6 +36,15 @@ impl Line {
         let rest = self.path.strip_prefix(PREFIX)?.strip_prefix('/')?;
         rest.split_once('?')?.0.parse().ok()
     }
+}
+
+/// Whom a session is from, where a proxy speaks for it that the entry trusts.
+fn client(model: &Model, session: &Session) -> Option<IpAddr> {
+    let trusted = &model.plan.web.as_ref()?.trusted;
+    let chain = trusted
+        .contains(&session.visitor)
+        .then_some(session.visit.call?.extras.chain);
+    chain.map(|chain| Chain::of(chain).client())
 }
 
 /// 24: every request that is over is one line, which says how it ended, and where all of its time went.
@@ -73,8 +90,13 @@ impl Invariant for Logged {
             let true_line = |line: &&Line| {
                 let well = line.status.is_some_and(|status| status < 400);
                 // A visitor of a WebSocket that has everything may close it before its upstream does.
-                let ended = line.end == "whole" || line.status == Some(101) && line.end == "broke";
-                well && ended && line.tries >= 1
+                let upgraded = session
+                    .visit
+                    .call
+                    .is_some_and(|call| call.kind == Kind::WebSocket);
+                let ended = line.end == "whole" || upgraded && line.end == "broke";
+                let client = client(model, session).unwrap_or_else(|| line.peer.ip());
+                well && ended && line.tries >= 1 && line.client == client
             };
             if line.filter(true_line).is_none() || more.is_some() {
                 return Some(format!(

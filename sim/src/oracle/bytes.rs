@@ -5,7 +5,7 @@ use crate::{
     event::{End, Event, Oddity, named},
     node::group_name,
     payload::When,
-    plan::{Manner, who::Who},
+    plan::{Manner, web::Call, who::Who},
 };
 
 /// To how many upstream connections a visitor's bytes may go at most.
@@ -64,7 +64,10 @@ impl Invariant for Completeness {
             } => {
                 let session = model.sessions.get(id)?;
                 let exposure = &session.exposure;
-                let meant = exposure.server_died || exposure.upstreams || model.may_be_idle(session);
+                // Hyper cannot reset what was upgraded over HTTP/2 (docs/http.md).
+                let cannot = session.visit.call.is_some_and(Call::is_extended) && session.was_exposed();
+                let meant =
+                    exposure.server_died || exposure.upstreams || model.may_be_idle(session) || cannot;
                 (!meant).then(|| format!("session {id} looks finished, and was {why}: {session}"))
             }
             Event::Served {

@@ -5,6 +5,7 @@
 pub mod access;
 mod active;
 mod ailing;
+mod asks;
 pub mod bounds;
 pub mod bytes;
 mod choice;

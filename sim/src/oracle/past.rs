@@ -22,6 +22,16 @@ impl Model {
         })
     }
 
+    /// Whether a fault ended after `from` that troubles `such`: with the end of a stop a process is killed, also one that
+    /// served on.
+    pub fn has_ended(&self, from: Duration, such: impl Fn(&Trouble) -> bool) -> bool {
+        self.plan.faults.iter().any(|fault| {
+            let to = fault.to_ms.map(Duration::from_millis);
+            let ended = to.is_some_and(|to| (from..=self.now).contains(&to));
+            ended && such(&self.plan.troubles(&fault.act))
+        })
+    }
+
     /// Whether a door was shut while `session` came in by it, perhaps: whoever a kernel had taken and nobody had accepted
     /// yet is reset then.
     pub fn was_shut_out(&self, session: &Session) -> bool {

@@ -259,6 +259,7 @@ fn takes(model: &Model, session: &Session) -> Duration {
             + visit.delay_ms
             + visit.stall_ms
             + visit.hold_ms
+            + visit.call.map_or(0, |call| call.extras.takes_ms())
             + pieces * visit.piece_pause_ms
             + reads * visit.read_pause_ms
             + rounds * round,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Invariant, Model, access, ailing, bounds,
+    Invariant, Model, access, ailing, asks, bounds,
     bytes::{self, TRIES_MAX},
     choice, dials, doors, drain,
     excuse::{Excuse, Judgement},
@@ -53,6 +53,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<dials::Noticed>::default(),
         Box::<dials::Storm>::default(),
         Box::<ailing::AnswerDeadline>::default(),
+        Box::new(asks::CallDeadline),
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
         Box::new(figures::Figures),
@@ -73,9 +74,15 @@ fn may_repeat(session: &Session) -> bool {
     session.visit.call.is_some_and(|call| call.may_repeat())
 }
 
-/// Whether it can be: its body was kept.
+/// Whether its body was kept: it is short enough, and had no trailers.
+fn is_kept(session: &Session) -> bool {
+    let trailers = session.visit.call.is_some_and(|call| call.extras.trailers);
+    session.visit.len <= KEPT_MAX && !trailers
+}
+
+/// Whether it can be made twice.
 fn can_repeat(session: &Session) -> bool {
-    may_repeat(session) && session.visit.len <= KEPT_MAX
+    may_repeat(session) && is_kept(session)
 }
 
 /// 4: a request is made twice only if it may be, if something befell it, before its answer began; and it is counted.
@@ -169,7 +176,7 @@ fn judge(model: &Model, session: &Session) -> Judgement {
         // It may have been said to a client that is lost for good, or to an upstream that closed just then what had
         // waited for too long.
         // What an upstream has turned away is sent again whatever it is, if it was kept.
-        let refused = web.is_some_and(|web| web.refuses_one_in > 0) && session.visit.len > KEPT_MAX;
+        let refused = web.is_some_and(|web| web.refuses_one_in > 0) && !is_kept(session);
         let excused = refused || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
         return match excused {
             true => Ok(Excuse::Lost),

@@ -1,6 +1,7 @@
 //! One seed makes one plan: who lives in the world, what each does and what is done to it, as plain data.
 //! The plan runs, not the seed: a plan can be printed, edited, compared, made smaller and kept in a file.
 
+pub mod asks;
 pub mod check;
 pub mod draw;
 pub mod far;
@@ -61,6 +62,8 @@ pub enum Purpose {
     Asking,
     /// Visits that come in crowds, and those that last.
     Crowds,
+    /// What some requests by HTTP have besides what all have.
+    Extras,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -80,6 +83,7 @@ impl Purpose {
             Self::Far => 7,
             Self::Asking => 8,
             Self::Crowds => 9,
+            Self::Extras => 20,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

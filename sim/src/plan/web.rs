@@ -4,7 +4,12 @@ use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Manner, Millis, Plan, Purpose, Visit, draw, knobs::Knobs};
+use super::{
+    Manner, Millis, Plan, Purpose, Visit,
+    asks::{Extras, extras},
+    draw,
+    knobs::Knobs,
+};
 use crate::{
     fault::{
         AnyAct, Fault,
@@ -26,6 +31,10 @@ pub struct Web {
     pub first_byte_ms: Millis,
     /// An upstream of HTTP/2 turns away one stream in so many; 0 is none.
     pub refuses_one_in: u64,
+    /// The visitors whom the entry takes for proxies that it trusts.
+    pub trusted: Vec<usize>,
+    /// How long an answer may pause; 0 is for ever.
+    pub answer_idle_ms: Millis,
 }
 
 /// A version of HTTP.
@@ -55,6 +64,14 @@ pub struct Call {
     pub logs_in: bool,
     /// The request says that it comes from elsewhere, in every way that servers believe.
     pub forges: bool,
+    /// What it has besides.
+    #[serde(skip_serializing_if = "is_plain")]
+    pub extras: Extras,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_plain(extras: &Extras) -> bool {
+    *extras == Extras::default()
 }
 
 /// What is asked.
@@ -77,6 +94,11 @@ pub enum Kind {
 }
 
 impl Call {
+    /// Whether it is a WebSocket over HTTP/2 (RFC 8441).
+    pub fn is_extended(self) -> bool {
+        self.kind == Kind::WebSocket && self.version == Version::H2
+    }
+
     /// Whether the request may be made twice.
     pub fn may_repeat(self) -> bool {
         matches!(
@@ -108,6 +130,7 @@ pub(super) fn web(seed: u64) -> Plan {
         idle_ms: *[1_500, 6_000, 20_000].choose(&mut rng).expect("some"),
         first_byte_ms: *[SOON_MS, SOON_MS, 30_000, 60_000].choose(&mut rng).expect("some"),
         refuses_one_in: *[0, 0, 5, 20].choose(&mut rng).expect("some"),
+        ..Web::default()
     });
     roomy(&mut plan.knobs);
     // An upstream connection is kept for a while after its last request.
@@ -128,7 +151,9 @@ pub(super) fn web(seed: u64) -> Plan {
         only_services(&mut plan, &mut rng);
     } else if rng.random_bool(0.1) {
         only_doors(&mut plan, &mut rng);
+        return plan;
     }
+    extras(&mut plan);
     plan
 }
 
@@ -253,6 +278,7 @@ fn ask(visit: &mut Visit, version: Version, speech: Option<Version>, rng: &mut C
         chunked: rng.random_bool(0.5),
         logs_in: rng.random_bool(0.1),
         forges: false,
+        extras: Extras::default(),
     };
     visit.call = Some(call);
     if call.kind == Kind::WebSocket {

@@ -5,6 +5,7 @@ use crate::{
     payload::When,
     plan::{
         Manner, Millis, Plan, Visit,
+        asks::Extras,
         knobs::Knobs,
         visits::PIECE,
         web::{Call, Kind},
@@ -136,6 +137,7 @@ fn plain(visit: &mut Visit) {
         call: visit.call.map(|call| Call {
             kind: Kind::Get,
             forges: false,
+            extras: Extras::default(),
             ..call
         }),
     };

@@ -8,9 +8,7 @@ use std::{
 };
 
 use adit::transport::Stream;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Version, header,
-};
+use http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body as _, Incoming},
@@ -20,15 +18,18 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::sync::watch;
+use tokio::{io::AsyncWriteExt, sync::watch};
 
 use super::{Mood, Progress, Stage, Upstream};
 use crate::{
     event::{Event, Oddity},
+    net::hands::Hand,
     payload::{Body, Direction, Greeting, Request, When},
     plan::Millis,
     web::{
-        ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, SESSION, Spoken, Stop, WAY, hex, host_of, unhex,
+        ASK, GREETING, GRPC_STATUS, HOP, HostTasks, SESSION, Spoken, Stop, hex,
+        told::{HINTS, Told},
+        unhex,
     },
 };
 
@@ -49,6 +50,8 @@ struct Line {
     door: usize,
     /// Who has logged in to it.
     login: RefCell<Option<String>>,
+    /// To write what hyper cannot.
+    hand: Hand,
 }
 
 /// Whether this stream is turned away.
@@ -71,9 +74,11 @@ impl Upstream {
         }
         let begun = Rc::new(Cell::new((0_u64, 0_u64)));
         let counts = Rc::clone(&begun);
+        let hand = Hand::new(stream);
         let line = Rc::new(Line {
             door,
             login: RefCell::default(),
+            hand: hand.clone(),
         });
         let service = service_fn(move |request| {
             let refused = refuses(&self, site, &request);
@@ -94,7 +99,7 @@ impl Upstream {
         let mut server = auto::Builder::new(HostTasks);
         server.http1().timer(TokioTimer::new()).auto_date_header(false);
         server.http2().timer(TokioTimer::new()).auto_date_header(false);
-        let mut talk = std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut talk = std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(hand), service));
         let idle = async {
             if site.idle_ms == 0 {
                 return std::future::pending().await;
@@ -161,11 +166,13 @@ impl Upstream {
         let (stage, mut reached) = watch::channel(Stage::Header);
         let grpc = request.headers().contains_key(header::TE);
         let h1 = request.version() == Version::HTTP_11;
+        let told = Told::of(request.headers());
+        let head = *request.method() == Method::HEAD;
         let taker = self.clone();
         let body = request.into_body();
         tokio::task::spawn_local(async move {
             let mut progress = Progress::default();
-            let note = taker.take_body(body, &asked, stage, &mut progress).await;
+            let note = taker.take_body(body, (&asked, told), stage, &mut progress).await;
             taker.tell_served(serial, progress, note.to_owned());
         });
         match mood {
@@ -184,10 +191,15 @@ impl Upstream {
             // The request has broken.
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        let hints = if h1 { told.extras.hints } else { 0 };
+        self.hint(line, (session, serial), (hints, told.extras.hint_pause_ms))
+            .await?;
         adit::time::sleep(Duration::from_millis(asked.delay_ms)).await;
-        let mut body = Spoken::new(Body::new(session, Direction::Down), asked.reply_len, PIECE);
+        let len = if head { 0 } else { asked.reply_len };
+        let mut body = Spoken::new(Body::new(session, Direction::Down), len, PIECE)
+            .resting(Duration::from_millis(told.extras.pause_ms));
         if mood == Mood::AnswersHalf {
-            body = body.stopped(asked.reply_len / 2, Stop::Broken);
+            body = body.stopped(len / 2, Stop::Broken);
         }
         if grpc {
             let ok = HeaderMap::from_iter([
@@ -200,11 +212,40 @@ impl Upstream {
         let headers = response.headers_mut();
         self.sign(headers, serial);
         headers.insert(SESSION, HeaderValue::from(session));
+        if head {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(asked.reply_len));
+        }
+        if hints > 0 {
+            headers.insert(HINTS, HeaderValue::from(hints));
+        }
         if h1 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("x-hop"));
             headers.insert(HOP, HeaderValue::from_static("upstream"));
         }
         Ok(response)
+    }
+
+    /// Sends so many interim answers, with a pause after each. Hyper cannot, and has nothing to write before the answer.
+    async fn hint(
+        &self,
+        line: &Line,
+        (session, serial): (u64, u64),
+        (hints, pause_ms): (u64, Millis),
+    ) -> io::Result<()> {
+        let mut signed = HeaderMap::new();
+        self.sign(&mut signed, serial);
+        let greeting = signed[GREETING].to_str().expect("digits are text");
+        let mut hand = line.hand.clone();
+        for n in 0..hints {
+            let head = format!(
+                "HTTP/1.1 103 Early Hints\r\nLink: </{n}.css>; rel=preload\r\n{GREETING}: {greeting}\r\n\
+                 {SESSION}: {session}\r\n{HINTS}: {n}\r\nConnection: x-hop\r\n{HOP}: upstream\r\n\r\n"
+            );
+            hand.write_all(head.as_bytes()).await?;
+            hand.flush().await?;
+            adit::time::sleep(Duration::from_millis(pause_ms)).await;
+        }
+        Ok(())
     }
 
     fn sign(&self, headers: &mut HeaderMap, serial: u64) {
@@ -214,6 +255,7 @@ impl Upstream {
 
     /// What comes after the answer is a connection of TCP, and as such it is served.
     fn upgrade(&self, mut request: HttpRequest<Incoming>, serial: u64, mood: Mood) -> Response<Spoken> {
+        let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
         let upstream = self.clone();
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::task::spawn_local(async move {
@@ -234,6 +276,10 @@ impl Upstream {
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        if let Some(key) = key {
+            // Whether it is the right one is not this visitor's business.
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+        }
         response
     }
 
@@ -241,11 +287,12 @@ impl Upstream {
     async fn take_body(
         &self,
         mut incoming: Incoming,
-        request: &Request,
+        (request, told): (&Request, Told),
         stage: watch::Sender<Stage>,
         progress: &mut Progress,
     ) -> &'static str {
         let body = Body::new(request.connection, Direction::Up);
+        let mut trailers = HeaderMap::new();
         loop {
             // Where the length was said, the end may be known before it is told.
             let ended = incoming.is_end_stream();
@@ -258,13 +305,18 @@ impl Upstream {
                     return "cut short";
                 }
                 None => {
+                    self.check_trailers(request.connection, told, &trailers);
                     (progress.ended, progress.clean) = (true, true);
                     stage.send_replace(Stage::Request);
                     return "complete";
                 }
             };
-            let Ok(bytes) = frame.into_data() else {
-                continue;
+            let bytes = match frame.into_data() {
+                Ok(bytes) => bytes,
+                Err(frame) => {
+                    trailers = frame.into_trailers().unwrap_or_default();
+                    continue;
+                }
             };
             let (got, n) = (progress.got, bytes.len() as u64);
             if let Some(at) = body.mismatch(got, &bytes) {
@@ -291,78 +343,4 @@ impl Upstream {
             what,
         });
     }
-
-    /// Whether a head is what it has to be behind the entry.
-    fn check(
-        &self,
-        site: Site,
-        login: &Option<String>,
-        session: Option<u64>,
-        request: &HttpRequest<Incoming>,
-    ) {
-        let headers = request.headers();
-        let named = one(headers, &SESSION);
-        let from = one(headers, &FROM);
-        let host = match request.uri().authority() {
-            Some(authority) => authority.to_string(),
-            None => one(headers, &header::HOST),
-        };
-        let path = request.uri().path_and_query();
-        let known = login.clone().unwrap_or_else(|| from.clone());
-        let own = session.map_or_else(|| named.clone(), |session| session.to_string());
-        let heads = [
-            ("the host", host, host_of(site.group)),
-            ("x-way", one(headers, &WAY), crate::node::group_name(site.group)),
-            (
-                "the path",
-                path.map_or_else(String::new, ToString::to_string),
-                format!("/{named}?n={named}"),
-            ),
-            ("x-hop", one(headers, &HOP), NOTHING.to_owned()),
-            ("who has logged in to its connection", known, from.clone()),
-            ("the session", own, named.clone()),
-        ];
-        let origin = origin(&from, &host_of(site.group));
-        let origin =
-            origin.map(|(name, should)| (name, one(headers, &HeaderName::from_static(name)), should));
-        for (what, is, should) in heads.into_iter().chain(origin) {
-            if is != should {
-                let session = session.or_else(|| named.parse().ok());
-                self.oracle.tell(Event::Odd {
-                    place: self.who(),
-                    session,
-                    what: Oddity::WrongHead(format!("{what} is {is}, not {should}")),
-                });
-            }
-        }
-    }
-}
-
-/// What stands for a header that is not there.
-const NOTHING: &str = "nothing";
-
-/// The value of a header that may be there once.
-fn one(headers: &HeaderMap, name: &HeaderName) -> String {
-    let all: Vec<_> = headers.get_all(name).iter().collect();
-    match all[..] {
-        [one] => one.to_str().unwrap_or("not text").to_owned(),
-        [] => NOTHING.to_owned(),
-        _ => "more than one".to_owned(),
-    }
-}
-
-/// What has to be said of where a request for `host` came `from`, whatever its visitor says.
-fn origin(from: &str, host: &str) -> [(&'static str, String); 9] {
-    let nothing = || NOTHING.to_owned();
-    [
-        ("x-forwarded-for", from.to_owned()),
-        ("x-real-ip", from.to_owned()),
-        ("forwarded", format!("for={from};proto=http;host=\"{host}\"")),
-        ("x-forwarded-host", host.to_owned()),
-        ("x-forwarded-proto", "http".to_owned()),
-        ("x-forwarded-port", "80".to_owned()),
-        ("x_forwarded_for", nothing()),
-        ("x_real_ip", nothing()),
-        ("true-client-ip", nothing()),
-    ]
 }

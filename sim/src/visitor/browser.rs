@@ -9,9 +9,8 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use super::{CHUNK_LEN, Short, Visitor, ends};
+use super::{Short, Visitor, extras::Asked};
 use crate::{
     event::{Event, Oddity},
     fault::Trouble,
@@ -24,7 +23,7 @@ use crate::{
     },
     web::{
         ASK, FROM, GREETING, GRPC_STATUS, HOP, HostTasks, PREFIX, REASON, SESSION, Spoken, Stop, forge, hex,
-        host_of, login, unhex, words,
+        login, told::CHECKED, unhex, words,
     },
 };
 
@@ -34,6 +33,10 @@ pub struct Browser {
     pub address: IpAddr,
     /// Its connection, while nothing is asked on it.
     pub line: RefCell<Option<Line>>,
+    /// The entry believes it for whom it speaks.
+    pub trusted: bool,
+    /// How long an answer may pause; zero is for ever.
+    pub answer_idle: Duration,
 }
 
 /// How long a connection is kept on which nothing is asked: less than the server keeps it.
@@ -48,6 +51,8 @@ pub struct Line {
     used: Duration,
     /// Nothing is under way on it.
     free: bool,
+    /// The entry has no reason to close it.
+    stays: bool,
 }
 
 impl Drop for Line {
@@ -65,6 +70,16 @@ enum Sender {
 }
 
 impl Line {
+    /// A hand on it.
+    pub(super) fn hand(&self) -> &Hand {
+        &self.hand
+    }
+
+    /// It was closed although nothing was wrong.
+    fn was_closed(&self) -> bool {
+        self.stays && matches!(&self.sender, Sender::H1(sender) if sender.is_closed())
+    }
+
     fn speaks(&self, version: Version) -> bool {
         match &self.sender {
             Sender::H1(sender) => version == Version::H1 && !sender.is_closed(),
@@ -74,7 +89,7 @@ impl Line {
 
     /// # Errors
     /// The request, where nothing of it was said, and why.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         request: HttpRequest<Spoken>,
     ) -> Result<Response<Incoming>, (Option<HttpRequest<Spoken>>, String)> {
@@ -97,7 +112,8 @@ impl Visitor {
     pub(super) async fn ask(&self, session: u64, visit: &Visit, call: Call) -> Result<(), Short> {
         match call.kind {
             Kind::Pipelined => self.ask_twice(session, visit).await,
-            Kind::WebSocket => self.ask_to_upgrade(session, visit).await,
+            Kind::WebSocket => self.ask_to_upgrade(session, visit, call).await,
+            _ if call.extras.is_written_by_hand() => self.ask_by_hand(session, visit, call).await,
             _ => self.ask_once(session, visit, call).await,
         }
     }
@@ -106,6 +122,13 @@ impl Visitor {
         let browser = &self.browser;
         let kept = browser.line.borrow_mut().take();
         let lasts = |line: &Line| self.oracle.now() - line.used < KEPT_FOR && !self.was_struck(line.since);
+        if kept
+            .as_ref()
+            .is_some_and(|line| lasts(line) && line.was_closed() && !self.was_killed(line.since))
+        {
+            let what = "the connection of the request before was closed".to_owned();
+            return Err(self.strange(session, Oddity::WrongHead(what)));
+        }
         let kept = kept.filter(|line| call.keeps && line.speaks(call.version) && lasts(line));
         let was_kept = kept.is_some();
         let mut line = match kept {
@@ -113,7 +136,8 @@ impl Visitor {
             None => self.connect_line(call.version).await?,
         };
         line.free = false;
-        let request = self.request(session, visit, call);
+        let asked_for = self.asked(session, visit, call);
+        let request = self.request(&asked_for);
         let (said, mut whole_said) = (request.body().said(), request.body().said());
         let asked = async {
             match line.ask(request).await {
@@ -128,10 +152,10 @@ impl Visitor {
         };
         let whole = async {
             let response = asked.await?;
-            self.take_answer(session, visit, call, response).await?;
+            let stays = self.take_answer(&asked_for, response).await?;
             // An answer may be over before its request is; whether the rest is taken is not the visitor's business.
             let _ = whole_said.wait_for(|said| *said).await;
-            Ok::<(), Short>(())
+            Ok::<bool, Short>(stays)
         };
         let leaves = matches!(visit.manner, Manner::Leave | Manner::Reset);
         let left = async {
@@ -146,7 +170,7 @@ impl Visitor {
             over = whole => Some(over),
         };
         match over {
-            Some(over) => over?,
+            Some(over) => line.stays = over?,
             None if visit.manner == Manner::Reset => {
                 line.hand.reset();
                 return Err(Short::Left);
@@ -168,7 +192,13 @@ impl Visitor {
         self.oracle.read(|model| model.was_troubled(since, mine))
     }
 
-    async fn connect_line(&self, version: Version) -> Result<Line, Short> {
+    /// Whether the server was killed since then, also where it had been told to stop and served on.
+    fn was_killed(&self, since: Duration) -> bool {
+        self.oracle
+            .read(|model| model.has_ended(since, |trouble| trouble.server))
+    }
+
+    pub(super) async fn connect_line(&self, version: Version) -> Result<Line, Short> {
         let hand = Hand::new(self.sockets.connect(self.public(0)).await?);
         let broken = |error: hyper::Error| Short::Broken(format!("{} in the handshake", words(&error)));
         let sender = match version {
@@ -193,10 +223,19 @@ impl Visitor {
             since: self.oracle.now(),
             used: self.oracle.now(),
             free: false,
+            stays: false,
         })
     }
 
-    fn request(&self, session: u64, visit: &Visit, call: Call) -> HttpRequest<Spoken> {
+    pub(super) fn request(&self, asked_for: &Asked<'_>) -> HttpRequest<Spoken> {
+        let Asked {
+            session,
+            visit,
+            call,
+            told,
+            ref hints,
+            ..
+        } = *asked_for;
         let fits = |ms| self.oracle.now() + Duration::from_millis(ms) < self.last_visit;
         let pieces = visit.len / visit.piece.max(1) as u64;
         let pause_ms = match fits(pieces * visit.piece_pause_ms) {
@@ -219,13 +258,24 @@ impl Visitor {
         if matches!(visit.manner, Manner::Leave | Manner::Reset) {
             body = body.stopped(visit.len / 2, Stop::Silent);
         }
+        if told.extras.trailers {
+            let checked = HeaderMap::from_iter([(CHECKED, HeaderValue::from(session))]);
+            body = body.followed_by(checked);
+        }
         let mut request = HttpRequest::new(body);
+        if told.extras.hints > 0 {
+            let hints = hints.clone();
+            hyper::ext::on_informational(&mut request, move |answer| {
+                hints.with(|hints| hints.push(answer.headers().clone()));
+            });
+        }
         *request.method_mut() = match call.kind {
             Kind::Put => Method::PUT,
             Kind::Post | Kind::Grpc => Method::POST,
+            _ if told.extras.head => Method::HEAD,
             _ => Method::GET,
         };
-        let (host, target) = (host_of(visit.group), target(session));
+        let (host, target) = (told.host(visit.group), target(session));
         let uri = match call.version {
             Version::H1 => target,
             Version::H2 => format!("http://{host}{target}"),
@@ -233,7 +283,7 @@ impl Visitor {
         *request.uri_mut() = uri.parse::<Uri>().expect("it is a URI");
         let headers = request.headers_mut();
         headers.insert(ASK, hex(&asked.encode()));
-        self.introduce(headers, session, call);
+        self.introduce(headers, asked_for);
         match call.version {
             Version::H1 => {
                 headers.insert(header::HOST, HeaderValue::from_str(&host).expect("it is text"));
@@ -251,21 +301,22 @@ impl Visitor {
     }
 
     /// Says who asks, and lies about it where it is not believed.
-    fn introduce(&self, headers: &mut HeaderMap, session: u64, call: Call) {
+    pub(super) fn introduce(&self, headers: &mut HeaderMap, asked: &Asked<'_>) {
         let from = HeaderValue::from_str(&self.browser.address.to_string()).expect("it is text");
         headers.insert(FROM, from);
-        headers.insert(SESSION, HeaderValue::from(session));
-        headers.insert("x-forwarded-for", HeaderValue::from_static("10.9.8.7"));
-        if call.forges {
+        headers.insert(SESSION, HeaderValue::from(asked.session));
+        asked.told.add_to(headers, asked.session);
+        self.speak_for(headers, &asked.told);
+        if asked.call.forges {
             forge(headers);
         }
-        if call.logs_in {
+        if asked.call.logs_in {
             headers.insert(header::AUTHORIZATION, login(self.browser.address));
         }
     }
 
     /// What is wrong, for the oracle and for the end of the session.
-    fn strange(&self, session: u64, what: Oddity) -> Short {
+    pub(super) fn strange(&self, session: u64, what: Oddity) -> Short {
         let words = what.to_string();
         self.oracle.tell(Event::Odd {
             place: self.who,
@@ -276,7 +327,7 @@ impl Visitor {
     }
 
     /// The head of an answer: whose it is, or why there is none.
-    fn read_head(
+    pub(super) fn read_head(
         &self,
         session: u64,
         call: Call,
@@ -316,19 +367,32 @@ impl Visitor {
         Ok(())
     }
 
-    async fn take_answer(
-        &self,
-        session: u64,
-        visit: &Visit,
-        call: Call,
-        response: Response<Incoming>,
-    ) -> Result<(), Short> {
-        self.read_head(session, call, response.status(), response.headers())?;
+    /// Takes and checks an answer to its end. True if the connection has to stay open behind it.
+    async fn take_answer(&self, asked: &Asked<'_>, response: Response<Incoming>) -> Result<bool, Short> {
+        let (session, visit, call) = (asked.session, asked.visit, asked.call);
+        let headers = response.headers();
+        if let Some(over) = self.over_by_deadline(asked, headers) {
+            return Err(over);
+        }
+        self.read_head(session, call, response.status(), headers)?;
+        self.check_hints(asked, headers)?;
+        let head = asked.told.extras.head;
+        let length = headers.get(header::CONTENT_LENGTH);
+        if head && length != Some(&HeaderValue::from(visit.reply_len)) {
+            return Err(self.strange(session, Oddity::WrongHead(format!("{headers:?}"))));
+        }
+        let alone = matches!(call.kind, Kind::Get) && call.version == Version::H1;
+        let stays = alone && !headers.contains_key(header::CONNECTION);
+        let len = if head { 0 } else { visit.reply_len };
         let body = Body::new(session, Direction::Down);
         let mut incoming = response.into_body();
-        let (mut got, mut trailers) = (0, None);
+        let (mut got, mut trailers, mut came) = (0, None, self.oracle.now());
         while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| Short::Broken(format!("{} in the answer", words(&error))))?;
+            let waited = self.oracle.now() - came;
+            came = self.oracle.now();
+            let frame = frame
+                .map_err(|error| self.broke(asked, waited, format!("{} in the answer", words(&error))))?;
+            self.check_pause(asked, waited)?;
             let bytes = match frame.into_data() {
                 Ok(bytes) => bytes,
                 Err(frame) => {
@@ -341,14 +405,19 @@ impl Visitor {
             }
             let before = got;
             got += bytes.len() as u64;
-            if got > visit.reply_len {
-                let of = visit.reply_len;
-                return Err(self.strange(session, Oddity::TooMuch { got, of }));
+            if got > len {
+                return Err(self.strange(session, Oddity::TooMuch { got, of: len }));
             }
             self.dawdle(visit, before, got).await;
         }
-        if got < visit.reply_len {
-            return Err(Short::Cut(format!("cut at {got} of {} bytes", visit.reply_len)));
+        let over = trailers
+            .as_ref()
+            .and_then(|trailers| self.over_by_deadline(asked, trailers));
+        if let Some(over) = over {
+            return Err(over);
+        }
+        if got < len {
+            return Err(Short::Cut(format!("cut at {got} of {len} bytes")));
         }
         let owner = trailers
             .as_ref()
@@ -356,143 +425,10 @@ impl Visitor {
         if call.kind == Kind::Grpc && owner != Some(&HeaderValue::from(session)) {
             return Err(Short::Cut(format!("cut before its trailers: {trailers:?}")));
         }
-        Ok(())
-    }
-
-    /// Two requests at once; the answers come in their order, or the second does not come. Behind an answer that says it
-    /// is the last of its connection it is asked for on another.
-    async fn ask_twice(&self, session: u64, visit: &Visit) -> Result<(), Short> {
-        let mut hand = Hand::new(self.sockets.connect(self.public(0)).await?);
-        let second = self.next_session();
-        self.oracle.tell(Event::Opens {
-            session: second,
-            visitor: self.who,
-            visit: visit.clone(),
-        });
-        let call = visit.call.unwrap_or_default();
-        let text = [session, second].map(|session| {
-            let request = self.request(session, visit, call);
-            let mut text = format!("GET {} HTTP/1.1\r\n", target(session));
-            for (name, value) in request.headers() {
-                text += &format!("{name}: {}\r\n", value.to_str().expect("it is text"));
-            }
-            text + "\r\n"
-        });
-        let answered = async {
-            hand.write_all(text.concat().as_bytes()).await?;
-            let mut lines = BufReader::new(hand);
-            let last = self.take_plain(&mut lines, session, visit, call).await?;
-            self.oracle.tell(ends(session, &Ok(())));
-            if last {
-                let mut hand = Hand::new(self.sockets.connect(self.public(0)).await?);
-                hand.write_all(text[1].as_bytes()).await?;
-                lines = BufReader::new(hand);
-            }
-            self.take_plain(&mut lines, second, visit, call).await.map(drop)
-        };
-        let over = answered.await;
-        // The one that ended is told here, the other where visits end.
-        let told = self.oracle.read(|model| {
-            model
-                .sessions
-                .get(&session)
-                .is_some_and(|first| first.ended.is_some())
-        });
-        if !told {
-            self.oracle.tell(ends(second, &over));
-            return over;
-        }
-        self.oracle.tell(ends(second, &over));
-        Err(Short::Told)
-    }
-
-    /// An answer of HTTP/1 whose head says how long it is. True if it says that it is the last of its connection.
-    async fn take_plain(
-        &self,
-        lines: &mut BufReader<Hand>,
-        session: u64,
-        visit: &Visit,
-        call: Call,
-    ) -> Result<bool, Short> {
-        let (mut status, mut headers) = (None, HeaderMap::new());
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line).await? == 0 {
-                return Err(Short::Cut("cut before the answer".to_owned()));
-            }
-            let line = line.trim_end();
-            match (status, line.split_once(": ")) {
-                (None, _) => {
-                    let code = line.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
-                    status = code.and_then(|code| StatusCode::from_u16(code).ok());
-                    if status.is_none() {
-                        return Err(self.strange(session, Oddity::WrongHead(line.to_owned())));
-                    }
-                }
-                (Some(_), Some((name, value))) => {
-                    let name = name.parse::<http::HeaderName>();
-                    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-                        headers.append(name, value);
-                    }
-                }
-                (Some(status), None) => {
-                    self.read_head(session, call, status, &headers)?;
-                    break;
-                }
-            }
-        }
-        let len = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|len| len.to_str().ok());
-        if len.and_then(|len| len.parse().ok()) != Some(visit.reply_len) {
-            return Err(self.strange(session, Oddity::WrongHead(format!("{headers:?}"))));
-        }
-        let body = Body::new(session, Direction::Down);
-        let mut got = 0;
-        let mut buffer = vec![0; CHUNK_LEN];
-        while got < visit.reply_len {
-            let left = usize::try_from(visit.reply_len - got).unwrap_or(usize::MAX);
-            let n = lines.read(&mut buffer[..left.min(CHUNK_LEN)]).await?;
-            if n == 0 {
-                return Err(Short::Cut(format!("cut at {got} of {} bytes", visit.reply_len)));
-            }
-            if let Some(at) = body.mismatch(got, &buffer[..n]) {
-                return Err(self.strange(session, Oddity::WrongByte { at }));
-            }
-            got += n as u64;
-        }
-        Ok(headers
-            .get(header::CONNECTION)
-            .is_some_and(|value| value == "close"))
-    }
-
-    /// Asks for a connection that is as good as one of TCP, and uses it as such.
-    async fn ask_to_upgrade(&self, session: u64, visit: &Visit) -> Result<(), Short> {
-        let mut line = self.connect_line(Version::H1).await?;
-        let mut request = HttpRequest::new(Spoken::new(Body::new(session, Direction::Up), 0, 1));
-        *request.uri_mut() = target(session).parse().expect("it is a URI");
-        let headers = request.headers_mut();
-        let host = host_of(visit.group);
-        headers.insert(header::HOST, HeaderValue::from_str(&host).expect("it is text"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, x-hop"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(HOP, HeaderValue::from_static("visitor"));
-        self.introduce(headers, session, visit.call.unwrap_or_default());
-        let asked = line.ask(request).await;
-        let response = asked.map_err(|(_, why)| Short::Broken(format!("{why} before the answer")))?;
-        let headers = response.headers();
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let call = visit.call.unwrap_or_default();
-            self.read_head(session, call, response.status(), headers)?;
-            return Err(self.strange(session, Oddity::WrongHead(format!("{headers:?}"))));
-        }
-        let upgraded = hyper::upgrade::on(response).await;
-        let upgraded = upgraded.map_err(|error| Short::Broken(words(&error)))?;
-        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-        self.converse(session, visit, (read, write), &line.hand).await
+        Ok(stays)
     }
 }
 
-fn target(session: u64) -> String {
+pub(super) fn target(session: u64) -> String {
     format!("{PREFIX}/{session}?n={session}")
 }

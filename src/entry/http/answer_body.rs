@@ -16,7 +16,7 @@ use super::{
     record::{End, Record},
 };
 use crate::{
-    probe::mutant,
+    probe::{mutant, sometimes},
     time::{self, Duration, Instant, Timer},
 };
 
@@ -94,6 +94,11 @@ impl<H: Held> AnswerBody<H> {
         if deadline.timer.poll(cx, Some(deadline.at)).is_pending() {
             return false;
         }
+        if mutant!("deadline-ignored-within-the-answer") {
+            self.deadline = None;
+            return false;
+        }
+        sometimes!("deadline-over-within-the-answer");
         // Whatever its caller goes on to say resets the call at the upstream.
         deadline.body.break_off();
         self.deadline = None;
@@ -169,7 +174,9 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
         };
         match (&polled, &mut this.idle) {
             (Poll::Ready(None), _) => this.let_go(true),
-            (Poll::Ready(Some(_)), Some(idle)) => idle.until = time::now() + idle.most,
+            (Poll::Ready(Some(_)), Some(idle)) if !mutant!("pauses-of-an-answer-added-up") => {
+                idle.until = time::now() + idle.most;
+            }
             _ => {}
         }
         match &polled {
@@ -181,7 +188,9 @@ impl<H: Held> http_body::Body for AnswerBody<H> {
             Poll::Pending => {
                 if let Some(idle) = &mut this.idle
                     && idle.timer.poll(cx, Some(idle.until)).is_ready()
+                    && !mutant!("answer-may-pause-for-ever")
                 {
+                    sometimes!("answer-paused-too-long");
                     return this.break_off(cx, End::Idle, BadBody::Idle.into());
                 }
             }

@@ -220,7 +220,13 @@ impl Spoken {
                 self.keep(&bytes);
             }
             // Trailers are not kept.
-            None => self.forgotten = true,
+            None => {
+                sometimes!("request-with-trailers");
+                if mutant!("trailers-of-a-request-dropped") {
+                    return Poll::Ready(None);
+                }
+                self.forgotten = !mutant!("trailers-taken-for-kept");
+            }
         }
         polled.map_err(BodyError::from)
     }

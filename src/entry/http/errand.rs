@@ -33,7 +33,7 @@ use crate::{
         visitor_side::{Cause, Outcome},
     },
     target::{InFlight, Target, Tunnel},
-    time::{self, Instant},
+    time::{self, Duration, Instant},
     wire::message::RefuseCode,
 };
 
@@ -97,8 +97,13 @@ impl Errand<'_> {
             None => asked.await?,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(time::now());
+                let left = match mutant!("deadline-ignored-before-the-answer") {
+                    false => left,
+                    true => Duration::from_secs(3_600),
+                };
                 let asked = time::within(left, asked).await;
                 asked.ok_or_else(|| {
+                    sometimes!("deadline-over-before-the-answer");
                     self.record.ended(End::Deadline);
                     Failure::Timeout
                 })??
@@ -138,7 +143,9 @@ impl Errand<'_> {
         if !mutant!("answer-keeps-what-is-hop-by-hop") {
             headers::strip_hop_by_hop(headers);
         }
-        if self.parts.method != Method::HEAD && !incoming.is_end_stream() {
+        let head = self.parts.method == Method::HEAD;
+        sometimes!(head, "only-the-head-was-asked-for");
+        if (!head || mutant!("length-left-out-of-a-bare-head")) && (head || !incoming.is_end_stream()) {
             headers.remove(CONTENT_LENGTH);
         }
     }
@@ -312,7 +319,11 @@ impl Errand<'_> {
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
-                () = came => moved = time::now(),
+                () = came => {
+                    if !mutant!("interim-answer-is-no-sign-of-life") {
+                        moved = time::now();
+                    }
+                }
                 () = time::sleep_until(look.min(since + most)) => {
                     let is_over = time::now() >= since + most;
                     if is_over && self.body.waited_for(moved) == (whose, since) {

@@ -16,7 +16,7 @@ use http::{
 };
 
 use super::network::Network;
-use crate::probe::mutant;
+use crate::probe::{mutant, sometimes};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -125,9 +125,15 @@ impl Origin {
             false => nodes(headers, FORWARDED, node),
         };
         for address in chain.into_iter().rev() {
-            let Some(address) = address else { break };
+            let Some(address) = address else {
+                if mutant!("unknown-hop-skipped-in-chain") {
+                    continue;
+                }
+                break;
+            };
+            sometimes!(hops.len() > 1, "chain-of-proxies-walked");
             hops.push(address);
-            if !is_one_of(&self.proxies, address) {
+            if !is_one_of(&self.proxies, address) || mutant!("nearest-hop-taken-for-client") {
                 break;
             }
         }
@@ -142,7 +148,13 @@ impl Origin {
         let believed = self.trusted || mutant!("anybody-believed-for-whom-they-speak");
         remove_claims(headers, believed.then_some(client));
         let named = authority(headers, HOST, host);
+        if self.trusted && mutant!("chain-of-trusted-proxy-replaced") {
+            headers.remove(X_FORWARDED_FOR);
+        }
         append(headers, X_FORWARDED_FOR, &self.named);
+        if self.trusted && headers.contains_key(X_FORWARDED_PROTO) && mutant!("trusted-scheme-overwritten") {
+            headers.remove(X_FORWARDED_PROTO);
+        }
         let proto = headers
             .entry(X_FORWARDED_PROTO)
             .or_insert(HeaderValue::from_static(proto(self.secure)))
@@ -190,6 +202,9 @@ fn forwarded(hops: &[IpAddr], proto: &HeaderValue, host: &HeaderValue, secure: b
 fn nodes(headers: &HeaderMap, name: HeaderName, node: fn(&str) -> Option<&str>) -> Vec<Option<IpAddr>> {
     let mut all = Vec::new();
     for value in headers.get_all(name) {
+        if mutant!("only-last-line-of-chain-walked") {
+            all.clear();
+        }
         let Ok(value) = value.to_str() else {
             all.push(None);
             continue;
@@ -240,6 +255,9 @@ fn address(element: &str) -> Option<IpAddr> {
     let bare = element.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = bare.unwrap_or(element).parse().ok();
     let address = address.or_else(|| element.parse().ok().map(|address: SocketAddr| address.ip()));
+    if element.parse::<SocketAddr>().is_ok() && mutant!("hop-with-port-is-no-address") {
+        return None;
+    }
     address.map(|address: IpAddr| address.to_canonical())
 }
 

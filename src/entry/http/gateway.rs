@@ -41,7 +41,7 @@ use crate::{
     metrics::{BudgetSeries, Class, Metrics, RuleFigures, RuleSeries, TrafficSeries},
     notice::times,
     plugin::{Chain, Decision, Memo, Visit},
-    probe::mutant,
+    probe::{mutant, sometimes},
     rules::{Matcher, Query},
     selector::{Strategy, group::Group},
     session::open::Opener,
@@ -272,7 +272,8 @@ impl Gateway {
 
     /// The host that a request names, and where it goes.
     fn find(&self, request: &Request<Incoming>, record: &Record) -> Result<(String, Arc<Route>), Failure> {
-        if record.is_framed_twice() {
+        if record.is_framed_twice() && !mutant!("body-framed-twice-served") {
+            sometimes!("body-framed-twice");
             return Err(Failure::Bad(StatusCode::BAD_REQUEST, "framed_twice"));
         }
         if *request.method() == Method::CONNECT && !upgrade::is_websocket(request) {

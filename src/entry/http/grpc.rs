@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-use crate::time::Duration;
+use crate::{probe::mutant, time::Duration};
 
 /// Whether a request is of gRPC.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
@@ -26,8 +26,10 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     Some(match unit {
         "H" => Duration::from_secs(amount * 3600),
         "M" => Duration::from_secs(amount * 60),
+        "S" if mutant!("seconds-read-as-milliseconds") => Duration::from_millis(amount),
         "S" => Duration::from_secs(amount),
         "m" => Duration::from_millis(amount),
+        "u" if mutant!("microseconds-read-as-milliseconds") => Duration::from_millis(amount),
         "u" => Duration::from_micros(amount),
         "n" => Duration::from_nanos(amount),
         _ => return None,

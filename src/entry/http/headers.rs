@@ -14,7 +14,7 @@ use http::{
 };
 
 use super::forwarded::{HOPS, Origin, add_via, count_hop};
-use crate::probe::mutant;
+use crate::probe::{mutant, sometimes};
 
 /// What belongs to one connection, besides what `Connection` names.
 static HOP_BY_HOP: [HeaderName; 8] = [
@@ -202,7 +202,7 @@ pub fn forward(
 ) -> Result<(), BadRequest> {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
-    if trailers {
+    if trailers && !mutant!("wish-for-trailers-not-passed-on") {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     if version == Version::HTTP_2 {
@@ -234,13 +234,22 @@ fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
+    sometimes!("cookie-came-in-crumbs");
+    if mutant!("cookie-crumbs-not-joined") {
+        return;
+    }
+    let between = if mutant!("cookie-crumbs-joined-as-a-list") {
+        ", "
+    } else {
+        "; "
+    };
     let crumbs: Vec<_> = headers
         .get_all(COOKIE)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
     // Joined header values are a header value.
-    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(between.as_bytes())) {
         headers.insert(COOKIE, cookie);
     }
 }

@@ -5,6 +5,8 @@
 
 use memchr::memchr;
 
+use crate::probe::mutant;
+
 /// So much of a line is looked at: both names fit, and every length.
 const LINE_LEN: usize = 48;
 
@@ -208,7 +210,10 @@ impl Head {
             let length = str::from_utf8(value).ok().map(str::trim);
             self.length = Some(length.and_then(|length| length.parse().ok()).filter(|_| !cut));
         }
-        self.encoded |= is(b"transfer-encoding");
+        self.encoded |= match mutant!("encoding-known-in-lower-case-only") {
+            false => is(b"transfer-encoding"),
+            true => name == b"transfer-encoding",
+        };
     }
 }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::Notify;
 
 use super::headers;
+use crate::probe::{mutant, sometimes};
 
 #[allow(
     clippy::disallowed_types,
@@ -47,7 +48,9 @@ impl Interim {
     }
 
     fn add(&self, from: &Arc<()>, status: StatusCode, headers: &HeaderMap) {
-        if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
+        if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS)
+            && !mutant!("continue-of-upstream-passed-on")
+        {
             return;
         }
         let head = encode(status, headers);
@@ -57,6 +60,9 @@ impl Interim {
                 .as_ref()
                 .is_some_and(|asked| Arc::ptr_eq(asked, from));
             if is_asked && waiting.bytes.len() + head.len() <= WAITING_MAX {
+                if mutant!("only-last-interim-answer-kept") {
+                    waiting.bytes.clear();
+                }
                 waiting.bytes.extend_from_slice(&head);
                 self.any.store(true, Ordering::Release);
             }
@@ -74,14 +80,18 @@ impl Interim {
         if self.busy.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::Acquire) {
             return None;
         }
-        Some(self.with(|waiting| std::mem::take(&mut waiting.bytes)).into())
+        let bytes = self.with(|waiting| std::mem::take(&mut waiting.bytes));
+        sometimes!(!bytes.is_empty(), "interim-answer-passed-on");
+        Some(bytes.into())
     }
 }
 
 /// The head of an answer as HTTP/1 has it, without what belongs to the connection it came on.
 fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     let mut headers = headers.clone();
-    headers::strip_hop_by_hop(&mut headers);
+    if !mutant!("interim-answer-keeps-what-is-hop-by-hop") {
+        headers::strip_hop_by_hop(&mut headers);
+    }
     headers.remove(CONTENT_LENGTH);
     let reason = status.canonical_reason().unwrap_or("Interim");
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();

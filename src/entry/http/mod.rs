@@ -56,7 +56,7 @@ use self::{
 use crate::{
     env::{Stop, StopPhase},
     id::GroupName,
-    probe::mutant,
+    probe::{mutant, sometimes},
     session::{self, raw::RawStream},
     time::{self, Duration},
     transport::{Listener, Stream},
@@ -272,8 +272,10 @@ async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
         let (mut quiet, mut unasked, mut before) = (Duration::ZERO, Duration::ZERO, open.count());
         loop {
             let head = open.head_began().map(|began| began + HEAD_TIMEOUT);
+            let head = head.filter(|late| time::now() < *late || !mutant!("late-head-waited-for"));
             let until_head = head.map(|late| late.saturating_duration_since(time::now()));
             if until_head.is_some_and(|left| left.is_zero()) {
+                sometimes!("head-came-too-late");
                 return Leave::Unasked;
             }
             let look = until_head.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL));

@@ -10,7 +10,10 @@ use http::StatusCode;
 use hyper::upgrade::OnUpgrade;
 
 use super::{interim::Interim, turns::Turns};
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::mutant,
+    time::{Duration, Instant},
+};
 
 /// The requests of one connection.
 #[derive(Debug)]
@@ -85,7 +88,7 @@ impl OpenRequests {
 
     /// Bytes of the head of a request have come: nothing is asked before it.
     pub fn heard(&self, now: Instant) {
-        if self.head.load(Ordering::Relaxed) == 0 {
+        if self.head.load(Ordering::Relaxed) == 0 || mutant!("head-clock-begins-anew-with-every-piece") {
             let millis = u64::try_from((now - self.since).as_millis()).unwrap_or(u64::MAX - 1);
             self.head.store(millis + 1, Ordering::Relaxed);
         }

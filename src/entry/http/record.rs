@@ -150,7 +150,10 @@ impl Record {
         let now = time::now();
         Self {
             began: now,
-            client: visitor.origin.client(request.headers()),
+            client: match mutant!("log-names-the-proxy") {
+                false => visitor.origin.client(request.headers()),
+                true => visitor.origin.peer(),
+            },
             is_head: request.method() == Method::HEAD,
             head: books.log.as_ref().map(|log| Box::new(log.head(request))),
             received: Arc::default(),

@@ -90,10 +90,14 @@ impl Errand<'_> {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, wanted.protocol.clone());
         if wanted.extended {
-            self.parts.method = Method::GET;
+            if !mutant!("extended-connect-stays-connect") {
+                self.parts.method = Method::GET;
+            }
             // HTTP/2 needs no key, HTTP/1 does.
             let key = BASE64_STANDARD.encode(self.gateway.env.entropy.bytes::<16>());
-            if let Ok(key) = HeaderValue::from_str(&key) {
+            if let Ok(key) = HeaderValue::from_str(&key)
+                && !mutant!("websocket-asked-for-without-a-key")
+            {
                 headers.insert(SEC_WEBSOCKET_KEY, key);
             }
         }
@@ -123,8 +127,11 @@ impl Errand<'_> {
         self.gateway.env.spawn(join).detach();
         let (mut parts, _) = response.into_parts();
         if wanted.extended {
+            sometimes!("websocket-over-http2");
             headers::strip_hop_by_hop(&mut parts.headers);
-            parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            if !mutant!("accept-key-passed-on-over-http2") {
+                parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            }
             parts.status = StatusCode::OK;
         }
         Ok(Response::from_parts(parts, answer::empty()))
