@@ -45,10 +45,6 @@ pub const PLANTED: &[Planted] = &[
         breaks: "An answer to HEAD loses its length.",
     },
     Planted {
-        name: "deadline-ignored-before-the-answer",
-        breaks: "The deadline of a call of gRPC does not count until its answer begins.",
-    },
-    Planted {
         name: "deadline-ignored-within-the-answer",
         breaks: "The deadline of a call of gRPC does not count once its answer has begun.",
     },
@@ -115,17 +111,5 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         name: "head-clock-begins-anew-with-every-piece",
         breaks: "The time for the head of a request begins anew with each piece of it.",
-    },
-    Planted {
-        name: "chain-of-trusted-proxy-replaced",
-        breaks: "The chain that a trusted proxy brings is replaced, not added to.",
-    },
-    Planted {
-        name: "deadline-told-as-unavailable",
-        breaks: "A call of gRPC whose deadline is over is said to be unavailable.",
-    },
-    Planted {
-        name: "extended-connect-stays-connect",
-        breaks: "A WebSocket of HTTP/2 is asked for over HTTP/1 with CONNECT.",
     },
 ];

@@ -223,6 +223,10 @@ fn vary(visit: &mut Visit, is_soon: bool, rng: &mut ChaCha8Rng) {
     call.forges = forges;
     if is_soon {
         visit.hold_ms = visit.hold_ms.min(SOON_MS / 2);
+        if visit.hold_ms > 0 {
+            // Both together have to be shorter.
+            visit.delay_ms = visit.delay_ms.min(SOON_MS / 4);
+        }
     }
     if !matches!(call.kind, Kind::Put | Kind::Post | Kind::Grpc) {
         return;

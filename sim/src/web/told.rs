@@ -147,7 +147,7 @@ fn crumbs(session: u64, crumbs: usize) -> Vec<String> {
 /// A time as gRPC spells it: in the unit that the last digit chooses.
 fn timeout(ms: u64) -> String {
     match ms % 10 {
-        0 if ms % 1_000 == 0 => format!("{}S", ms / 1_000),
+        0 if ms.is_multiple_of(1_000) => format!("{}S", ms / 1_000),
         0..=3 => format!("{}u", ms * 1_000),
         _ => format!("{ms}m"),
     }

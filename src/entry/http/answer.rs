@@ -9,8 +9,6 @@ use http::{
 };
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 
-use crate::probe::mutant;
-
 /// What is said of a failure, in a word, for people and their scripts.
 pub const REASON: HeaderName = HeaderName::from_static("x-adit-reason");
 
@@ -82,7 +80,6 @@ impl Failure {
             Self::Bad(..) => 13,
             Self::NoRule => 12,
             Self::TooLarge => 8,
-            Self::Timeout if mutant!("deadline-told-as-unavailable") => 14,
             Self::Timeout | Self::BodyTimeout => 4,
             Self::NoTarget
             | Self::Overload

@@ -148,9 +148,6 @@ impl Origin {
         let believed = self.trusted || mutant!("anybody-believed-for-whom-they-speak");
         remove_claims(headers, believed.then_some(client));
         let named = authority(headers, HOST, host);
-        if self.trusted && mutant!("chain-of-trusted-proxy-replaced") {
-            headers.remove(X_FORWARDED_FOR);
-        }
         append(headers, X_FORWARDED_FOR, &self.named);
         if self.trusted && headers.contains_key(X_FORWARDED_PROTO) && mutant!("trusted-scheme-overwritten") {
             headers.remove(X_FORWARDED_PROTO);

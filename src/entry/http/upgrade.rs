@@ -90,9 +90,7 @@ impl Errand<'_> {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, wanted.protocol.clone());
         if wanted.extended {
-            if !mutant!("extended-connect-stays-connect") {
-                self.parts.method = Method::GET;
-            }
+            self.parts.method = Method::GET;
             // HTTP/2 needs no key, HTTP/1 does.
             let key = BASE64_STANDARD.encode(self.gateway.env.entropy.bytes::<16>());
             if let Ok(key) = HeaderValue::from_str(&key)
