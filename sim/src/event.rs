@@ -86,6 +86,12 @@ pub enum Event {
     },
     /// A stranger has played a client: how many proxy connections it was asked for.
     Pretended { stranger: Who, proxies: u64 },
+    /// A client has met an impostor in the server's place: what it was lured into, and how long it stayed.
+    Deceived {
+        client: Who,
+        lured: Option<String>,
+        stayed_ms: Millis,
+    },
     /// A node breaks the rules of data links, as its own wire shows: the invariant of that number.
     Irregular { host: Who, number: u8, what: String },
     /// A stranger does its deed, or says what came of it.
@@ -230,7 +236,9 @@ impl Event {
             | Self::Requested { upstream, .. }
             | Self::Served { upstream, .. } => upstream.to_string(),
             Self::Odd { place, .. } => place.to_string(),
-            Self::Dials { client, .. } | Self::TurnsAway { client, .. } => client.to_string(),
+            Self::Dials { client, .. } | Self::TurnsAway { client, .. } | Self::Deceived { client, .. } => {
+                client.to_string()
+            }
             Self::Intrudes { stranger, .. }
             | Self::Knocked { stranger, .. }
             | Self::Pretended { stranger, .. } => stranger.to_string(),
@@ -331,6 +339,10 @@ impl fmt::Display for Event {
                     None => f.write_str("not shut out"),
                 }
             }
+            Self::Deceived { lured, stayed_ms, .. } => match lured {
+                Some(what) => write!(f, "meets an impostor: {what}"),
+                None => write!(f, "leaves an impostor after {stayed_ms} ms"),
+            },
             Self::Pretended { proxies, .. } => write!(f, "was asked for {proxies} proxy connections"),
             Self::Intrudes { what, .. } | Self::Irregular { what, .. } => f.write_str(what),
             Self::Sends { session, upstream } => write!(f, "brings session {session} to {upstream}"),

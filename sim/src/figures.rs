@@ -42,17 +42,15 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
 fn clients(world: &World, plan: &Plan, server: &Boot, probed: i64, all: &mut Vec<Figure>) {
     let mut sums = [0; 3];
     let mut sent = 0;
+    let nodes = (0..plan.clients.len()).filter_map(|n| world.node(Who::Client(n)));
+    for boot in nodes.flat_map(|node| node.boots()) {
+        sent += beats(&boot.metrics, "sent");
+    }
     for n in plan.registered() {
-        let Some(node) = world.node(Who::Client(n)) else {
+        let who = Who::Client(n);
+        let Some(boot) = world.node(who).and_then(|node| node.boot()) else {
             continue;
         };
-        let who = Who::Client(n);
-        sent += node
-            .boots()
-            .iter()
-            .map(|boot| beats(&boot.metrics, "sent"))
-            .sum::<i64>();
-        let Some(boot) = node.boot() else { continue };
         let metrics = &boot.metrics;
         all.push((format!("links of {who}"), metrics.links.get(), (1, 1)));
         all.push((

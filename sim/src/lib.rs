@@ -28,6 +28,7 @@ pub mod sweep;
 // Who lives in the world, and what is done to it.
 pub mod fault;
 pub mod forwarder;
+pub mod impostor;
 pub mod node;
 pub mod stranger;
 pub mod upstream;

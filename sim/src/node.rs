@@ -97,7 +97,7 @@ pub struct Node {
     number: usize,
     seed: u64,
     pub(crate) knobs: Rc<Knobs>,
-    sockets: Arc<dyn Transport>,
+    pub(crate) sockets: Arc<dyn Transport>,
     pub(crate) addresses: Arc<BTreeMap<String, std::net::IpAddr>>,
     pub(crate) oracle: Oracle,
     boots: Rc<RefCell<Vec<Boot>>>,
@@ -297,6 +297,14 @@ fn probing_options(knobs: &Knobs) -> prober::Options {
             ..defaults
         },
         interval => prober::Options {
+            kind: match knobs.probe_http {
+                true => prober::Kind::Http {
+                    path: "/".to_owned(),
+                    status: None,
+                    host: None,
+                },
+                false => defaults.kind.clone(),
+            },
             interval: millis(interval),
             ..defaults
         },
@@ -314,6 +322,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
             session::Replay::RefusedOnly
         },
         answer_timeout: millis(knobs.answer_timeout_ms),
+        connect_timeout: millis(knobs.connect_timeout_ms),
         start_timeout: millis(knobs.start_timeout_ms),
         half_closed_timeout: millis(knobs.half_closed_timeout_ms),
         carry: match knobs.carry {
@@ -328,10 +337,15 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
     };
     let group = GroupConfig {
         pool: pool::Options {
+            mode: match knobs.pool_follows {
+                true => pool::Mode::Dynamic,
+                false => pool::Mode::Fixed,
+            },
             min: knobs.pool_min,
             max: knobs.pool_max,
             ..pool::Options::default()
         },
+        balance: knobs.balance.into(),
         selector: selector_options(knobs),
         probing: probing_options(knobs),
         ..GroupConfig::default()

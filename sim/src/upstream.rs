@@ -263,6 +263,9 @@ impl Upstream {
         if self.ways.idle.is_some() && waited && *self.drops.borrow() {
             return Ok("idle for too long");
         }
+        if header.starts_with(PROBE) && self.ways.idle.is_none() && *self.mood.borrow() == Mood::Hangs {
+            return self.hang().await;
+        }
         if header.starts_with(PROBE) {
             write.write_all(PROBE_ANSWER).await?;
             // What is left unread would turn the end into a reset.

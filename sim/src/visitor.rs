@@ -93,6 +93,8 @@ impl Visitor {
             if self.oracle.now() >= self.last_visit {
                 return;
             }
+            let left = self.last_visit - self.oracle.now();
+            let visit = &visit.in_time(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
             let mut crowd = JoinSet::new();
             for _ in 1..visit.at_once {
                 let (me, visit) = (self.clone(), visit.clone());

@@ -1,6 +1,7 @@
 //! The world of a plan: hosts on an engine, and the hand that does the faults.
 
 mod look;
+mod usurp;
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,6 +20,7 @@ use crate::{
     event::Event,
     fault::Fault,
     forwarder::Forwarder,
+    impostor::Impostor,
     lock::Shared,
     net::Ailments,
     node::{Node, Part, TOKEN},
@@ -171,7 +173,10 @@ impl World {
         let software: Software = match &plan.forward {
             None => {
                 let web = plan.web.clone();
-                Rc::new(move || Box::pin(server.clone().serve(groups, web.clone())))
+                Rc::new(move || match server.ailments.with(|ailments| ailments.usurped) {
+                    Some(how) => Box::pin(Impostor::new(server.clone(), how).run()),
+                    None => Box::pin(server.clone().serve(groups, web.clone())),
+                })
             }
             Some(forward) => {
                 let forwarder = Forwarder::new(server, forward.clone());
@@ -476,7 +481,11 @@ fn ways(plan: &Plan, upstream: usize) -> Ways {
             ..Ways::default()
         };
     }
-    candidate.map_or_else(Ways::default, |candidate| Ways {
+    let of_tunnel = || Ways {
+        speaks_first: !plan.knobs.probe_http,
+        ..Ways::default()
+    };
+    candidate.map_or_else(of_tunnel, |candidate| Ways {
         site: None,
         speaks_first: candidate.speaks_first,
         idle: Some(match candidate.idle_ms {

@@ -46,6 +46,7 @@ pub fn pick<R: Reach>(
         Strategy::LeastConnections => fewest(set, &allowed, rng),
         Strategy::PowerOfTwo => better_of_two(set, &allowed, busyness, rng),
         Strategy::PeakEwma => better_of_two(set, &allowed, expense, rng),
+        Strategy::ConsistentHash if mutant!("visitor-not-bound") => random(set, &allowed, rng),
         Strategy::ConsistentHash => bound(set, &allowed, hash.unwrap_or_else(|| rng.random())),
     };
     place.map(|place| Arc::clone(&set.targets()[place]))
@@ -117,7 +118,13 @@ fn in_turn<R: Reach>(
     let mut passed_over = None;
     let first = set.next_turn();
     for n in 0..turns {
-        let turn = first.wrapping_add(n) % turns;
+        let mut turn = first.wrapping_add(n) % turns;
+        if mutant!("turn-never-comes-round") {
+            turn = n;
+        }
+        if mutant!("turns-taken-by-chance") {
+            turn = rng.random_range(0..turns);
+        }
         let place = order.get(turn).map_or(turn, |place| *place as usize);
         if !allowed(&targets[place]) {
             continue;
@@ -135,7 +142,11 @@ fn in_turn<R: Reach>(
 /// Sessions for its weight: what one more would make of it.
 fn busyness<R>(target: &Target<R>) -> f64 {
     let part = f64::from(target.weight.max(1)) * f64::from(target.gauges.share()) / f64::from(SHARE_WHOLE);
-    (target.gauges.in_flight() as f64 + 1.0) / part
+    let sessions = match mutant!("sessions-in-flight-not-weighed") {
+        true => 0,
+        false => target.gauges.in_flight(),
+    };
+    (sessions as f64 + 1.0) / part
 }
 
 /// What one more session would cost: measured latency times [`busyness`].
@@ -154,7 +165,10 @@ fn fewest<R: Reach>(
         if !allowed(target) {
             continue;
         }
-        let busyness = busyness(target);
+        let mut busyness = busyness(target);
+        if mutant!("most-connections-chosen") {
+            busyness = -busyness;
+        }
         match busyness.total_cmp(&least) {
             Ordering::Less => (best, least, ties) = (Some(place), busyness, 1),
             // The nth of equals takes over with a chance of 1/n: in the end each has the same.
@@ -183,7 +197,10 @@ fn better_of_two<R: Reach>(
     let Some(second) = any(targets, allowed, Some(first), rng) else {
         return Some(first);
     };
-    let better = cost(&targets[second]).total_cmp(&cost(&targets[first])) == Ordering::Less;
+    let mut better = cost(&targets[second]).total_cmp(&cost(&targets[first])) == Ordering::Less;
+    if mutant!("worse-of-two-chosen") {
+        better = !better;
+    }
     Some(if better { second } else { first })
 }
 

@@ -7,6 +7,7 @@
 
 use crate::{
     id::Ordinal,
+    probe::mutant,
     time::{Duration, Instant},
     wire::message::{Message, ResetCode},
 };
@@ -126,18 +127,30 @@ impl Flow {
     /// Counts raw bytes read.
     pub fn count_in(&mut self, now: Instant, bytes: usize) {
         self.raw_in += bytes as u64;
-        self.last_byte = now;
+        if !mutant!("half-closed-deadline-ignores-what-is-read") {
+            self.last_byte = now;
+        }
     }
 
     /// Counts raw bytes written.
     pub fn count_out(&mut self, now: Instant, bytes: usize) {
         self.raw_out += bytes as u64;
-        self.last_byte = now;
+        if !mutant!("half-closed-deadline-ignores-what-is-written") {
+            self.last_byte = now;
+        }
     }
 
     /// When a session with one ended direction has been without a byte for `limit`.
     pub fn half_closed_deadline(&self, limit: Duration) -> Option<Instant> {
-        (self.fin_sent || self.fin_received).then(|| self.last_byte + limit)
+        let mut half_closed = self.fin_sent || self.fin_received;
+        if half_closed && mutant!("half-closed-deadline-waits-for-both-ends") {
+            half_closed = self.fin_sent && self.fin_received;
+        }
+        if half_closed && mutant!("half-closed-deadline-never-comes") {
+            return None;
+        }
+        half_closed |= !half_closed && mutant!("open-session-has-half-closed-deadline");
+        half_closed.then(|| self.last_byte + limit)
     }
 
     /// A direction has just ended: the wait for the other begins here.

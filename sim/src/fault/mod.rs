@@ -9,6 +9,7 @@
 //! A new one is a struct, its `impl Act`, and a line in the list below.
 
 pub mod flow;
+pub mod impostor;
 pub mod path;
 pub mod process;
 pub mod seam;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     flow::{BlackHole, CutOff, ResetFlow},
+    impostor::Usurp,
     path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
     process::{Crash, Pause, PowerLoss, Sluggish, Stop},
     seam::{FailAccepts, FailNames, MoveNames, RefuseConnects, SlowConnects, TakePorts},
@@ -127,6 +129,8 @@ families! {
     Upstream = "upstream",
     /// What happens to the candidates of a forwarder alone.
     Candidates = "candidates",
+    /// Somebody else in the server's place.
+    Impostor = "impostor",
 }
 
 /// Declares the kinds of fault.
@@ -176,6 +180,7 @@ acts! {
     BlackHole, ResetFlow, CutOff,
     RefuseConnects, SlowConnects, FailAccepts, TakePorts, FailNames, MoveNames,
     Ail, Flap, Shut, DropIdle, Unlist,
+    Usurp,
 }
 
 /// The part of [`Act`] that an object has.

@@ -11,6 +11,11 @@ pub struct Mark {
 
 /// All of them.
 pub const MARKS: &[Mark] = &[
+    // Impostors.
+    Mark {
+        name: "false-admission-refused",
+        means: "A client did not believe who granted it a registration.",
+    },
     // Sessions before their start.
     Mark {
         name: "session-limit-reached",

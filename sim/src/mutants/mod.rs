@@ -6,4 +6,5 @@ pub mod forward;
 pub mod hunt;
 pub mod mux;
 pub mod table;
+pub mod tunnel;
 pub mod web;

@@ -56,6 +56,7 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
         .chain(super::web::PLANTED)
         .chain(super::asks::PLANTED)
         .chain(super::forward::PLANTED)
+        .chain(super::tunnel::PLANTED)
 }
 
 /// The scenario in which a bug is searched for.

@@ -26,6 +26,7 @@ use adit::{
 use self::habits::{Chance, Dawdling, Habits, Wired};
 use crate::{
     event::Event,
+    fault::impostor::Imposture,
     lock::Shared,
     node::{CONTROL_PORT, PROXY_PORT},
     oracle::{
@@ -53,6 +54,8 @@ pub struct Ailments {
     pub fail_accepts: u32,
     /// Ports are taken.
     pub ports_taken: u32,
+    /// Somebody else is run in the place of what belongs here.
+    pub usurped: Option<Imposture>,
     /// Names do not resolve.
     pub names_fail: u32,
     /// Names resolve to nowhere first.

@@ -28,6 +28,14 @@ struct Refusing {
     visits: usize,
 }
 
+/// How long a service has for its answer.
+const ANSWER_MS: Millis = 2_000;
+
+/// Whether services are asked, and have to answer.
+fn asks(model: &Model) -> bool {
+    model.plan.knobs.probe_http && model.plan.knobs.probe_interval_ms > 0
+}
+
 /// Watches services that refuse, by the number of the fault.
 #[derive(Default)]
 pub struct LeftOut(BTreeMap<usize, Refusing>);
@@ -37,6 +45,8 @@ impl LeftOut {
     fn refuses(model: &Model, nth: usize) -> Option<usize> {
         match &model.plan.faults[nth].act {
             AnyAct::Ail(ail) if ail.mood == Mood::Refuses => Some(ail.upstream),
+            // Only who asks for an answer finds out that there is none.
+            AnyAct::Ail(ail) if ail.mood == Mood::Hangs && asks(model) => Some(ail.upstream),
             _ => None,
         }
     }
@@ -102,7 +112,12 @@ impl Invariant for LeftOut {
             let late = match knobs.probe_interval_ms {
                 0 => refusing.visits > VISITS_EACH * members.len(),
                 interval => {
-                    model.now > refusing.since + Duration::from_millis(INTERVALS * interval + ASKED_MS)
+                    let asked = if asks(model) {
+                        interval + ANSWER_MS
+                    } else {
+                        interval
+                    };
+                    model.now > refusing.since + Duration::from_millis(INTERVALS * asked + ASKED_MS)
                 }
             };
             let Refusing { since, visits } = refusing;

@@ -27,6 +27,8 @@ pub enum Excuse {
     Lost,
     /// As many were in trouble as may be tried.
     Tries,
+    /// It was half-closed and silent for longer than that may last.
+    Silence,
     /// It had come to one in trouble, or may have, and must not, or could not, be said again.
     Carried,
 }
@@ -46,15 +48,22 @@ impl Excuse {
             Self::Slow => "slow",
             Self::Lost => "lost",
             Self::Tries => "tries",
+            Self::Silence => "silence",
             Self::Carried => "carried",
         }
     }
 }
 
 impl Excuse {
-    /// Whether it is as it should be that a visit does not begin: no server listens, or it has no room.
+    /// Whether it is as it should be that a visit does not begin, or ends: no server listens, or it has no room, or all has
+    /// been silent for too long.
     pub fn is_right(name: &str) -> bool {
-        [Self::NobodyThere.name(), Self::TurnedAway.name()].contains(&name)
+        [
+            Self::NobodyThere.name(),
+            Self::TurnedAway.name(),
+            Self::Silence.name(),
+        ]
+        .contains(&name)
     }
 }
 

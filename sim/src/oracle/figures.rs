@@ -1,4 +1,4 @@
-//! Invariant 45: what nodes count adds up.
+//! Invariant 46: what nodes count adds up.
 
 use super::{Invariant, Model, rest::Rest};
 use crate::{
@@ -6,13 +6,13 @@ use crate::{
     payload::{GREETING_LEN, REPLY_LEN, REQUEST_LEN},
 };
 
-/// 45: at rest what a node counts in several places is the same in all of them, what both ends count is the same at both, and
+/// 46: at rest what a node counts in several places is the same in all of them, what both ends count is the same at both, and
 /// bytes are those that passed.
 pub struct Figures;
 
 impl Invariant for Figures {
     fn number(&self) -> u8 {
-        45
+        46
     }
 
     fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {

@@ -20,6 +20,8 @@ mod past;
 pub mod rest;
 pub mod service;
 pub mod session;
+mod shares;
+pub mod silence;
 pub mod strangers;
 pub mod web;
 pub mod wire;
@@ -168,6 +170,9 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::AllEnded),
         Box::new(rest::Courtesy),
         Box::new(rest::NoVainTries),
+        Box::new(silence::Silence),
+        Box::<shares::Strategy>::default(),
+        Box::new(strangers::Lured),
     ]
 }
 

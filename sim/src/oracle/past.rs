@@ -79,6 +79,18 @@ impl Model {
         })
     }
 
+    /// Whether that client or the server was in trouble at any time from then on, apart from impostors.
+    pub fn was_troubled_besides_impostors(&self, from: Duration, client: usize) -> bool {
+        let at = Duration::from_millis;
+        let others = self.plan.faults.iter();
+        let mut others = others.filter(|fault| !matches!(fault.act, AnyAct::Usurp(_)));
+        others.any(|fault| {
+            let trouble = fault.act.troubles();
+            let over = fault.to_ms.is_some_and(|to| at(to) + SETTLE < from);
+            at(fault.from_ms) <= self.now && !over && (trouble.server || trouble.clients.contains(&client))
+        })
+    }
+
     /// Whether somebody may have taken the client's name, and the server have told it to come back later.
     pub fn may_have_been_told_to_wait(&self, client: usize) -> bool {
         let takes = |deed: &Deed| match deed {

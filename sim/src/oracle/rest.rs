@@ -172,6 +172,12 @@ pub struct Pools {
 const HALVED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Pools {
+    /// How many came in the crowd that a pool which follows demand may still remember.
+    fn crowd_lately(&self, now: Duration) -> i64 {
+        let lately = self.crowd.filter(|(at, _)| now < *at + REMEMBERED);
+        lately.map_or(0, |(_, len)| i64::try_from(len).unwrap_or(i64::MAX))
+    }
+
     /// What a crowd may still have left.
     fn left_behind(&self, now: Duration) -> usize {
         self.crowd.map_or(0, |(at, len)| {
@@ -180,6 +186,12 @@ impl Pools {
         })
     }
 }
+
+/// What a pool that follows demand may keep for those who come one by one, beyond its minimum.
+const FOLLOWING_MAX: i64 = 12;
+
+/// For how long such a pool remembers a crowd, and how long it takes to forget it.
+const REMEMBERED: Duration = Duration::from_secs(100);
 
 /// How long before the end of the quiet a pool is looked at.
 const POOLS_LOOKED_AT: Duration = Duration::from_secs(2);
@@ -232,7 +244,11 @@ impl Invariant for Pools {
     fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
         let (is, least) = (rest.parked, rest.parked_min);
         let left = i64::try_from(self.left_behind(model.now)).unwrap_or(i64::MAX);
-        let most = least + SURPLUS_MAX * rest.registered.1 as i64 + left;
+        let follows = match model.plan.knobs.pool_follows {
+            true => FOLLOWING_MAX * rest.registered.1 as i64 + 2 * self.crowd_lately(model.now),
+            false => 0,
+        };
+        let most = least + SURPLUS_MAX * rest.registered.1 as i64 + left + follows;
         (is < least || is > most)
             .then(|| format!("{is} proxy connections are parked, {least} to {most} are wanted"))
     }

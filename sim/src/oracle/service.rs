@@ -7,6 +7,7 @@ use super::{
     bytes::TRIES_MAX,
     excuse::{Excuse, Excuses, Judgement},
     session::Session,
+    silence::outlasts,
     web,
 };
 use crate::{
@@ -101,8 +102,8 @@ pub fn touched(session: &Session, greeting: Greeting) -> Judgement {
 /// What excuses any session, whatever it asks for.
 pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
     let exposure = &session.exposure;
-    let is_served = session.greeted.is_some() && model.candidates.is_none();
-    let server = match is_served {
+    let greeted = session.greeted.is_some();
+    let server = match greeted && model.candidates.is_none() {
         true => exposure.touched.server,
         false => exposure.server,
     };
@@ -110,6 +111,7 @@ pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
         (server, Excuse::Server),
         (exposure.visitor, Excuse::Visitor),
         (!model.takes_part(session), Excuse::Outside),
+        (greeted && outlasts(model, session).is_some(), Excuse::Silence),
     ];
     all.into_iter()
         .find_map(|(befell, excuse)| befell.then_some(excuse))
@@ -122,6 +124,23 @@ const WELL_AGAIN: Duration = Duration::from_secs(6);
 fn was_well_again(model: &Model, session: &Session) -> bool {
     let since = session.exposure.sound_since;
     since.is_some_and(|since| model.now >= since + WELL_AGAIN)
+}
+
+/// How long a visitor waits for a group without targets, and how much later it may be seen to leave.
+const EMPTY_GROUP: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(500));
+
+/// How long a target has to have been there for whoever waits to have been told.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// Whether it was turned away for want of a target although one came while it waited.
+fn has_waited_in_vain(model: &Model, session: &Session) -> bool {
+    let (least, margin) = EMPTY_GROUP;
+    let exchange = Duration::from_millis(model.plan.knobs.exchange_ms());
+    let lived = model.now - session.opened;
+    let waited = (least..least + margin + exchange).contains(&lived);
+    let since = session.exposure.sound_since;
+    let came = since.is_some_and(|since| since > session.opened && model.now >= since + TOLD + exchange);
+    waited && came && session.seen_by.is_empty()
 }
 
 /// Why a broken session of the tunnel has an excuse, or has none.
@@ -139,6 +158,9 @@ pub fn judge(model: &Model, session: &Session) -> Judgement {
     }
     if exposure.busy >= knobs.sessions_max {
         return Ok(Excuse::TurnedAway);
+    }
+    if has_waited_in_vain(model, session) {
+        return Err("a target came while it waited for one");
     }
     if exposure.sound_min == 0 && !was_well_again(model, session) {
         return Ok(Excuse::NobodyLeft);
@@ -243,7 +265,7 @@ impl Invariant for NoHang {
 const HEADERS_LEN: u64 = (GREETING_LEN + REQUEST_LEN + REPLY_LEN) as u64;
 
 /// What a visit asks for, at most: its start, its pace, its upstream's thinking, and its bytes on a slow way.
-fn takes(model: &Model, session: &Session) -> Duration {
+pub(super) fn takes(model: &Model, session: &Session) -> Duration {
     let (visit, knobs) = (&session.visit, &model.plan.knobs);
     let pieces = visit.len / visit.piece.max(1) as u64 + 1;
     let reads = visit.reply_len / 1_024 + 1;

@@ -1,4 +1,4 @@
-//! Invariants 6 and 15: nobody gets in who does not belong here, and nobody takes another's place.
+//! Invariants 6, 15 and 45: nobody gets in who does not belong here, and nobody takes another's place.
 
 use std::time::Duration;
 
@@ -105,5 +105,39 @@ impl Invariant for Admission {
         let most = model.plan.clients.len() + model.shams();
         let registered = model.sight.registered;
         (registered > most).then(|| format!("{registered} clients are registered, there are {most}"))
+    }
+}
+
+/// How much longer than a handshake may take a client may stay with who proves nothing, in ms.
+const LEAVES_MS: Millis = 1_500;
+
+/// 45: a client is registered with nobody who has not proved to be its server, and stays with none for longer than a
+/// handshake may take.
+pub struct Lured;
+
+impl Invariant for Lured {
+    fn number(&self) -> u8 {
+        45
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Deceived {
+            client: client @ Who::Client(n),
+            lured,
+            stayed_ms,
+        } = event
+        else {
+            return None;
+        };
+        if let Some(what) = lured {
+            return Some(format!("{client} has met an impostor, and {what}"));
+        }
+        let knobs = &model.plan.knobs;
+        let most = knobs.handshake_timeout_ms + LEAVES_MS + 4 * knobs.exchange_ms();
+        let from = model.now.saturating_sub(Duration::from_millis(*stayed_ms));
+        let is_hampered = model.was_troubled_besides_impostors(from, *n);
+        (*stayed_ms > most && !is_hampered).then(|| {
+            format!("{client} has stayed with an impostor for {stayed_ms} ms, at most {most} are allowed")
+        })
     }
 }

@@ -4,9 +4,11 @@ use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Deed, Intrusion, Millis, Plan, Purpose,
-    forward::forward,
+    Deed, Intrusion, Manner, Millis, Plan, Purpose,
+    forward::{Balance, forward},
+    impostor,
     knobs::{Carry, Knobs, Overflow},
+    patience,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -174,7 +176,35 @@ fn chaos(seed: u64) -> Plan {
     let most = visits.map(|visit| visit.reply_len).max().unwrap_or(0);
     let crowd = (if narrow { 40 } else { 300 }, most);
     crowds(&mut Purpose::Crowds.rng(seed), &mut plan.visitors, crowd);
+    patience::shorten(seed, &mut plan);
+    impostor::usurp(seed, &mut plan);
+    choose(&mut Purpose::Choice.rng(seed), &mut plan);
     plan
+}
+
+/// In half of the seeds a target is chosen in another way than by chance, and in a third the pools follow demand.
+fn choose(rng: &mut ChaCha8Rng, plan: &mut Plan) {
+    let balances = [
+        Balance::RoundRobin,
+        Balance::Weighted,
+        Balance::LeastConnections,
+        Balance::P2c,
+        Balance::Hash,
+    ];
+    let (balance, other) = (*balances.choose(rng).expect("some"), rng.random_bool(0.5));
+    if other {
+        plan.knobs.balance = balance;
+    }
+    plan.knobs.pool_follows = rng.random_ratio(1, 3);
+    if rng.random_ratio(1, 6) {
+        plan.knobs.probe_http = true;
+        // Whoever waits for a greeting would wait for ever.
+        for visit in plan.visitors.iter_mut().flatten() {
+            if visit.manner == Manner::ReadFirst {
+                visit.manner = Manner::Plain;
+            }
+        }
+    }
 }
 
 /// A tunnel in trouble, with visitors who come one after another.
@@ -241,7 +271,9 @@ pub(super) fn tunnel(seed: u64) -> Plan {
     plan.knobs.drain_delay_ms = *[0, 0, 1_000, 4_000].choose(&mut rng).expect("some");
     plan.quiet_ms = (5_000, plan.knobs.quiet_ms());
     let mut swarm = Purpose::Swarm.rng(seed);
-    let families = Family::ALL.iter().filter(|family| **family != Family::Candidates);
+    let families = Family::ALL
+        .iter()
+        .filter(|family| !matches!(family, Family::Candidates | Family::Impostor));
     for (n, family) in (0..).zip(families) {
         let (on, times) = (swarm.random_bool(0.6), swarm.random_range(1..=4));
         if on {

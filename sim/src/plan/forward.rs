@@ -8,7 +8,7 @@ use rand::{
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Manner, Millis, Plan, Purpose, draw, far, hosts::named, visits, who::Who};
+use super::{Manner, Millis, Plan, Purpose, draw, far, hosts::named, patience, visits, who::Who};
 use crate::{
     fault::{
         AnyAct, Family, Fault, Trouble,
@@ -237,7 +237,7 @@ pub fn forward(seed: u64) -> Plan {
     };
     tame(&mut plan);
     let mut swarm = Purpose::Swarm.rng(seed);
-    for (n, family) in (0..).zip(Family::ALL) {
+    for (n, family) in (0..).zip(Family::ALL.iter().filter(|family| **family != Family::Impostor)) {
         let (on, times) = (swarm.random_bool(0.5), swarm.random_range(1..=4));
         if on {
             let mut rng = Purpose::Family(n).rng(seed);
@@ -252,6 +252,7 @@ pub fn forward(seed: u64) -> Plan {
     }
     far::draw(&mut plan);
     plan.faults.sort_by_key(|fault| fault.from_ms);
+    patience::shorten(seed, &mut plan);
     plan
 }
 
@@ -474,7 +475,7 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
             }),
         },
         Family::Candidates if rng.random_bool(0.5) => AnyAct::DropIdle(DropIdle { upstream }),
-        Family::Candidates => AnyAct::Unlist(Unlist { upstream }),
+        Family::Candidates | Family::Impostor => AnyAct::Unlist(Unlist { upstream }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Millis;
+use super::{Millis, forward::Balance};
 
 /// How long an answer to a probe may take: the product's own default.
 const PROBE_TIMEOUT_MS: Millis = 2_000;
@@ -108,6 +108,14 @@ pub struct Knobs {
     pub hold_off_ms: Millis,
     /// How long a target that came back takes to get its whole share.
     pub slow_start_ms: Millis,
+    /// How long a client gets to connect to its upstream.
+    pub connect_timeout_ms: Millis,
+    /// How the server's groups choose one of their targets.
+    pub balance: Balance,
+    /// Probes of the server's targets ask their services by HTTP, which speak when they are spoken to then.
+    pub probe_http: bool,
+    /// Pools follow demand, between `pool_min` and `pool_max`.
+    pub pool_follows: bool,
 }
 
 impl Default for Knobs {
@@ -151,6 +159,10 @@ impl Default for Knobs {
             probe_interval_ms: 5_000,
             hold_off_ms: 30_000,
             slow_start_ms: 30_000,
+            connect_timeout_ms: 2_000,
+            balance: Balance::Random,
+            probe_http: false,
+            pool_follows: false,
         }
     }
 }

@@ -8,7 +8,9 @@ pub mod far;
 pub mod file;
 pub mod forward;
 pub mod hosts;
+pub mod impostor;
 pub mod knobs;
+pub mod patience;
 pub mod visits;
 pub mod web;
 pub mod who;
@@ -64,6 +66,12 @@ pub enum Purpose {
     Crowds,
     /// What some requests by HTTP have besides what all have.
     Extras,
+    /// How short timeouts are, and which visits outlast them.
+    Patience,
+    /// Whoever takes the server's place.
+    Impostor,
+    /// How the server's groups choose, and what they keep ready.
+    Choice,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -83,7 +91,10 @@ impl Purpose {
             Self::Far => 7,
             Self::Asking => 8,
             Self::Crowds => 9,
-            Self::Extras => 20,
+            Self::Extras => 10,
+            Self::Patience => 20,
+            Self::Impostor => 21,
+            Self::Choice => 22,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -217,7 +217,11 @@ impl<K: Ord + Clone> Roster<K> {
     /// How much of its weight counts, in thousandths.
     pub fn share(&self, now: Instant, key: &K) -> u32 {
         let entry = self.entries.get(key);
-        entry.map_or(SHARE_WHOLE, |entry| entry.share(now, self.options.slow_start))
+        let mut slow_start = self.options.slow_start;
+        if mutant!("slow-start-never-over") {
+            slow_start *= 1000;
+        }
+        entry.map_or(SHARE_WHOLE, |entry| entry.share(now, slow_start))
     }
 
     /// One target as it stands.

@@ -7,7 +7,7 @@ pub mod scores;
 pub mod service;
 pub mod warmth;
 
-use super::{Invariant, bounds, bytes, drain, figures, rest, service as common};
+use super::{Invariant, bounds, bytes, drain, figures, rest, service as common, silence};
 
 /// Every invariant of a world of the forwarder.
 pub fn all() -> Vec<Box<dyn Invariant>> {
@@ -35,5 +35,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(figures::Figures),
         Box::new(rest::Books),
         Box::new(rest::AllEnded),
+        Box::new(silence::Silence),
     ]
 }
