@@ -38,7 +38,8 @@ fn bytes(model: &Model, rest: &Rest) -> Option<String> {
         let visit = &session.visit;
         let up = REQUEST_LEN as u64 + visit.len;
         let down = (GREETING_LEN + REPLY_LEN) as u64 + visit.reply_len;
-        let times = session.seen_by.len().max(1) as u64;
+        // A try that reaches no service may have taken its bytes as well.
+        let times = session.seen_by.len().max(session.brought_to.len()).max(1) as u64;
         most = (most.0 + times * up, most.1 + times * down);
         let whole = session
             .ended

@@ -196,31 +196,33 @@ async fn talk(gateway: Arc<Gateway>, stream: Box<dyn Stream>, visitor: Visitor) 
         .initial_connection_window_size(WINDOWS.1)
         .enable_connect_protocol()
         .auto_date_header(false);
-    let mut talking = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let (mut stop, mut leaving) = (env.stop.clone(), false);
-    let ended = loop {
-        let why = tokio::select! {
-            biased;
-            // Before an answer is written, which says so.
-            () = stop.reached(StopPhase::Draining), if !open.is_closing() => {
-                open.close();
-                continue;
+    let ended = {
+        let mut talking = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let (mut stop, mut leaving) = (env.stop.clone(), false);
+        loop {
+            let why = tokio::select! {
+                biased;
+                // Before an answer is written, which says so.
+                () = stop.reached(StopPhase::Draining), if !open.is_closing() => {
+                    open.close();
+                    continue;
+                }
+                ended = poll_fn(|cx| open.turns.take(|| talking.as_mut().poll(cx))) => break ended,
+                () = open.turns.wanted() => continue,
+                why = leave(refusing.closed.clone(), &open, leaving) => why,
+            };
+            match why {
+                // What is under way is answered; what follows is not.
+                Leave::AfterThis => {
+                    talking.as_mut().graceful_shutdown();
+                    leaving = true;
+                }
+                Leave::Unasked => {
+                    idle.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Leave::Stuck => return,
             }
-            ended = poll_fn(|cx| open.turns.take(|| talking.as_mut().poll(cx))) => break ended,
-            () = open.turns.wanted() => continue,
-            why = leave(refusing.closed.clone(), &open, leaving) => why,
-        };
-        match why {
-            // What is under way is answered; what follows is not.
-            Leave::AfterThis => {
-                talking.as_mut().graceful_shutdown();
-                leaving = true;
-            }
-            Leave::Unasked => {
-                idle.store(true, Ordering::Relaxed);
-                return;
-            }
-            Leave::Stuck => return,
         }
     };
     if let Some(offer) = open.take_offer() {
