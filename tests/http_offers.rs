@@ -119,3 +119,22 @@ fn an_answer_before_the_body_is_heard() {
         assert_eq!(status(&answer), Some(403), "{answer}");
     });
 }
+
+#[test]
+fn who_leaves_before_the_answer_is_forgotten() {
+    run_http_by_each(|config| async {
+        let server = RunningServer::start(config).await;
+        // It says nothing.
+        let upstream = support::upstream(|mut stream| async move {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        let _client = server.client("a", upstream.await);
+        server.wait_for_clients(1).await;
+        let mut stream = TcpStream::connect(server.public()).await.unwrap();
+        let offer = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}\r\n");
+        stream.write_all(offer.as_bytes()).await.unwrap();
+        support::until(|| server.metrics.http_open_requests.get() == 1).await;
+        support::reset(stream);
+        support::until(|| server.metrics.http_open_requests.get() == 0).await;
+    });
+}

@@ -51,6 +51,9 @@ pub struct Extras {
     /// The request says how long its body is, and that it is chunked: which of the spellings, counted from 1; 0 is not.
     #[serde(skip_serializing_if = "is_default")]
     pub framed_twice: usize,
+    /// The request offers to go on over HTTP/2, which nobody takes up.
+    #[serde(skip_serializing_if = "is_default")]
+    pub offers: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -154,6 +157,14 @@ fn extra(visit: &mut Visit, web: &Web, trusted: bool, rng: &mut ChaCha8Rng) {
         visit.reply_len = visit.reply_len.max(3);
         extras.pause_ms = *PAUSES_MS.choose(rng).expect("some");
     }
+    let bare = Extras {
+        chain: extras.chain,
+        plain: extras.plain,
+        head: extras.head,
+        ..Extras::default()
+    };
+    let alone = matches!(call.kind, Kind::Get | Kind::Put | Kind::Post) && extras == bare;
+    extras.offers = call.version == Version::H1 && alone && rng.random_bool(0.3);
     call.extras = extras;
     visit.call = Some(call);
 }

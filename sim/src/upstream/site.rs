@@ -143,7 +143,11 @@ impl Upstream {
                 .and_then(|said| said.strip_prefix("Negotiate "));
             *line.login.borrow_mut() = said.map(str::to_owned);
         }
-        if request.headers().contains_key(header::UPGRADE) {
+        if request
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(|to| to == "websocket")
+        {
             self.check(site, &line.login.borrow(), None, &request);
             return Ok(self.upgrade(request, serial, mood));
         }

@@ -289,6 +289,12 @@ impl Visitor {
                 headers.insert(header::HOST, HeaderValue::from_str(&host).expect("it is text"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("x-hop"));
                 headers.insert(HOP, HeaderValue::from_static("visitor"));
+                if told.extras.offers {
+                    let named = HeaderValue::from_static("x-hop, Upgrade, HTTP2-Settings");
+                    headers.insert(header::CONNECTION, named);
+                    headers.insert(header::UPGRADE, HeaderValue::from_static("h2c"));
+                    headers.insert("http2-settings", HeaderValue::from_static("AAMAAABk"));
+                }
             }
             Version::H2 if call.kind == Kind::Grpc => {
                 headers.insert(header::TE, HeaderValue::from_static("trailers"));

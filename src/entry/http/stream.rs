@@ -123,6 +123,10 @@ impl VisitorStream {
     /// Writes what was kept. Where a request has asked the connection to become something else, hyper leaves it at the end as
     /// if it had: it neither waits until its own buffer is written nor ends what it says. So its last bytes are kept here.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            // An interim answer that is written in part came before.
+            ready!(self.poll_interim(cx))?;
+        }
         while !self.rest.is_empty() {
             match ready!(pinned(&mut self.raw).poll_write(cx, &self.rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -333,8 +337,8 @@ impl AsyncWrite for VisitorStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Hyper flushes when nothing is left in its own buffer.
-        self.open.interim.set_busy(false);
         ready!(self.poll_rest(cx))?;
+        self.open.interim.set_busy(false);
         ready!(self.poll_interim(cx))?;
         ready!(self.pin().poll_flush(cx))?;
         self.open.turns.flushed();
