@@ -333,7 +333,6 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
             Overflow::Mux => session::Overflow::Mux,
             Overflow::Wait => session::Overflow::Wait,
         },
-        ..session::Options::default()
     };
     let group = GroupConfig {
         pool: pool::Options {

@@ -69,7 +69,9 @@ impl Invariant for Silence {
                 let request = model.served.get(serial)?.request?;
                 let session = model.sessions.get(&request.connection)?;
                 let (from, _) = ends(model, session)?;
-                (model.now < from).then(|| ())?;
+                if model.now >= from {
+                    return None;
+                }
                 words(
                     request.connection,
                     "ended before its time for its upstream",

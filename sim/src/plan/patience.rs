@@ -105,7 +105,9 @@ impl Visit {
         let longer = |ms| ms > half_closed_timeout_ms;
         match (self.manner, self.when) {
             (Manner::HalfClose, _) if longer(self.delay_ms) => Some(Outlasts::Upstream),
-            (Manner::Plain, When::AfterHeader) if longer(self.piece_pause_ms) => Some(Outlasts::Visitor),
+            (Manner::Plain, When::AfterHeader) if longer(self.piece_pause_ms) && self.len > 0 => {
+                Some(Outlasts::Visitor)
+            }
             _ => None,
         }
     }
@@ -116,7 +118,9 @@ impl Visit {
         if visit.delay_ms > UNDER_WAY_MS && visit.delay_ms > left_ms {
             visit.delay_ms = 0;
         }
-        if visit.piece_pause_ms > UNDER_WAY_MS && visit.piece_pause_ms > left_ms {
+        // A visitor that would not be through before the last visit hurries.
+        let pauses_ms = visit.len / visit.piece.max(1) as u64 * visit.piece_pause_ms;
+        if visit.piece_pause_ms > UNDER_WAY_MS && pauses_ms + UNDER_WAY_MS > left_ms {
             visit.piece_pause_ms = 0;
         }
         visit
