@@ -414,7 +414,7 @@ pub const MARKS: &[Mark] = &[
         means: "An interim answer of an upstream was written to a visitor.",
     },
     Mark {
-        name: "websocket-over-http2",
+        name: "websocket-asked-for-by-connect",
         means: "A visitor of HTTP/2 got a WebSocket (RFC 8441).",
     },
     Mark {

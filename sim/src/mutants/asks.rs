@@ -85,7 +85,7 @@ pub const PLANTED: &[Planted] = &[
         breaks: "A WebSocket of HTTP/2 is asked for over HTTP/1 without a key.",
     },
     Planted {
-        name: "accept-key-passed-on-over-http2",
+        name: "accept-key-passed-on-with-streams",
         breaks: "The answer to a WebSocket over HTTP/2 has the key of HTTP/1.",
     },
     Planted {

@@ -125,9 +125,9 @@ impl Errand<'_> {
         self.gateway.env.spawn(join).detach();
         let (mut parts, _) = response.into_parts();
         if wanted.extended {
-            sometimes!("websocket-over-http2");
+            sometimes!("websocket-asked-for-by-connect");
             headers::strip_hop_by_hop(&mut parts.headers);
-            if !mutant!("accept-key-passed-on-over-http2") {
+            if !mutant!("accept-key-passed-on-with-streams") {
                 parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
             }
             parts.status = StatusCode::OK;
