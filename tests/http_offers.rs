@@ -138,3 +138,20 @@ fn who_leaves_before_the_answer_is_forgotten() {
         support::until(|| server.metrics.http_open_requests.get() == 0).await;
     });
 }
+
+#[test]
+fn a_head_that_is_none_is_told_why_behind_an_offer() {
+    run_http_by_each(|config| async {
+        let (server, _client) = served(config).await;
+        let both = format!(
+            "GET /2 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}\r\nGET / HTTP/1.1\r\nHost : a\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(server.public()).await.unwrap();
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).await.unwrap();
+        let answers = String::from_utf8_lossy(&answers);
+        let (_, refusal) = answers.split_once("HTTP/1.1 400 ").expect(&answers);
+        assert!(refusal.ends_with(": bad_head\n"), "{answers}");
+    });
+}

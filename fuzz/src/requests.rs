@@ -285,7 +285,7 @@ fn check_headers(came: &Parts, goes: &HeaderMap, host: &str, origin: &Origin) {
 fn claims_origin(name: &str) -> bool {
     let spelt = name.replace('_', "-");
     let others = [
-        "forwarded forwarded-for forwarded-for-ip front-end-https x-host x-original-forwarded-for x-original-host x-scheme",
+        "forwarded front-end-https x-host x-original-host x-scheme",
         "x-url-scheme",
     ];
     names_address(&spelt) || is_among(&others, &spelt) || spelt.starts_with("x-forwarded")
@@ -294,7 +294,8 @@ fn claims_origin(name: &str) -> bool {
 /// Whether some server takes what it says for the address of whoever asks.
 fn names_address(name: &str) -> bool {
     let all = [
-        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip proxy-client-ip remote-addr true-client-ip",
+        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip forwarded-for forwarded-for-ip proxy-client-ip",
+        "remote-addr true-client-ip x-original-forwarded-for",
         "wl-proxy-client-ip x-azure-clientip x-azure-socketip x-client-ip x-cluster-client-ip x-envoy-external-address",
         "x-originating-ip x-proxyuser-ip x-real-ip x-remote-addr x-remote-ip x-true-client-ip",
     ];

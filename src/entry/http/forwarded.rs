@@ -26,11 +26,13 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Headers that name the address of whoever asks. A trusted proxy's are passed on only where they name the address that the
 /// entry itself takes for it: many proxies pass them on as their visitors wrote them.
-const NAME_ADDRESS: [&str; 19] = [
+const NAME_ADDRESS: [&str; 22] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
     "fastly-client-ip",
+    "forwarded-for",
+    "forwarded-for-ip",
     "proxy-client-ip",
     "remote-addr",
     "true-client-ip",
@@ -40,6 +42,7 @@ const NAME_ADDRESS: [&str; 19] = [
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-external-address",
+    "x-original-forwarded-for",
     "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
@@ -50,13 +53,10 @@ const NAME_ADDRESS: [&str; 19] = [
 
 /// Headers that some servers believe of where a request came from, besides those and all that begin with `X-Forwarded`. Only
 /// trusted proxies may set them.
-const TELL_ORIGIN: [&str; 9] = [
+const TELL_ORIGIN: [&str; 6] = [
     "forwarded",
-    "forwarded-for",
-    "forwarded-for-ip",
     "front-end-https",
     "x-host",
-    "x-original-forwarded-for",
     "x-original-host",
     "x-scheme",
     "x-url-scheme",
@@ -214,6 +214,11 @@ fn nodes(headers: &HeaderMap, name: HeaderName, node: fn(&str) -> Option<&str>) 
 
 /// Whom an element of `Forwarded` is for, without quotes (RFC 7239, section 6).
 fn node(element: &str) -> Option<&str> {
+    // What stands in quotes may hold separators, and was perhaps chosen by a visitor: then nothing of it is believed.
+    let is_torn = |pair: &str| pair.matches('"').count() % 2 == 1;
+    if element.split(';').any(is_torn) {
+        return None;
+    }
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     Some(value.trim().trim_matches('"'))
@@ -375,6 +380,12 @@ mod tests {
             "2001:db8::7",
             "for=\"[2001:db8::7]\";proto=http;host=\"a\", for=10.0.0.9, for=10.0.0.1",
         );
+        for torn in [
+            "for=7.7.7.7;host=\"a,for=6.6.6.6\"",
+            "host=\"a;for=6.6.6.6\";for=7.7.7.7",
+        ] {
+            check(&[torn], "10.0.0.1", "for=10.0.0.1;proto=http;host=\"a\"");
+        }
         check(
             &["for=6.6.6.6, for=unknown, for=10.0.0.9"],
             "10.0.0.9",

@@ -138,11 +138,12 @@ impl VisitorStream {
     }
 
     /// What to do with bytes that cannot be written now: they are kept, if they are the last of an answer that hyper may leave.
-    /// There are no more of them than hyper holds at once.
     fn keep_rest(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.open.count().open > 0 || !self.open.has_offer() {
+        if self.open.count().open > 0 || !self.open.has_offer() || self.rest.len() > REST_MAX {
             return Poll::Pending;
         }
+        // What an upstream says of a request that follows stands behind it.
+        self.open.interim.set_busy(true);
         slices.iter().for_each(|slice| self.rest.extend_from_slice(slice));
         Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
     }
@@ -217,6 +218,9 @@ struct Framed {
     heads: Heads,
 }
 
+/// The most that is kept of answers whose last bytes cannot be written, before the last write, in bytes.
+const REST_MAX: usize = 128 * 1024;
+
 /// So many bytes are read at once that nobody wants.
 const LINGER_LEN: usize = 8 * 1024;
 
@@ -266,7 +270,9 @@ impl Framed {
 
 impl Drop for VisitorStream {
     fn drop(&mut self) {
-        let owed = self.asked && !self.ended && !self.idle.load(Ordering::Relaxed);
+        // Behind a head that was refused hyper may leave without an end.
+        let refused = self.refusing.as_ref().is_some_and(Bytes::is_empty);
+        let owed = self.asked && !self.ended && !refused && !self.idle.load(Ordering::Relaxed);
         if let Some(raw) = self.raw.take().filter(|_| !owed) {
             raw.close();
         }
