@@ -47,7 +47,9 @@ fn is_calm(model: &Model, session: &Session) -> bool {
     let exposure = &session.exposure;
     let touched = exposure.touched.server || !exposure.touched.clients.is_empty();
     let all = members(model, session.visit.group).len();
-    !session.was_exposed()
+    // Who does not answer in time is not waited for, however well.
+    !model.plan.knobs.is_slow()
+        && !session.was_exposed()
         && !touched
         && !exposure.uneven
         && exposure.sound_min >= all
