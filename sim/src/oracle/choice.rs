@@ -70,7 +70,8 @@ impl Invariant for LeftOut {
             Event::Opens { visit, .. } => {
                 for (nth, refusing) in &mut self.0 {
                     let group = Self::refuses(model, *nth).map(|client| model.plan.clients[client]);
-                    refusing.visits += usize::from(group == Some(visit.group));
+                    // A crowd has come before anybody can learn of its first.
+                    refusing.visits += usize::from(group == Some(visit.group) && visit.at_once == 1);
                 }
             }
             _ => {}
