@@ -12,9 +12,6 @@ const HALF_CLOSED_MS: (Millis, Millis) = (5_000, 15_000);
 /// How long a byte may take on its way beside exchanges: a reader pauses, and its upstream thinks.
 const UNDER_WAY_MS: Millis = 4_000;
 
-/// The time from accepting to a start that is short in any world.
-const START_MS: Millis = 4_000;
-
 /// Of so many visits one outlasts the time of a half-closed session.
 const OUTLASTS_ONE_IN: u32 = 12;
 
@@ -32,10 +29,6 @@ pub(super) fn shorten(seed: u64, plan: &mut Plan) {
 /// Handshakes and starts get little time, as much as they need.
 fn starts(rng: &mut ChaCha8Rng, plan: &mut Plan) {
     let exchange = plan.knobs.exchange_ms();
-    if 10 * exchange > START_MS {
-        // What they need is more than they have otherwise.
-        return;
-    }
     let mut of = |all: &[Millis]| *all.choose(rng).expect("some");
     let knobs = &mut plan.knobs;
     knobs.handshake_timeout_ms = of(&[1_000, 2_000]).max(6 * exchange);
