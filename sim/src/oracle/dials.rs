@@ -13,6 +13,9 @@ use crate::{
     plan::{Millis, who::Who},
 };
 
+/// The time that a handshake has by default.
+const HANDSHAKE_MS: Millis = 5_000;
+
 /// What a client does between two attempts besides waiting: resolving, closing, being scheduled.
 const SLACK_MS: Millis = 500;
 /// How long a server asks a client to wait whose name it thinks is taken.
@@ -67,7 +70,9 @@ impl Invariant for Backoff {
         if hampered {
             return None;
         }
-        let most = knobs.backoff_cap_ms + DENIED_MS + SLACK_MS;
+        // A handshake that gets more time than usual may take it.
+        let patience = knobs.handshake_timeout_ms.saturating_sub(HANDSHAKE_MS);
+        let most = knobs.backoff_cap_ms + patience + DENIED_MS + SLACK_MS;
         if *waited > most {
             return Some(format!(
                 "{client} has waited {waited} ms, at most {most} are allowed"
