@@ -16,7 +16,9 @@ use adit::{
     time::{self, Duration},
 };
 use support::{
-    RunningServer, any_port, client_config, echo, group, nowhere, run, server_config, until, visit,
+    RunningClient, RunningServer, any_port, client_config, echo, group,
+    http::hasty_upstream,
+    nowhere, run, server_config, until, visit,
     web::{Answer, ask, say},
 };
 use tokio::{
@@ -189,7 +191,7 @@ fn all_entries_must_be_served_or_one_of_them_as_configured() {
             check(admin, ("GET", "/readyz"), status, expected).await;
             let mut config = client_config("b", server.addresses.control, echo().await);
             config.upstreams[0].group = group("other");
-            let _other = support::RunningClient::start(config);
+            let _other = RunningClient::start(config);
             ask_until(admin, 200).await;
         }
     });
@@ -257,6 +259,28 @@ fn a_client_is_ready_while_it_is_registered() {
         while ask(address, "GET", "/readyz").await.status != 503 {}
         stopper.advance();
         task.await.unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_asks_for_answers_finds_out_that_its_only_service_gives_wrong_ones_without_a_visitor() {
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let wrong = hasty_upstream(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+        let mut config = client_config("a", server.addresses.control, wrong.await);
+        config.upstreams[0].choice.probing = prober::Options {
+            interval: Duration::from_millis(100),
+            kind: prober::Kind::Http {
+                path: "/".to_owned(),
+                status: None,
+                host: None,
+            },
+            ..prober::Options::default()
+        };
+        let client = RunningClient::start(config);
+        let unusable = |line: &str| line.starts_with("adit_group_usable") && line.ends_with(" 0");
+        until(|| client.metrics.encode().lines().any(unusable)).await;
+        assert_eq!(server.metrics.visitors.get(), 0, "nobody had to come");
     });
 }
 

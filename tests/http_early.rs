@@ -6,7 +6,7 @@ mod support;
 
 use support::{
     RunningServer,
-    http::{configured, exchange, run_http_by_each, status},
+    http::{OFFER, configured, exchange, hasty_upstream, run_http_by_each, status},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,10 +16,10 @@ use tokio::{
 /// More than all buffers on the way hold.
 const LEN: usize = 16 * 1024 * 1024;
 
-/// Says all of a body, and only then reads the answer, as simple programs do.
-async fn upload(server: &RunningServer) -> String {
+/// Says all of a body, and only then reads the answer, as simple programs do. The head has `more` lines.
+async fn upload(server: &RunningServer, more: &str) -> String {
     let mut stream = TcpStream::connect(server.public()).await.unwrap();
-    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LEN}\r\n\r\n");
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{more}Content-Length: {LEN}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![0; LEN]).await.unwrap();
     let mut answer = Vec::new();
@@ -31,20 +31,14 @@ async fn upload(server: &RunningServer) -> String {
 fn an_upstream_that_does_not_want_a_body_is_heard() {
     run_http_by_each(|config| async {
         let server = RunningServer::start(config).await;
-        // It closes as servers do: not before whoever speaks has come to its end.
-        let upstream = support::upstream(|mut stream| async move {
-            let mut some = [0; 1024];
-            let _ = stream.read(&mut some).await;
-            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
-            let _ = stream.write_all(answer).await;
-            let _ = stream.shutdown().await;
-            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-        });
-        let _client = server.client("a", upstream.await);
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        let _client = server.client("a", hasty_upstream(answer).await);
         server.wait_for_clients(1).await;
-        let answer = upload(&server).await;
-        assert_eq!(status(&answer), Some(403), "{answer}");
-        assert!(answer.ends_with("no"), "{answer}");
+        for more in ["", OFFER] {
+            let answer = upload(&server, more).await;
+            assert_eq!(status(&answer), Some(403), "{answer}");
+            assert!(answer.ends_with("no"), "{answer}");
+        }
     });
 }
 
@@ -56,7 +50,7 @@ fn an_entry_that_does_not_want_a_body_is_heard() {
              - { host: b, group: default }\n",
         ))
         .await;
-        let answer = upload(&server).await;
+        let answer = upload(&server, "").await;
         assert_eq!(status(&answer), Some(404), "{answer}");
         assert!(answer.ends_with("no_rule\n"), "{answer}");
     });
@@ -124,13 +118,8 @@ fn a_head_that_is_none_is_told_why_behind_a_request_as_well() {
 fn an_upstream_s_own_short_refusal_stays_what_it_is() {
     run_http_by_each(|config| async {
         let server = RunningServer::start(config).await;
-        let upstream = support::upstream(|mut stream| async move {
-            let mut some = [0; 1024];
-            let _ = stream.read(&mut some).await;
-            let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            let _ = stream.write_all(answer).await;
-        });
-        let _client = server.client("a", upstream.await);
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _client = server.client("a", hasty_upstream(answer).await);
         server.wait_for_clients(1).await;
         let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         let answer = exchange(server.public(), request).await;

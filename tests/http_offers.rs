@@ -8,16 +8,13 @@ mod support;
 use http::Response;
 use support::{
     RunningServer,
-    http::{full, http_upstream, run_http_by_each, status},
+    http::{OFFER, full, http_upstream, run_http_by_each, status},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task,
 };
-
-/// What HTTP/1 clients say that would rather speak HTTP/2 (RFC 7540, section 3.2).
-const OFFER: &str = "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
 
 /// Answers that fit into the buffers on the way, and that do not.
 const LENS: [usize; 2] = [100_000, 8_000_000];
@@ -61,9 +58,7 @@ fn the_last_answer_is_whole() {
         let (server, _client) = served(config).await;
         for len in LENS {
             let mut stream = connect(&server).await;
-            let request = format!(
-                "GET /{len} HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade, HTTP2-Settings\r\n{OFFER}\r\n"
-            );
+            let request = format!("GET /{len} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{OFFER}\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let answer = read_slowly(stream).await;
             assert!(answer.len() > len, "{} of {len}", answer.len());
@@ -77,8 +72,7 @@ fn the_last_answer_is_whole_behind_an_earlier_offer() {
         let (server, _client) = served(config).await;
         for len in LENS {
             let mut stream = connect(&server).await;
-            let offer =
-                format!("GET /0 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n{OFFER}\r\n");
+            let offer = format!("GET /0 HTTP/1.1\r\nHost: a\r\n{OFFER}\r\n");
             stream.write_all(offer.as_bytes()).await.unwrap();
             let mut some = [0; 1024];
             let read = stream.read(&mut some).await.unwrap();
@@ -88,35 +82,6 @@ fn the_last_answer_is_whole_behind_an_earlier_offer() {
             let answer = read_slowly(stream).await;
             assert!(answer.len() > len, "{} of {len}", answer.len());
         }
-    });
-}
-
-#[test]
-fn an_answer_before_the_body_is_heard() {
-    run_http_by_each(|config| async {
-        let server = RunningServer::start(config).await;
-        let upstream = support::upstream(|mut stream| async move {
-            let mut some = [0; 1024];
-            let _ = stream.read(&mut some).await;
-            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
-            let _ = stream.write_all(answer).await;
-            let _ = stream.shutdown().await;
-            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-        });
-        let _client = server.client("a", upstream.await);
-        server.wait_for_clients(1).await;
-        let mut stream = TcpStream::connect(server.public()).await.unwrap();
-        // More than all buffers on the way hold.
-        let len = 16 * 1024 * 1024;
-        let head = format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}Content-Length: {len}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&vec![0; len]).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer);
-        assert_eq!(status(&answer), Some(403), "{answer}");
     });
 }
 
@@ -131,7 +96,7 @@ fn who_leaves_before_the_answer_is_forgotten() {
         let _client = server.client("a", upstream.await);
         server.wait_for_clients(1).await;
         let mut stream = TcpStream::connect(server.public()).await.unwrap();
-        let offer = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}\r\n");
+        let offer = format!("GET / HTTP/1.1\r\nHost: a\r\n{OFFER}\r\n");
         stream.write_all(offer.as_bytes()).await.unwrap();
         support::until(|| server.metrics.http_open_requests.get() == 1).await;
         support::reset(stream);
@@ -143,9 +108,7 @@ fn who_leaves_before_the_answer_is_forgotten() {
 fn a_head_that_is_none_is_told_why_behind_an_offer() {
     run_http_by_each(|config| async {
         let (server, _client) = served(config).await;
-        let both = format!(
-            "GET /2 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n{OFFER}\r\nGET / HTTP/1.1\r\nHost : a\r\n\r\n"
-        );
+        let both = format!("GET /2 HTTP/1.1\r\nHost: a\r\n{OFFER}\r\nGET / HTTP/1.1\r\nHost : a\r\n\r\n");
         let mut stream = TcpStream::connect(server.public()).await.unwrap();
         stream.write_all(both.as_bytes()).await.unwrap();
         let mut answers = Vec::new();

@@ -169,4 +169,20 @@ fn a_command_whose_output_nobody_takes_does_not_panic() {
         1,
     );
     check(&["demo", "--once"], 0);
+    // A hash that nobody gets is no success.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "a password\n").unwrap();
+    let hash = |output: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+        let password = std::fs::File::open(&file).unwrap();
+        let ended = command
+            .arg("hash-password")
+            .stdin(password)
+            .stdout(output)
+            .status();
+        ended.unwrap().success()
+    };
+    assert!(hash(Stdio::null()));
+    assert!(!hash(full()));
 }

@@ -3,20 +3,19 @@
 use adit::metrics::Metrics;
 
 use crate::{
-    node::Boot,
+    node::{Boot, Node},
+    oracle::rest::Figure,
     plan::{Plan, who::Who},
     world::World,
 };
 
-/// One figure: what it is of, what it is, and what it should be at least and at most.
-pub type Figure = (String, i64, (i64, i64));
-
 /// The figures of the nodes that run at rest, and what they make of each other.
 pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
-    let Some(server) = world.node(Who::Server).and_then(|node| node.boot()) else {
+    let Some(server) = world.node(Who::Server).and_then(Node::boot) else {
         return Vec::new();
     };
-    let count = |counter, label: &str| signed(sum(&server.metrics, counter, label));
+    let page = Page::of(&server.metrics);
+    let count = |counter, label: &str| signed(page.sum(counter, label));
     let mut all = Vec::new();
     for direction in ["up", "down"] {
         let label = format!("direction=\"{direction}\"");
@@ -33,41 +32,42 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     let of_entries = count("entry_visitors", "");
     all.push(("visitors of entries".to_owned(), of_entries, (visitors, visitors)));
     if plan.forward.is_none() {
-        clients(world, plan, &server, probed, &mut all);
+        clients(world, plan, (&server.metrics, &page), probed, &mut all);
     }
     all
 }
 
 /// What the clients say of themselves that are registered.
-fn clients(world: &World, plan: &Plan, server: &Boot, probed: i64, all: &mut Vec<Figure>) {
+fn clients(
+    world: &World,
+    plan: &Plan,
+    (server, page): (&Metrics, &Page),
+    probed: i64,
+    all: &mut Vec<Figure>,
+) {
     let mut sums = [0; 3];
     let mut sent = 0;
-    let nodes = (0..plan.clients.len()).filter_map(|n| world.node(Who::Client(n)));
-    for boot in nodes.flat_map(|node| node.boots()) {
-        sent += beats(&boot.metrics, "sent");
-    }
-    for n in plan.registered() {
+    let registered = plan.registered();
+    for n in 0..plan.clients.len() {
         let who = Who::Client(n);
-        let Some(boot) = world.node(who).and_then(|node| node.boot()) else {
+        let boots = world.node(who).map(Node::boots).unwrap_or_default();
+        let pages: Vec<_> = boots.iter().map(|boot| Page::of(&boot.metrics)).collect();
+        sent += pages.iter().map(|page| page.beats("sent")).sum::<i64>();
+        let (Some(boot), Some(page), true) = (boots.last(), pages.last(), registered.contains(&n)) else {
             continue;
         };
-        let metrics = &boot.metrics;
-        all.push((format!("links of {who}"), metrics.links.get(), (1, 1)));
+        all.push((format!("links of {who}"), boot.metrics.links.get(), (1, 1)));
         all.push((
             format!("answers to heartbeats at {who}"),
-            beats(metrics, "answered"),
-            (1, beats(metrics, "sent")),
+            page.beats("answered"),
+            (1, page.beats("sent")),
         ));
-        let gauges = [&metrics.proxy_connections, &metrics.data_links, &metrics.streams];
-        for (sum, gauge) in sums.iter_mut().zip(gauges) {
-            *sum += gauge.get();
+        for (sum, gauge) in sums.iter_mut().zip(gauges(&boot.metrics)) {
+            *sum += gauge;
         }
     }
-    let metrics = &server.metrics;
-    let gauges = [&metrics.proxy_connections, &metrics.data_links, &metrics.streams];
     let names = ["proxy connections", "data links", "streams"];
-    for ((name, sum), gauge) in names.into_iter().zip(sums).zip(gauges) {
-        let here = gauge.get();
+    for ((name, sum), here) in names.into_iter().zip(sums).zip(gauges(server)) {
         all.push((
             format!("{name} at the clients"),
             sum,
@@ -76,16 +76,17 @@ fn clients(world: &World, plan: &Plan, server: &Boot, probed: i64, all: &mut Vec
     }
     // Strangers send some, too.
     let most = if plan.strangers.is_empty() { sent } else { i64::MAX };
+    let answered = page.beats("answered");
     all.push((
         "heartbeats answered by the server".to_owned(),
-        beats(metrics, "answered"),
+        answered,
         (1, most),
     ));
 }
 
-/// How many heartbeats have that event.
-fn beats(metrics: &Metrics, event: &str) -> i64 {
-    signed(sum(metrics, "heartbeats", &format!("event=\"{event}\"")))
+/// What both ends of a connection count.
+fn gauges(metrics: &Metrics) -> [i64; 3] {
+    [&metrics.proxy_connections, &metrics.data_links, &metrics.streams].map(|gauge| gauge.get())
 }
 
 fn signed(count: u64) -> i64 {
@@ -94,21 +95,42 @@ fn signed(count: u64) -> i64 {
 
 /// Bytes of sessions up and down, over all lives of a node.
 pub fn bytes(boots: &[Boot]) -> (u64, u64) {
-    let way = |label| boots.iter().map(|boot| sum(&boot.metrics, "bytes", label)).sum();
-    (way("direction=\"up\""), way("direction=\"down\""))
+    let way = |page: &Page| ["up", "down"].map(|way| page.sum("bytes", &format!("direction=\"{way}\"")));
+    let all = boots.iter().map(|boot| way(&Page::of(&boot.metrics)));
+    all.fold((0, 0), |(up, down), [more_up, more_down]| {
+        (up + more_up, down + more_down)
+    })
 }
 
-/// The sum of a counter over all series of a node that have `label`.
-pub fn sum(metrics: &Metrics, counter: &str, label: &str) -> u64 {
-    let text = metrics.encode();
-    let of_it = |line: &str| {
-        let rest = line
-            .strip_prefix("adit_")?
-            .strip_prefix(counter)?
-            .strip_prefix("_total")?;
-        let (series, value) = rest.rsplit_once(' ')?;
-        let is_it = (series.is_empty() || series.starts_with('{')) && series.contains(label);
-        is_it.then(|| value.parse::<u64>().ok())?
-    };
-    text.lines().filter_map(of_it).sum()
+/// The sum of a counter over all series of a node.
+pub fn sum(metrics: &Metrics, counter: &str) -> u64 {
+    Page::of(metrics).sum(counter, "")
+}
+
+/// All that a node shows.
+struct Page(String);
+
+impl Page {
+    fn of(metrics: &Metrics) -> Self {
+        Self(metrics.encode())
+    }
+
+    /// The sum of a counter over all series that have `label`.
+    fn sum(&self, counter: &str, label: &str) -> u64 {
+        let of_it = |line: &str| {
+            let rest = line
+                .strip_prefix("adit_")?
+                .strip_prefix(counter)?
+                .strip_prefix("_total")?;
+            let (series, value) = rest.rsplit_once(' ')?;
+            let is_it = (series.is_empty() || series.starts_with('{')) && series.contains(label);
+            is_it.then(|| value.parse::<u64>().ok())?
+        };
+        self.0.lines().filter_map(of_it).sum()
+    }
+
+    /// How many heartbeats have that event.
+    fn beats(&self, event: &str) -> i64 {
+        signed(self.sum("heartbeats", &format!("event=\"{event}\"")))
+    }
 }

@@ -429,7 +429,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         baseline: baseline
             .map(|(what, is, should)| (what.to_owned(), is, should))
             .to_vec(),
-        books: (metrics.visitors.get(), sum(metrics, "session_outcomes", "")),
+        books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
         replays_ambiguous: boots
             .iter()
             .map(|boot| match plan.web {
@@ -449,7 +449,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         visitors: boots
             .iter()
             .map(|boot| match plan.web {
-                Some(_) => sum(&boot.metrics, "http_answers", ""),
+                Some(_) => sum(&boot.metrics, "http_answers"),
                 None => boot.metrics.visitors.get(),
             })
             .sum(),
@@ -464,5 +464,5 @@ fn all_boots(world: &World, plan: &Plan) -> Vec<Boot> {
 /// How many tries the last server has seen fail.
 fn tries_failed(world: &World) -> u64 {
     let boot = world.node(Who::Server).and_then(Node::boot);
-    boot.map_or(0, |boot| sum(&boot.metrics, "tries_failed", ""))
+    boot.map_or(0, |boot| sum(&boot.metrics, "tries_failed"))
 }

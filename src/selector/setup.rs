@@ -34,8 +34,7 @@ pub struct Setup<R: Reach> {
     pub serves: Option<(ClientId, UpstreamName)>,
 }
 
-/// When a target without rivals is probed. There is nobody to prefer to it, and its service may log
-/// each connection.
+/// When a target without rivals is probed. There is nobody to prefer to it, and its service may log each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alone {
     /// While it fails.

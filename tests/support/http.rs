@@ -108,6 +108,23 @@ pub async fn named_upstream(name: &'static str) -> SocketAddr {
     http_upstream(move |_| async move { Response::new(full(name)) }).await
 }
 
+/// What HTTP/1 clients say that would rather speak HTTP/2 (RFC 7540, section 3.2).
+pub const OFFER: &str =
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+
+/// An upstream that gives this answer as soon as it hears anything, and takes the rest as servers do that close: it is not gone
+/// before whoever speaks has come to its end.
+pub async fn hasty_upstream(answer: &'static [u8]) -> SocketAddr {
+    super::upstream(move |mut stream| async move {
+        let mut some = [0; 1024];
+        let _ = stream.read(&mut some).await;
+        let _ = stream.write_all(answer).await;
+        let _ = stream.shutdown().await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await
+}
+
 /// Sends `bytes` and reads what comes until the other side closes, or falls silent for a while.
 pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();

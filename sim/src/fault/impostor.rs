@@ -1,5 +1,6 @@
 //! Somebody else in the server's place.
 
+use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{Act, Dice, Family, Trouble};
@@ -7,7 +8,6 @@ use crate::{
     plan::{Millis, who::Who},
     world::World,
 };
-use rand::seq::IndexedRandom;
 
 /// The server dies, and an impostor listens at its control port until the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

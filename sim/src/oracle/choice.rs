@@ -6,7 +6,7 @@ use super::{Invariant, Model, group_bit};
 use crate::{
     event::Event,
     fault::AnyAct,
-    plan::{Millis, who::Who},
+    plan::{Millis, knobs::PROBE_TIMEOUT_MS, who::Who},
     upstream::Mood,
 };
 
@@ -27,9 +27,6 @@ struct Refusing {
     since: Duration,
     visits: usize,
 }
-
-/// How long a service has for its answer.
-const ANSWER_MS: Millis = 2_000;
 
 /// Whether services are asked, and have to answer.
 fn asks(model: &Model) -> bool {
@@ -114,7 +111,7 @@ impl Invariant for LeftOut {
                 0 => refusing.visits > VISITS_EACH * members.len(),
                 interval => {
                     let asked = if asks(model) {
-                        interval + ANSWER_MS
+                        interval + PROBE_TIMEOUT_MS
                     } else {
                         interval
                     };

@@ -10,11 +10,8 @@ use crate::{
     event::Event,
     fault::AnyAct,
     node::CONTROL_PORT,
-    plan::{Millis, who::Who},
+    plan::{Millis, knobs::Knobs, who::Who},
 };
-
-/// The time that a handshake has by default.
-const HANDSHAKE_MS: Millis = 5_000;
 
 /// What a client does between two attempts besides waiting: resolving, closing, being scheduled.
 const SLACK_MS: Millis = 500;
@@ -71,7 +68,8 @@ impl Invariant for Backoff {
             return None;
         }
         // A handshake that gets more time than usual may take it.
-        let patience = knobs.handshake_timeout_ms.saturating_sub(HANDSHAKE_MS);
+        let patience = knobs.handshake_timeout_ms;
+        let patience = patience.saturating_sub(Knobs::default().handshake_timeout_ms);
         let most = knobs.backoff_cap_ms + patience + DENIED_MS + SLACK_MS;
         if *waited > most {
             return Some(format!(

@@ -50,8 +50,9 @@ impl Invariant for DoorsLeft {
                 door,
                 serial,
             } => {
-                let is_it = |nth: usize| matches!(&model.plan.faults[nth].act, AnyAct::Shut(shut) if shut.upstream == *upstream && usize::from(shut.spare) == *door);
-                let (_, watched) = self.0.iter().find(|(nth, _)| is_it(**nth))?;
+                let came_by = |shut: &Shut| (shut.upstream, usize::from(shut.spare)) == (*upstream, *door);
+                let mut all = self.0.iter();
+                let (_, watched) = all.find(|(nth, _)| shutting(model, **nth).is_some_and(came_by))?;
                 let since = watched.since?;
                 return (model.now > since + Duration::from_millis(LEFT_MS)).then(|| {
                     format!(

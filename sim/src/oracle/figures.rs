@@ -1,6 +1,9 @@
 //! Invariant 46: what nodes count adds up.
 
-use super::{Invariant, Model, rest::Rest};
+use super::{
+    Invariant, Model,
+    rest::{Figure, Rest},
+};
 use crate::{
     event::End,
     payload::{GREETING_LEN, REPLY_LEN, REQUEST_LEN},
@@ -16,7 +19,7 @@ impl Invariant for Figures {
     }
 
     fn handle_rest(&mut self, model: &Model, rest: &Rest) -> Option<String> {
-        let off = |(_, is, (least, most)): &&(String, i64, (i64, i64))| is < least || is > most;
+        let off = |(_, is, (least, most)): &&Figure| is < least || is > most;
         let all = rest.figures.iter();
         if let Some((what, is, (least, most))) = all.clone().find(off) {
             return Some(match least == most {

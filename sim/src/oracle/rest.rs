@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{Class, Invariant, Model};
 use crate::{event::Event, plan::Deed};
 
+/// What nodes count of something: of what, how much, and how much it should be at least and at most.
+pub type Figure = (String, i64, (i64, i64));
+
 /// What there is at rest.
 #[derive(Clone, Debug, Default)]
 pub struct Rest {
@@ -32,8 +35,8 @@ pub struct Rest {
     pub violations: u64,
     /// Tries that failed since all was well again.
     pub tries_failed: u64,
-    /// What nodes count: what, how much, and how much it should be at least and at most.
-    pub figures: Vec<(String, i64, (i64, i64))>,
+    /// What nodes count.
+    pub figures: Vec<Figure>,
     /// Bytes of sessions up and down, over all lives of the server.
     pub bytes: (u64, u64),
     /// Targets that are active, of those whose clients serve.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Millis, forward::Balance};
 
 /// How long an answer to a probe may take: the product's own default.
-const PROBE_TIMEOUT_MS: Millis = 2_000;
+pub const PROBE_TIMEOUT_MS: Millis = 2_000;
 
 /// What carries the sessions of every group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

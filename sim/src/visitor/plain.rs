@@ -152,12 +152,11 @@ impl Visitor {
                 .get(&session)
                 .is_some_and(|first| first.ended.is_some())
         });
-        if !told {
-            self.oracle.tell(ends(second, &over));
-            return over;
-        }
         self.oracle.tell(ends(second, &over));
-        Err(Short::Told)
+        match told {
+            true => Err(Short::Told),
+            false => over,
+        }
     }
 
     /// The next head of an answer.

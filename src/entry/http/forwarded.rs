@@ -173,12 +173,11 @@ impl Origin {
 
 /// `Forwarded`: the client first, with what it asked for, then the proxies.
 fn forwarded(hops: &[IpAddr], proto: &HeaderValue, host: &HeaderValue, secure: bool) -> Option<HeaderValue> {
-    let known = [&b"http"[..], b"https"].contains(&proto.as_bytes());
-    let proto = proto
-        .to_str()
-        .ok()
-        .filter(|_| known)
-        .unwrap_or(self::proto(secure));
+    let proto = match proto.as_bytes() {
+        b"http" => "http",
+        b"https" => "https",
+        _ => self::proto(secure),
+    };
     let host = host.to_str().unwrap_or_default();
     let mut text = String::with_capacity(32 * hops.len() + host.len() + 32);
     for (nth, hop) in hops.iter().rev().enumerate() {

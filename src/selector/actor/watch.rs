@@ -22,8 +22,8 @@ impl<R: Reach> Selector<R> {
         }
     }
 
-    /// Begins to have targets probed, or ends it. One that is alone has nobody to be compared with; but when
-    /// it is well again only a probe finds out before a visitor.
+    /// Begins to have targets probed, or ends it. One that is alone has nobody to be compared with; but what
+    /// becomes of it only a probe finds out before a visitor.
     pub(super) fn watch(&mut self) {
         let Some(prober) = &self.prober else { return };
         let watching = self.targets.len() > 1 || self.watches_alone();
