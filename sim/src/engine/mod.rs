@@ -72,8 +72,13 @@ pub enum Condition {
     Clog,
     /// Everything takes so much longer.
     Lag(Millis),
-    /// So many percent of the packets are lost and sent again.
-    Loss(u32),
+    /// Packets are lost and sent again.
+    Loss {
+        /// Of all packets, also of those that are sent again.
+        percent: u32,
+        /// It is over by then: what is sent again later arrives.
+        longest_ms: Millis,
+    },
     /// So many bytes per millisecond.
     Narrow(u32),
 }

@@ -52,6 +52,15 @@ pub struct Loss {
     pub percent: u32,
 }
 
+impl Loss {
+    fn condition(&self) -> Condition {
+        Condition::Loss {
+            percent: self.percent,
+            longest_ms: self.lasts_ms().1,
+        }
+    }
+}
+
 impl Act for Loss {
     const NAME: &'static str = "loss";
     const FAMILY: Family = Family::Weather;
@@ -74,11 +83,11 @@ impl Act for Loss {
     }
 
     fn begin(&self, world: &mut World) -> bool {
-        world.both_ways(self.between, Condition::Loss(self.percent), true)
+        world.both_ways(self.between, self.condition(), true)
     }
 
     fn end(&self, world: &mut World) {
-        world.both_ways(self.between, Condition::Loss(self.percent), false);
+        world.both_ways(self.between, self.condition(), false);
     }
 
     fn lasts_ms(&self) -> (Millis, Millis) {

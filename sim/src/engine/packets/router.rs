@@ -269,14 +269,17 @@ impl Router {
         if tail_one_in > 0 && path.rng.random_ratio(1, tail_one_in) {
             millis *= 10;
         }
-        let mut lost = 0;
+        let mut waits = Duration::ZERO;
         let mut depart = now;
         for condition in &path.conditions {
             match *condition {
                 Condition::Lag(more) => millis += more,
-                Condition::Loss(percent) => {
-                    while lost < 8 && path.rng.random_ratio(percent.min(99), 100) {
-                        lost += 1;
+                Condition::Loss { percent, longest_ms } => {
+                    let longest = Duration::from_millis(longest_ms);
+                    let mut nth = 0;
+                    while waits < longest && path.rng.random_ratio(percent.min(99), 100) {
+                        waits += retransmit_wait(nth, syn);
+                        nth += 1;
                     }
                 }
                 Condition::Narrow(rate) => {
@@ -287,10 +290,7 @@ impl Router {
                 Condition::Cut | Condition::Clog => {}
             }
         }
-        for n in 0..lost {
-            depart += retransmit_wait(n, syn);
-        }
-        depart + Duration::from_millis(millis)
+        depart + waits + Duration::from_millis(millis)
     }
 
     /// Puts `packet` on its way, behind what its connection has sent before.
