@@ -95,8 +95,8 @@ fn judge(model: &Model, session: &Session, connects: &[(Duration, usize)]) -> Ju
     if let Some(excuse) = excused_by_all(model, session) {
         return Ok(excuse);
     }
-    if exposure.crowd >= knobs.sessions_max.min(knobs.waiting_max.saturating_mul(2)) {
-        return Ok(Excuse::Crowd);
+    if exposure.crowd >= knobs.sessions_max {
+        return Ok(Excuse::TurnedAway);
     }
     let ill: BTreeSet<_> = exposure.clients.iter().copied().collect();
     let used: BTreeSet<_> = model.used_by(session).collect();
