@@ -156,7 +156,9 @@ impl Slot {
         {
             demand.handle_refill(now.saturating_duration_since(ordered));
         }
-        self.failures = 0;
+        if self.failures == 0 || !mutant!("r-failed-orders-never-forgiven") {
+            self.failures = 0;
+        }
         self.order_after = now;
     }
 

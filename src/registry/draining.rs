@@ -7,6 +7,7 @@ use super::actor::Registry;
 use crate::{
     id::Epoch,
     link::server::{SayGoAway, SayGoAwayAck},
+    probe::mutant,
     time::Duration,
     wire::message::ResetCode,
 };
@@ -72,7 +73,8 @@ impl Registry {
         let Some(live) = self.links.get(&epoch) else {
             return;
         };
-        if live.gauges.starting() == 0 {
+        let starting = live.gauges.starting();
+        if starting == 0 || starting == 1 && mutant!("r-drain-acknowledged-one-start-early") {
             live.link.do_send(SayGoAwayAck);
         } else {
             ctx.run_later(ACK_POLL, move |registry, ctx| registry.acknowledge(ctx, epoch));

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::{active_set::ActiveSet, target::Reach};
-use crate::id::GroupName;
+use crate::{id::GroupName, probe::mutant};
 
 /// Why a group serves nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,10 +125,13 @@ impl<R: Reach> Group<R> {
 
     /// Waits until the group has a target. `None` when `waiting_max` others wait already.
     pub async fn wait_for_target(&self, waiting_max: usize) -> Option<()> {
-        let _place = Place::take(&self.waiting, waiting_max)?;
+        let place = Place::take(&self.waiting, waiting_max)?;
         loop {
             let changed = self.changed.notified();
             if !self.active.load().is_empty() {
+                if mutant!("r-served-visitor-keeps-its-place") {
+                    std::mem::forget(place);
+                }
                 return Some(());
             }
             changed.await;

@@ -138,7 +138,9 @@ impl Gate {
         }
         self.state = State::Closed;
         (self.connect_failures, self.session_failures) = (0, 0);
-        self.opened = 0;
+        if !mutant!("r-earlier-waits-not-forgotten") {
+            self.opened = 0;
+        }
         true
     }
 

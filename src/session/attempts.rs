@@ -132,6 +132,9 @@ impl Attempts {
         let pause = base.saturating_mul(1 << self.rounds.min(10)).min(cap);
         self.rounds += 1;
         self.tried.clear();
+        if self.ambiguous > 0 && mutant!("r-ambiguous-tries-counted-by-round") {
+            self.ambiguous = 0;
+        }
         self.only_refused = true;
         Choice::Pause(pause)
     }

@@ -356,10 +356,14 @@ impl Direct {
             if now >= self.look_at {
                 self.look_at = now + LOOK_INTERVAL;
                 // A side whose bytes wait is not read, so a reset there would go unnoticed.
-                if self.up.pending.is_some() && self.visitor.is_broken() {
+                let (mut up, mut down) = (self.up.pending.is_some(), self.down.pending.is_some());
+                if up != down && mutant!("r-wrong-side-looked-at") {
+                    (up, down) = (down, up);
+                }
+                if up && self.visitor.is_broken() {
                     return Poll::Ready(Outcome::VisitorGone);
                 }
-                if self.down.pending.is_some() && self.upstream.is_broken() {
+                if down && self.upstream.is_broken() {
                     return Poll::Ready(Outcome::UpstreamBroken);
                 }
             }

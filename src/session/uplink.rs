@@ -94,7 +94,9 @@ impl Uplink {
             let wait = match attempt {
                 Ok((framed, registered)) => {
                     failures = Failures::default();
-                    previous = Some(registered.key.clone());
+                    if previous.is_none() || !mutant!("r-first-link-key-kept") {
+                        previous = Some(registered.key.clone());
+                    }
                     let since = time::now();
                     match self.serve(framed, registered).await {
                         ControlFlow::Break(()) => return,

@@ -267,8 +267,8 @@ enum Leave {
 async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
     // What brings a request wakes the task that polls this, and is polled before.
     let asked = poll_fn(|_| match open.is_http2() && open.count().begun > 0 {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+        true if !mutant!("r-goaway-after-drain-delay-only") => Poll::Ready(()),
+        _ => Poll::Pending,
     });
     let quiet = async {
         let (mut quiet, mut unasked, mut before) = (Duration::ZERO, Duration::ZERO, open.count());

@@ -264,7 +264,11 @@ impl Record {
     /// `target` is asked now; says how many were, with it.
     pub fn asks(&self, target: &Arc<Target<Tunnel>>) -> u32 {
         self.note(|notes| {
-            notes.lap(Hop::Queue, Some(Hop::Pool));
+            let waited_at = match mutant!("r-queue-charged-to-pool") {
+                true => Hop::Pool,
+                false => Hop::Queue,
+            };
+            notes.lap(waited_at, Some(Hop::Pool));
             notes.target = Some(Arc::clone(target));
             notes.tries += 1;
             notes.tries
