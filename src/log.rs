@@ -28,7 +28,7 @@ impl Drop for Log {
         let lost = self.0.lost();
         if lost > 0 {
             terminal::complain(format_args!(
-                "adit: {lost} log lines were lost, because they came faster than they could be written"
+                "adit: {lost} log lines were lost: they came faster than they could be written, or writing failed"
             ));
         }
     }

@@ -31,6 +31,10 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     let visitors = count("visitors", "");
     let of_entries = count("entry_visitors", "");
     all.push(("visitors of entries".to_owned(), of_entries, (visitors, visitors)));
+    // Ten a second, up to a hundred; and a request fails now and then.
+    let saved = page.least("http_retry_budget");
+    let saved = saved.map(|saved| ("retries saved up".to_owned(), saved as i64, (90, 100)));
+    all.extend(saved);
     if plan.forward.is_none() {
         clients(world, plan, (&server.metrics, &page), probed, &mut all);
     }
@@ -117,16 +121,27 @@ impl Page {
 
     /// The sum of a counter over all series that have `label`.
     fn sum(&self, counter: &str, label: &str) -> u64 {
-        let of_it = |line: &str| {
+        let series = self.series(counter, "_total");
+        let of_it = series.filter(|(series, _)| series.contains(label));
+        of_it.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
+    }
+
+    /// The lowest of a gauge; `None` where it has no series.
+    fn least(&self, gauge: &str) -> Option<f64> {
+        let values = self.series(gauge, "").filter_map(|(_, value)| value.parse().ok());
+        values.min_by(f64::total_cmp)
+    }
+
+    /// Labels and value of each series.
+    fn series(&self, name: &str, suffix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.0.lines().filter_map(move |line| {
             let rest = line
                 .strip_prefix("adit_")?
-                .strip_prefix(counter)?
-                .strip_prefix("_total")?;
+                .strip_prefix(name)?
+                .strip_prefix(suffix)?;
             let (series, value) = rest.rsplit_once(' ')?;
-            let is_it = (series.is_empty() || series.starts_with('{')) && series.contains(label);
-            is_it.then(|| value.parse::<u64>().ok())?
-        };
-        self.0.lines().filter_map(of_it).sum()
+            (series.is_empty() || series.starts_with('{')).then_some((series, value))
+        })
     }
 
     /// How many heartbeats have that event.

@@ -438,6 +438,10 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             })
             .sum(),
         log: node.files.written(&Output::File(ACCESS_LOG.into())),
+        lines_lost: boots
+            .iter()
+            .map(|boot| boot.metrics.access_lines_lost.get())
+            .sum(),
         violations: all_boots(world, plan)
             .iter()
             .map(|boot| boot.metrics.violations.get())

@@ -4,7 +4,16 @@
 
 mod reopened;
 
-use std::{ffi::OsStr, fmt, io, path::Path, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fmt,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tracing_appender::{
     non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard},
@@ -49,7 +58,8 @@ pub struct Rolling {
     pub keep: usize,
 }
 
-/// Somewhere to write lines to. Never waits: what comes faster than it can be written is lost, and counted.
+/// Somewhere to write lines to. Never waits: what comes faster than it can be written, or finds the disk full, is lost, and
+/// counted.
 pub trait Lines: Send + Sync {
     /// Writes one line, with its end.
     fn write(&self, line: &[u8]);
@@ -58,12 +68,35 @@ pub trait Lines: Send + Sync {
     fn lost(&self) -> u64;
 }
 
+/// A writer that counts what it fails to write. Each call is one line.
+struct Counted<W> {
+    inner: W,
+    failed: Arc<AtomicU64>,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.inner.write_all(line) {
+            Ok(()) => Ok(line.len()),
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Lines on the real disk, or to whoever reads this process. Dropping it waits, a moment at most, until every line is
 /// written.
 #[derive(Debug)]
 pub struct Written {
     writer: NonBlocking,
-    lost: ErrorCounter,
+    dropped: ErrorCounter,
+    failed: Arc<AtomicU64>,
     _thread: WorkerGuard,
 }
 
@@ -73,15 +106,21 @@ impl Written {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(output: &Output, waiting: usize) -> io::Result<Self> {
-        let queue = NonBlockingBuilder::default().buffered_lines_limit(waiting);
-        let (writer, thread) = match output {
-            Output::Stdout => queue.finish(io::stdout()),
-            Output::Stderr => queue.finish(io::stderr()),
-            Output::File(path) => queue.finish(ReopenedFile::open(path.clone())?),
-            Output::Rolling(rolling) => queue.finish(appender(rolling)?),
+        let inner: Box<dyn Write + Send> = match output {
+            Output::Stdout => Box::new(io::stdout()),
+            Output::Stderr => Box::new(io::stderr()),
+            Output::File(path) => Box::new(ReopenedFile::open(path.clone())?),
+            Output::Rolling(rolling) => Box::new(appender(rolling)?),
         };
+        let failed = Arc::<AtomicU64>::default();
+        let queue = NonBlockingBuilder::default().buffered_lines_limit(waiting);
+        let (writer, thread) = queue.finish(Counted {
+            inner,
+            failed: Arc::clone(&failed),
+        });
         Ok(Self {
-            lost: writer.error_counter(),
+            dropped: writer.error_counter(),
+            failed,
             writer,
             _thread: thread,
         })
@@ -96,11 +135,11 @@ impl Written {
 impl Lines for Written {
     fn write(&self, line: &[u8]) {
         // It takes what it is given, or counts it as lost.
-        let _ = io::Write::write_all(&mut self.writer(), line);
+        let _ = self.writer().write_all(line);
     }
 
     fn lost(&self) -> u64 {
-        self.lost.dropped_lines() as u64
+        self.dropped.dropped_lines() as u64 + self.failed.load(Ordering::Relaxed)
     }
 }
 

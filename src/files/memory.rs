@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -19,6 +22,7 @@ pub struct Memory {
     contents: Arc<ArcSwap<BTreeMap<PathBuf, Vec<u8>>>>,
     changed: Arc<watch::Sender<()>>,
     written: Outputs,
+    full: Arc<AtomicBool>,
 }
 
 /// What nodes have written, by the name of the output.
@@ -30,6 +34,7 @@ impl Default for Memory {
             contents: Arc::default(),
             changed: Arc::new(watch::Sender::new(())),
             written: Outputs::default(),
+            full: Arc::default(),
         }
     }
 }
@@ -64,23 +69,34 @@ impl Memory {
         let written = self.written.read().unwrap_or_else(PoisonError::into_inner);
         written.get(&output.to_string()).cloned().unwrap_or_default()
     }
+
+    /// From now on nodes write in vain, or no longer. Says whether that is something else than before.
+    pub fn fill(&self, full: bool) -> bool {
+        self.full.swap(full, Ordering::Relaxed) != full
+    }
 }
 
 /// One output of a disk in memory.
 struct MemoryLines {
     name: String,
     written: Outputs,
+    full: Arc<AtomicBool>,
+    lost: AtomicU64,
 }
 
 impl Lines for MemoryLines {
     fn write(&self, line: &[u8]) {
+        if self.full.load(Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let line = String::from_utf8_lossy(line).into_owned();
         let mut written = self.written.write().unwrap_or_else(PoisonError::into_inner);
         written.entry(self.name.clone()).or_default().push(line);
     }
 
     fn lost(&self) -> u64 {
-        0
+        self.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -100,6 +116,8 @@ impl Files for Memory {
         Ok(Arc::new(MemoryLines {
             name: output.to_string(),
             written: Arc::clone(&self.written),
+            full: Arc::clone(&self.full),
+            lost: AtomicU64::new(0),
         }))
     }
 }

@@ -74,7 +74,7 @@ impl Registry {
             return;
         };
         let starting = live.gauges.starting();
-        if starting == 0 || starting == 1 && mutant!("r-drain-acknowledged-one-start-early") {
+        if starting == 0 || starting == 1 && mutant!("drain-acknowledged-one-start-early") {
             live.link.do_send(SayGoAwayAck);
         } else {
             ctx.run_later(ACK_POLL, move |registry, ctx| registry.acknowledge(ctx, epoch));

@@ -129,7 +129,7 @@ impl<R: Reach> Group<R> {
         loop {
             let changed = self.changed.notified();
             if !self.active.load().is_empty() {
-                if mutant!("r-served-visitor-keeps-its-place") {
+                if mutant!("served-visitor-keeps-its-place") {
                     std::mem::forget(place);
                 }
                 return Some(());

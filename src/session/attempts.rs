@@ -132,7 +132,7 @@ impl Attempts {
         let pause = base.saturating_mul(1 << self.rounds.min(10)).min(cap);
         self.rounds += 1;
         self.tried.clear();
-        if self.ambiguous > 0 && mutant!("r-ambiguous-tries-counted-by-round") {
+        if self.ambiguous > 0 && mutant!("ambiguous-tries-counted-by-round") {
             self.ambiguous = 0;
         }
         self.only_refused = true;

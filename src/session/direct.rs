@@ -357,7 +357,7 @@ impl Direct {
                 self.look_at = now + LOOK_INTERVAL;
                 // A side whose bytes wait is not read, so a reset there would go unnoticed.
                 let (mut up, mut down) = (self.up.pending.is_some(), self.down.pending.is_some());
-                if up != down && mutant!("r-wrong-side-looked-at") {
+                if up != down && mutant!("wrong-side-looked-at") {
                     (up, down) = (down, up);
                 }
                 if up && self.visitor.is_broken() {

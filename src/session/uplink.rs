@@ -94,9 +94,7 @@ impl Uplink {
             let wait = match attempt {
                 Ok((framed, registered)) => {
                     failures = Failures::default();
-                    if previous.is_none() || !mutant!("r-first-link-key-kept") {
-                        previous = Some(registered.key.clone());
-                    }
+                    previous = Some(registered.key.clone());
                     let since = time::now();
                     match self.serve(framed, registered).await {
                         ControlFlow::Break(()) => return,

@@ -9,6 +9,7 @@
 //! A new one is a struct, its `impl Act`, and a line in the list below.
 
 pub mod flow;
+pub mod disk;
 pub mod impostor;
 pub mod path;
 pub mod process;
@@ -22,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::{
+    disk::FillDisk,
     flow::{BlackHole, CutOff, ResetFlow},
     impostor::Usurp,
     path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
@@ -131,6 +133,8 @@ families! {
     Candidates = "candidates",
     /// Somebody else in the server's place.
     Impostor = "impostor",
+    /// Disks.
+    Disk = "disk",
 }
 
 /// Declares the kinds of fault.
@@ -180,7 +184,7 @@ acts! {
     BlackHole, ResetFlow, CutOff,
     RefuseConnects, SlowConnects, FailAccepts, TakePorts, FailNames, MoveNames,
     Ail, Flap, Shut, DropIdle, Unlist,
-    Usurp,
+    Usurp, FillDisk,
 }
 
 /// The part of [`Act`] that an object has.

@@ -398,6 +398,10 @@ pub const MARKS: &[Mark] = &[
         means: "An answer to HEAD was passed on.",
     },
     Mark {
+        name: "line-lost-to-a-full-disk",
+        means: "A line of the access log could not be written.",
+    },
+    Mark {
         name: "deadline-over-before-the-answer",
         means: "The deadline of a call of gRPC was over before its answer began.",
     },

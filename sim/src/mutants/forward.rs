@@ -108,6 +108,14 @@ pub const PLANTED: &[Planted] = &[
         breaks: "One member after another has to make way, without a pause.",
     },
     Planted {
+        name: "settled-for-the-worse",
+        breaks: "Who was taken before anybody was measured gives way to one that is worse.",
+    },
+    Planted {
+        name: "worst-of-those-outside-enters",
+        breaks: "The worst of those that find no room takes the place of a member, if it is better than that.",
+    },
+    Planted {
         name: "slow-candidate-stays",
         breaks: "A candidate that scores too little stays a member while others score more.",
     },

@@ -5,7 +5,7 @@ pub mod figures;
 pub mod forward;
 pub mod hunt;
 pub mod mux;
-pub mod round;
+pub mod outside;
 pub mod table;
 pub mod tunnel;
 pub mod web;

@@ -57,18 +57,21 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
         .chain(super::asks::PLANTED)
         .chain(super::forward::PLANTED)
         .chain(super::tunnel::PLANTED)
-        .chain(super::round::ANY)
-        .chain(super::round::WEB)
-        .chain(super::round::FORWARD)
+        .chain(super::outside::ANY)
+        .chain(super::outside::WEB)
+        .chain(super::outside::FORWARD)
 }
 
 /// The scenario in which a bug is searched for.
 pub fn scenario(planted: &Planted) -> &'static str {
-    if super::round::ANY.contains(planted) {
+    if super::outside::ANY.contains(planted) {
         "any"
-    } else if super::forward::PLANTED.contains(planted) || super::round::FORWARD.contains(planted) {
+    } else if super::forward::PLANTED.contains(planted) || super::outside::FORWARD.contains(planted) {
         "forward"
-    } else if super::round::WEB.contains(planted) || super::web::PLANTED.contains(planted) || super::asks::PLANTED.contains(planted) {
+    } else if super::outside::WEB.contains(planted)
+        || super::web::PLANTED.contains(planted)
+        || super::asks::PLANTED.contains(planted)
+    {
         "web"
     } else {
         "chaos"

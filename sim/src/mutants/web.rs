@@ -148,4 +148,16 @@ pub const PLANTED: &[Planted] = &[
         name: "login-outlives-its-visitor",
         breaks: "A connection that a visitor has logged in to is kept when the visitor is gone.",
     },
+    Planted {
+        name: "retries-not-saved-up-by-time",
+        breaks: "The budget for retries is filled by requests alone.",
+    },
+    Planted {
+        name: "lost-lines-not-counted",
+        breaks: "Lines of the access log that cannot be written are not counted.",
+    },
+    Planted {
+        name: "retry-never-granted",
+        breaks: "No request is tried again that may have arrived.",
+    },
 ];

@@ -64,9 +64,10 @@ impl Invariant for Logged {
             }
         }
         let answered = lines.iter().filter(|line| line.status.is_some()).count() as u64;
-        if answered != rest.visitors {
+        let lost = rest.lines_lost;
+        if answered > rest.visitors || answered + lost < rest.visitors {
             return Some(format!(
-                "{} requests were answered, the access log has {answered}",
+                "{} requests were answered, the access log has {answered}, and {lost} lines are said to be lost",
                 rest.visitors
             ));
         }
@@ -74,8 +75,8 @@ impl Invariant for Logged {
         if let Some(line) = lines.iter().find(|line| hops(line) > line.total_ms + ROUNDING_MS) {
             return Some(format!("a request took longer at its hops than in all: {line:?}"));
         }
-        let lost = |line: &&Line| line.status.is_none() && hops(line) < line.total_ms - ROUNDING_MS;
-        if let Some(line) = lines.iter().find(lost) {
+        let nowhere = |line: &&Line| line.status.is_none() && hops(line) < line.total_ms - ROUNDING_MS;
+        if let Some(line) = lines.iter().find(nowhere) {
             return Some(format!("a request lasted longer than it was anywhere: {line:?}"));
         }
         for (number, session) in &model.sessions {
@@ -87,6 +88,9 @@ impl Invariant for Logged {
             }
             let mut about = lines.iter().filter(|line| line.session() == Some(*number));
             let (line, more) = (about.next(), about.next());
+            if line.is_none() && lost > 0 {
+                continue;
+            }
             let true_line = |line: &&Line| {
                 let well = line.status.is_some_and(|status| status < 400);
                 // A visitor of a WebSocket that has everything may close it before its upstream does.

@@ -31,6 +31,8 @@ pub struct Rest {
     pub visitors: u64,
     /// The access log of an HTTP entry, over all lives of the server.
     pub log: Vec<String>,
+    /// Lines of it that were lost.
+    pub lines_lost: u64,
     /// Peers that broke the protocol on a connection that was theirs to use, over all nodes.
     pub violations: u64,
     /// Tries that failed since all was well again.

@@ -273,7 +273,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
     let mut swarm = Purpose::Swarm.rng(seed);
     let families = Family::ALL
         .iter()
-        .filter(|family| !matches!(family, Family::Candidates | Family::Impostor));
+        .filter(|family| !matches!(family, Family::Candidates | Family::Impostor | Family::Disk));
     for (n, family) in (0..).zip(families) {
         let (on, times) = (swarm.random_bool(0.6), swarm.random_range(1..=4));
         if on {

@@ -237,7 +237,11 @@ pub fn forward(seed: u64) -> Plan {
     };
     tame(&mut plan);
     let mut swarm = Purpose::Swarm.rng(seed);
-    for (n, family) in (0..).zip(Family::ALL.iter().filter(|family| **family != Family::Impostor)) {
+    for (n, family) in (0..).zip(
+        Family::ALL
+            .iter()
+            .filter(|family| !matches!(family, Family::Impostor | Family::Disk)),
+    ) {
         let (on, times) = (swarm.random_bool(0.5), swarm.random_range(1..=4));
         if on {
             let mut rng = Purpose::Family(n).rng(seed);
@@ -475,7 +479,7 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
             }),
         },
         Family::Candidates if rng.random_bool(0.5) => AnyAct::DropIdle(DropIdle { upstream }),
-        Family::Candidates | Family::Impostor => AnyAct::Unlist(Unlist { upstream }),
+        Family::Candidates | Family::Impostor | Family::Disk => AnyAct::Unlist(Unlist { upstream }),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod far;
 pub mod file;
 pub mod forward;
 pub mod hosts;
+pub mod disk;
 pub mod impostor;
 pub mod knobs;
 pub mod patience;
@@ -72,6 +73,8 @@ pub enum Purpose {
     Impostor,
     /// How the server's groups choose, and what they keep ready.
     Choice,
+    /// When a disk is full.
+    Disk,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -95,6 +98,7 @@ impl Purpose {
             Self::Patience => 20,
             Self::Impostor => 21,
             Self::Choice => 22,
+            Self::Disk => 23,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Manner, Millis, Plan, Purpose, Visit,
     asks::{Extras, extras},
-    draw,
+    disk, draw,
     knobs::Knobs,
 };
 use crate::{
@@ -154,6 +154,7 @@ pub(super) fn web(seed: u64) -> Plan {
         return plan;
     }
     extras(&mut plan);
+    disk::fill(seed, &mut plan);
     plan
 }
 

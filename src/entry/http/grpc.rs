@@ -19,7 +19,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = said.split_at_checked(said.len().checked_sub(1)?)?;
-    if digits.len() == 8 && mutant!("r-eight-digits-are-too-many") {
+    if digits.len() == 8 && mutant!("eight-digits-are-too-many") {
         return None;
     }
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -96,7 +96,9 @@ struct Free {
 
 impl Free {
     fn takes_more(&self, now: Instant) -> bool {
-        (!self.age.is_over(now) || mutant!("r-kept-connection-of-any-age")) && !self.progress.is_retired() && !self.alone.sender.is_closed()
+        (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
+            && !self.progress.is_retired()
+            && !self.alone.sender.is_closed()
     }
 }
 
@@ -110,7 +112,9 @@ struct Shared {
 
 impl Shared {
     fn takes_more(&self, now: Instant) -> bool {
-        (!self.age.is_over(now) || mutant!("r-kept-connection-of-any-age")) && !self.progress.is_retired() && !self.sender.is_closed()
+        (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
+            && !self.progress.is_retired()
+            && !self.sender.is_closed()
     }
 }
 

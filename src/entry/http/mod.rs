@@ -267,7 +267,7 @@ enum Leave {
 async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
     // What brings a request wakes the task that polls this, and is polled before.
     let asked = poll_fn(|_| match open.is_http2() && open.count().begun > 0 {
-        true if !mutant!("r-goaway-after-drain-delay-only") => Poll::Ready(()),
+        true if !mutant!("goaway-after-drain-delay-only") => Poll::Ready(()),
         _ => Poll::Pending,
     });
     let quiet = async {

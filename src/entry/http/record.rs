@@ -264,7 +264,7 @@ impl Record {
     /// `target` is asked now; says how many were, with it.
     pub fn asks(&self, target: &Arc<Target<Tunnel>>) -> u32 {
         self.note(|notes| {
-            let waited_at = match mutant!("r-queue-charged-to-pool") {
+            let waited_at = match mutant!("queue-charged-to-pool") {
                 true => Hop::Pool,
                 false => Hop::Queue,
             };

@@ -3,7 +3,10 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::time::{self, Instant};
+use crate::{
+    probe::mutant,
+    time::{self, Instant},
+};
 
 /// In thousandths of a retry: what one request adds, what a second adds, and how much may be saved.
 const PER_REQUEST: i64 = 200;
@@ -39,6 +42,9 @@ impl RetryBudget {
     /// Whether one more request may be tried again.
     pub fn withdraw(&self, now: Instant) -> bool {
         self.pass(now);
+        if mutant!("retry-never-granted") {
+            return false;
+        }
         let enough = |saved: i64| (saved >= 1000).then_some(saved - 1000);
         self.saved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough)
@@ -56,6 +62,9 @@ impl RetryBudget {
         let now_ms = u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX);
         let before = self.paid_ms.fetch_max(now_ms, Ordering::Relaxed);
         let passed = i64::try_from(now_ms.saturating_sub(before)).unwrap_or(SAVED_MAX);
+        if passed > 0 && mutant!("retries-not-saved-up-by-time") {
+            return;
+        }
         self.add(passed.min(SAVED_MAX) * PER_SECOND / 1000);
     }
 

@@ -161,7 +161,10 @@ impl<K: Ord + Clone> Roster<K> {
                 continue;
             };
             entry.provisional = false;
-            if cost <= entry.cost_to_enter(now) * (1.0 - self.options.switching.hysteresis) {
+            let before = entry.cost_to_enter(now);
+            if cost <= before * (1.0 - self.options.switching.hysteresis)
+                || cost > before && mutant!("settled-for-the-worse")
+            {
                 self.exit(now, &key, Reason::Settled);
                 self.enter(now, &best, Reason::Better);
             }
@@ -208,7 +211,10 @@ impl<K: Ord + Clone> Roster<K> {
             .filter(|(_, entry)| entry.is_known_well() && entry.is_usable(self.panic, self.probed))
             .filter(|(_, entry)| !entry.is_held(now, hold_off))
             .map(|(key, entry)| (key.clone(), entry.cost_to_enter(now)))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .min_by(|a, b| match mutant!("worst-of-those-outside-enters") {
+                false => a.1.total_cmp(&b.1),
+                true => b.1.total_cmp(&a.1),
+            })
     }
 }
 

@@ -1,8 +1,9 @@
-//! What must hold of a forwarder: numbers 34 to 39 and 41, and those of the tunnel that mean something else here.
+//! What must hold of a forwarder: numbers 34 to 39, 41 and 48, and those of the tunnel that mean something else here.
 
 pub mod books;
 pub mod candidates;
 pub mod journal;
+pub mod merit;
 pub mod scores;
 pub mod service;
 pub mod warmth;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<journal::Switching>::default(),
         Box::<journal::NeverNobody>::default(),
         Box::<scores::LeftOut>::default(),
+        Box::<merit::Merit>::default(),
         Box::<warmth::Watched>::default(),
         Box::new(warmth::Warmth),
         Box::new(common::NoHang),

@@ -1,0 +1,22 @@
+//! When a disk is full, as it is drawn.
+
+use rand::RngExt;
+
+use super::{Plan, Purpose};
+use crate::fault::{AnyAct, Fault, disk::FillDisk};
+
+/// In one seed of six the disk of the server is full for a while.
+pub(super) fn fill(seed: u64, plan: &mut Plan) {
+    let mut rng = Purpose::Disk.rng(seed);
+    if !rng.random_ratio(1, 6) {
+        return;
+    }
+    let from_ms = rng.random_range(6_000..plan.heal_ms);
+    let lasts = rng.random_range(1_000..20_000);
+    plan.faults.push(Fault {
+        from_ms,
+        to_ms: Some((from_ms + lasts).min(plan.heal_ms)),
+        act: AnyAct::FillDisk(FillDisk {}),
+    });
+    plan.faults.sort_by_key(|fault| fault.from_ms);
+}
