@@ -1,5 +1,5 @@
-//! Candidates that are far away: in some worlds of the forwarder up to half of them are, for the whole run, and a calm
-//! beginning shows what becomes of them.
+//! Candidates that are further away than others: in some worlds of the forwarder up to half of them are, for the whole run,
+//! and a calm beginning shows what becomes of them.
 
 use rand::{RngExt, seq::SliceRandom};
 
@@ -25,6 +25,14 @@ const FIRST_FAULT_MS: Millis = 30_000;
 const EVALUATION_MS: Millis = 3_000;
 const PROBE_INTERVAL_MS: Millis = 2_000;
 
+/// In so many of the others that choose a few of all, some are worse than others, and none so bad that it is left out.
+const WORSE_PROBABILITY: f64 = 0.4;
+
+/// What each way takes to the better ones there, exactly, and how much more to the worse ones: a connection takes two and a
+/// half times as long at least, and less than four times.
+const EVEN_MS: Millis = 10;
+const WORSE_MS: (Millis, Millis) = (15, 20);
+
 /// Puts some of the candidates far away, if the seed says so.
 pub(super) fn draw(plan: &mut Plan) {
     let mut rng = Purpose::Far.rng(plan.seed);
@@ -33,14 +41,20 @@ pub(super) fn draw(plan: &mut Plan) {
     };
     let count = forward.candidates.len();
     // An answer takes two round trips, and what it takes more of them would have to be reckoned.
-    if !rng.random_bool(PROBABILITY) || count < 2 || forward.choice.http {
+    if count < 2 || forward.choice.http {
+        return;
+    }
+    let far = rng.random_bool(PROBABILITY);
+    let chosen = forward.choice.active > 0 && forward.choice.active < count;
+    if !far && !(chosen && rng.random_bool(WORSE_PROBABILITY)) {
         return;
     }
     let mut all: Vec<_> = forward.candidates.iter_mut().collect();
     all.shuffle(&mut rng);
     all.truncate(rng.random_range(1..=count / 2));
+    let (least, most) = if far { FAR_MS } else { WORSE_MS };
     for candidate in all {
-        candidate.far_ms = rng.random_range(FAR_MS.0..=FAR_MS.1);
+        candidate.far_ms = rng.random_range(least..=most);
     }
     let choice = &mut forward.choice;
     choice.probe_timeout_ms = choice.probe_timeout_ms.max(PATIENCE_MS);
@@ -48,7 +62,10 @@ pub(super) fn draw(plan: &mut Plan) {
     choice.evaluation_ms = choice.evaluation_ms.min(EVALUATION_MS);
     choice.probe_interval_ms = choice.probe_interval_ms.min(PROBE_INTERVAL_MS);
     let (least, most) = plan.knobs.latency_ms;
-    plan.knobs.latency_ms = (least.min(NEAR_MS), most.min(NEAR_MS));
+    plan.knobs.latency_ms = match far {
+        true => (least.min(NEAR_MS), most.min(NEAR_MS)),
+        false => (EVEN_MS, EVEN_MS),
+    };
     plan.knobs.tail_one_in = 0;
     plan.faults.retain(|fault| fault.from_ms >= FIRST_FAULT_MS);
 }

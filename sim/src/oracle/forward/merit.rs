@@ -1,19 +1,22 @@
 //! Invariant 48: who takes the place of another is better, judged by how far away each is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use adit::selector::journal::{Change, Reason};
 
 use crate::{
     event::Event,
-    oracle::{Invariant, model::Model},
+    oracle::{Invariant, forward::scores::judged_within, model::Model},
     plan::{forward::Forward, knobs::Knobs, who::Who},
 };
 
-/// One is certainly worse than those nearby from so many of the longest ways on. What a neighbour costs is six of them at
-/// most, a round trip and twice its jitter; what one far away costs is at least two of its own; and the largest
-/// hysteresis asks for half.
+/// Where the ways vary, one is certainly worse than those nearby from so many of the longest ways on. What a neighbour costs
+/// is six of them at most, a round trip and twice its jitter; what one far away costs is at least two of its own; and the
+/// largest hysteresis asks for half.
 const FAR_TIMES: u64 = 7;
+
+/// Where all ways take equally long, there is no jitter: from one and a half times as long on they cost more than twice as much.
+const EVENLY_FAR_TIMES: (u64, u64) = (3, 2);
 
 /// How far away a candidate is for certain.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,14 @@ enum Distance {
 }
 
 fn distance(forward: &Forward, knobs: &Knobs, n: usize) -> Distance {
+    let (least, most) = knobs.latency_ms;
+    let (times, of) = match least == most {
+        true => EVENLY_FAR_TIMES,
+        false => (FAR_TIMES, 1),
+    };
     match forward.candidates[n].far_ms {
         0 => Distance::Near,
-        far if far >= FAR_TIMES * knobs.latency_ms.1 => Distance::Far,
+        far if of * far >= times * most => Distance::Far,
         _ => Distance::Between,
     }
 }
@@ -39,21 +47,23 @@ pub struct Merit {
     /// Who has just made way for a better one.
     gone: Option<usize>,
     disturbed: bool,
+    /// Since when a member is certainly worse than one that waits: who, and that one.
+    worse: Option<(Duration, usize, usize)>,
+}
+
+/// By when a better one has taken its place, if places change as soon as they may.
+fn improved_within(forward: &Forward) -> Duration {
+    let choice = &forward.choice;
+    let waits = choice.dwell_ms + (choice.active as u64) * (choice.cooldown_ms + choice.evaluation_ms);
+    judged_within(forward) + Duration::from_millis(waits)
 }
 
 impl Merit {
     /// `newcomer` takes a place because it is better.
     fn judge(&self, model: &Model, newcomer: usize) -> Option<String> {
-        let (candidates, forward) = (model.candidates.as_ref()?, model.plan.forward.as_ref()?);
-        let knobs = &model.plan.knobs;
-        let all_well = candidates.sound(model.now).len() == candidates.count();
-        let told_apart = knobs.tail_one_in == 0 && !forward.choice.http;
-        // The second engine cannot put anybody far away.
-        if self.disturbed || !all_well || model.trouble().server || !model.can_reset || !told_apart {
-            return None;
-        }
+        let (forward, knobs) = (model.plan.forward.as_ref()?, &model.plan.knobs);
         let distance = |n: usize| distance(forward, knobs, n);
-        if distance(newcomer) != Distance::Far {
+        if !self.can_tell(model) || distance(newcomer) != Distance::Far {
             return None;
         }
         let who = Who::Upstream(newcomer);
@@ -65,16 +75,30 @@ impl Merit {
                 Who::Upstream(gone)
             ));
         }
-        // Whom a name brings may be too new to have been measured.
-        let waits = |n: &usize| {
-            let known = !forward.candidates[*n].named && Some(*n) != self.gone;
-            known && !self.members.contains(n) && distance(*n) == Distance::Near
-        };
-        let better = (0..candidates.count()).find(waits)?;
+        let better = self.waiting(forward, knobs)?;
         Some(format!(
             "{who}, which is far away, takes a place for which {} waits",
             Who::Upstream(better)
         ))
+    }
+
+    /// Who waits for a place, nearby. Whom a name brings may be too new to have been measured.
+    fn waiting(&self, forward: &Forward, knobs: &Knobs) -> Option<usize> {
+        let waits = |n: &usize| {
+            let known = !forward.candidates[*n].named && Some(*n) != self.gone;
+            known && !self.members.contains(n) && distance(forward, knobs, *n) == Distance::Near
+        };
+        (0..forward.candidates.len()).find(waits)
+    }
+
+    /// Whether distances decide: nothing has happened yet. The second engine cannot put anybody far away.
+    fn can_tell(&self, model: &Model) -> bool {
+        let http = model
+            .plan
+            .forward
+            .as_ref()
+            .is_none_or(|forward| forward.choice.http);
+        !self.disturbed && model.can_reset && model.plan.knobs.tail_one_in == 0 && !http
     }
 }
 
@@ -112,5 +136,24 @@ impl Invariant for Merit {
             _ => {}
         }
         None
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let (forward, knobs) = (model.plan.forward.as_ref()?, &model.plan.knobs);
+        if !self.can_tell(model) {
+            return None;
+        }
+        let mut members = self.members.iter().copied();
+        let worse = members.find(|n| distance(forward, knobs, *n) == Distance::Far);
+        let pair = worse.zip(self.waiting(forward, knobs));
+        self.worse = pair.map(|(member, waiting)| match self.worse {
+            Some((since, one, other)) if (one, other) == (member, waiting) => (since, one, other),
+            _ => (model.now, member, waiting),
+        });
+        let (since, member, waiting) = self.worse?;
+        (model.now > since + improved_within(forward)).then(|| {
+            let [member, waiting] = [member, waiting].map(Who::Upstream);
+            format!("{member} is far away and a member since {since:?}, and {waiting} waits for a place")
+        })
     }
 }

@@ -29,7 +29,7 @@ pub struct LeftOut {
 }
 
 /// Within what a member is measured twice and judged.
-fn judged_within(forward: &Forward) -> Duration {
+pub fn judged_within(forward: &Forward) -> Duration {
     let choice = &forward.choice;
     let probed = choice.probe_interval_ms * 6 / 5 + choice.probe_timeout_ms;
     Duration::from_millis(2 * probed + choice.evaluation_ms * 6 / 5 + MARGIN_MS)
