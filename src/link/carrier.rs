@@ -142,6 +142,15 @@ impl Carrier {
         }
     }
 
+    /// Whether the session was ended at once behind bytes that wait to be used, as far as that is to be seen: what is behind
+    /// them on a connection of its own is not read. Cancel safe.
+    pub fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Dedicated(_) => false,
+            Self::Mux(stream) => stream.is_over(cx),
+        }
+    }
+
     /// Copies what `into` has room for of the `n` bytes that [`Input::Body`] announced; they stay until they are
     /// consumed. Returns how many it has copied.
     pub fn copy_body(&self, into: &mut ReadBuf<'_>, n: usize) -> usize {

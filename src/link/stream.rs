@@ -230,6 +230,19 @@ impl LinkStream {
         })
     }
 
+    /// Whether the stream was reset, or its link has ended, behind bytes that wait to be used. Else the task is woken when
+    /// something comes. Cancel safe.
+    pub fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(id) = self.id else { return false };
+        self.link.with(|state| {
+            let over = state.ended.is_some() || state.mux.is_reset(id);
+            if !over {
+                state.wait_to_read(id, cx.waker());
+            }
+            over
+        })
+    }
+
     /// Writes bytes that have come to `raw`; they stay until [`consume_body`](Self::consume_body). Cancel safe.
     pub fn poll_write_body(
         &self,

@@ -38,6 +38,10 @@ pub trait Core: Send {
     fn handle_delivered(&mut self, now: Instant, bytes: usize);
     /// Everything before FIN was written to the raw side, and its writing direction is ended.
     fn handle_raw_shut_down(&mut self, now: Instant);
+    /// Whether bytes that the raw side does not take are dropped once the stream was reset.
+    fn drops_what_is_held_up(&self) -> bool {
+        false
+    }
     /// Frames that the stream had not taken at once have gone out: its peer takes bytes.
     fn handle_sent(&mut self, _now: Instant) {}
     /// The stream closed, failed, fell silent, or carried something that is no frame.

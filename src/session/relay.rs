@@ -305,6 +305,8 @@ impl<'a, C: Core> Relay<'a, C> {
         }
         self.look_at = now + LOOK_INTERVAL;
         let broken = matches!(&self.raw, Raw::Whole(stream) if stream.is_broken());
+        sometimes!(broken, "held-up-side-was-reset");
+        let broken = broken && !mutant!("reset-of-held-up-side-unnoticed");
         if broken {
             self.core.handle_raw_broken(now);
         }
@@ -365,6 +367,11 @@ impl<'a, C: Core> Relay<'a, C> {
         let result = self.carrier.poll_write_body(cx, stream.pin(), n);
         self.carrier.handle_stalled(now, result.is_pending());
         sometimes!(result.is_pending(), "slow-reader-blocked-relay");
+        if result.is_pending() && self.core.drops_what_is_held_up() && self.carrier.is_over(cx) {
+            sometimes!("held-up-bytes-dropped");
+            self.carrier.consume_body(n);
+            return Poll::Ready(());
+        }
         match ready!(result) {
             Ok(written) if written > 0 => {
                 let again = written < n && written > 1 && mutant!("relay-repeats-byte-after-partial-write");

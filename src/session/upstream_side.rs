@@ -260,6 +260,11 @@ impl Core for UpstreamSide {
         self.flow.count_out(now, bytes);
     }
 
+    /// A visitor that has reset wants nothing done any more, and a service that hangs would keep it for ever.
+    fn drops_what_is_held_up(&self) -> bool {
+        !mutant!("reset-waits-behind-held-up-bytes")
+    }
+
     fn handle_raw_shut_down(&mut self, now: Instant) {
         self.flow.touch(now);
         self.flow.shut_down = true;

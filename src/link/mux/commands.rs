@@ -181,6 +181,15 @@ impl Mux {
         self.check();
     }
 
+    /// Whether a stream was reset. Its reader is told of what comes, although it has something to read.
+    pub fn is_reset(&mut self, id: StreamId) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return false;
+        };
+        stream.reader_waits |= !stream.reset;
+        stream.reset
+    }
+
     /// Ends a stream at once. What it has queued and has credit for is still sent.
     pub fn reset(&mut self, now: Instant, id: StreamId, code: ResetCode) {
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.reset) else {
