@@ -1,5 +1,7 @@
 //! The nodes of the system under test: production roles on simulated hosts.
 
+mod part;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -11,16 +13,14 @@ use std::{
 
 use adit::{
     admin::needs::Needs,
-    backoff,
-    candidates::Candidate,
-    config::{ClientConfig, Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig, UpstreamConfig},
+    config::{Drain, GroupConfig, Limits, Logging, RuleConfig, ServerConfig},
     entry::{
         self,
         http::{access, pages::Pages, upstream::Speech},
     },
     env::{Entropy, Env, Stop, Stopper},
     files::{Memory, Output},
-    id::{ClientId, EntryName, GroupName, UpstreamName},
+    id::{EntryName, GroupName},
     link,
     metrics::Metrics,
     plugin, pool, prober,
@@ -51,6 +51,8 @@ use crate::{
     },
     web,
 };
+
+pub use self::part::Part;
 
 /// Where visitors of the first group connect; each further group has the next port.
 pub const PUBLIC_PORT: u16 = 8080;
@@ -230,25 +232,12 @@ impl Node {
     /// One life of a client, whatever it is called and whoever stands behind it.
     pub async fn be_client(self, part: Part) {
         let env = self.begin();
-        let config = client_config(&self.knobs, &part).expect("the configuration is sound");
+        let config = part.config(&self.knobs).expect("the configuration is sound");
         role::client::run(config, env)
             .await
             .expect("a client opens nothing, so it starts");
         self.finish();
     }
-}
-
-/// The part that a client plays.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// Its client id.
-    pub id: String,
-    /// The group it serves.
-    pub group: usize,
-    /// Where its service is, `host:port` each.
-    pub doors: Vec<String>,
-    /// Its secret.
-    pub token: String,
 }
 
 /// The name of a group.
@@ -460,35 +449,6 @@ fn rule(group: &GroupName, plain: bool, web: &Web) -> anyhow::Result<RuleConfig>
                 plugin::Options::StripPrefix(web::PREFIX.to_owned()),
             ],
         },
-    })
-}
-
-fn client_config(knobs: &Knobs, part: &Part) -> anyhow::Result<ClientConfig> {
-    let group = GroupName::new(&group_name(part.group))?;
-    Ok(ClientConfig {
-        client_id: ClientId::new(&part.id)?,
-        // Its upstream has a group of its own.
-        group: GroupName::new("nobody-s")?,
-        servers: vec![format!("{}:{CONTROL_PORT}", Who::Server)],
-        token: token(&part.token)?,
-        upstreams: vec![UpstreamConfig::new(
-            UpstreamName::new(UPSTREAM)?,
-            group,
-            part.doors.iter().map(|door| Candidate::at(door)).collect(),
-        )],
-        link: link_options(knobs),
-        backoff: backoff::Options {
-            base: millis(knobs.backoff_base_ms),
-            cap: millis(knobs.backoff_cap_ms),
-            ..backoff::Options::default()
-        },
-        admin: None,
-        metrics: None,
-        drain: Drain {
-            timeout: millis(knobs.drain_timeout_ms),
-            ..Drain::default()
-        },
-        logging: Logging::default(),
     })
 }
 

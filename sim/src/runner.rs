@@ -378,7 +378,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     let active = groups.iter().map(|group| group.active.get()).sum();
     // Each target may be being probed, on a connection that is not parked meanwhile.
     let probed = match &plan.forward {
-        None if plan.knobs.is_always_probing(expected.len()) => clients,
+        None if plan.knobs.is_always_probing(plan.targets(&expected)) => plan.targets(&expected) as i64,
         None => 0,
         // Or being dialled, for one that has grown old.
         Some(_) => plan.core().len() as i64,
@@ -409,7 +409,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             but_for_probes(at_clients, at_server - warm),
             at_server - warm,
         ),
-        ("targets of groups", targets, clients),
+        ("targets of groups", targets, plan.targets(&expected) as i64),
         (
             "connections at the upstreams",
             but_for_probes(at_upstreams, warm),
@@ -446,7 +446,7 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             .iter()
             .map(|boot| boot.metrics.violations.get())
             .sum(),
-        active: (active, plan.core().len() as i64),
+        active: (active, plan.targets(&plan.core()) as i64),
         figures: figures(world, plan, probed),
         bytes: bytes(&boots),
         tries_failed: tries_failed(world).saturating_sub(failed_before),

@@ -168,6 +168,7 @@ impl Stranger {
             id: id.to_owned(),
             group,
             doors: vec![format!("{}:{}", self.node.who, upstream::PORT)],
+            further: Vec::new(),
             token,
         };
         let mut life = std::pin::pin!(self.node.clone().be_client(part));

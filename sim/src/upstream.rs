@@ -31,6 +31,8 @@ pub const PORT: u16 = 3000;
 pub const SPARE_PORT: u16 = 3001;
 /// Both doors of an upstream.
 pub const DOORS: [u16; 2] = [PORT, SPARE_PORT];
+/// The most upstreams that run on the machine of another.
+pub const FURTHER_DOORS: usize = 2;
 
 /// Bytes moved at once.
 const CHUNK_LEN: usize = 16 * 1024;
@@ -41,6 +43,11 @@ const IDLE_MIN: Duration = Duration::from_secs(2);
 /// What an HTTP probe begins with, and what it is answered.
 const PROBE: &[u8] = b"GET ";
 const PROBE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// Where an upstream, or a further one on its machine, listens behind a door.
+pub fn port(door: usize) -> u16 {
+    PORT + u16::try_from(door).expect("doors are few")
+}
 
 /// One upstream host. Cheap to clone.
 #[derive(Clone)]
@@ -129,7 +136,13 @@ impl Upstream {
 
     /// Serves for ever.
     pub async fn run(self) {
-        tokio::join!(biased; self.keep(0), self.keep(1));
+        let this = &self;
+        let further = |nth| async move {
+            if nth < this.ways.further {
+                this.keep_open(DOORS.len() + nth).await;
+            }
+        };
+        tokio::join!(biased; self.keep(0), self.keep(1), further(0), further(1));
     }
 
     /// Serves at one door, for ever.
@@ -177,7 +190,7 @@ impl Upstream {
 
     /// Accepts until it is dropped.
     async fn accept(&self, door: usize) -> io::Result<()> {
-        let local = SocketAddr::from(([0, 0, 0, 0], DOORS[door]));
+        let local = SocketAddr::from(([0, 0, 0, 0], port(door)));
         let mut listener: Box<dyn Listener> = loop {
             match self.sockets.listen(local).await {
                 Ok(listener) => break listener,
@@ -203,6 +216,11 @@ impl Upstream {
                 serial,
                 door,
             });
+            if mood == Mood::Resets {
+                stream.reset();
+                self.tell_served(serial, Progress::default(), "reset at once".to_owned());
+                continue;
+            }
             let open = Open::count(&self.open);
             tokio::task::spawn_local(async move {
                 let mut progress = Progress::default();
@@ -298,8 +316,9 @@ impl Upstream {
             write.write_all(&greeting).await?;
         }
         let (stage, mut reached) = watch::channel(Stage::Header);
-        let mut take = std::pin::pin!(self.take(read, &request, stage, progress));
-        let half = mood == Mood::AnswersHalf;
+        let stalls = mood == Mood::Stalls;
+        let mut take = std::pin::pin!(self.take(read, (&request, stalls), stage, progress));
+        let half = stalls || mood == Mood::AnswersHalf;
         let mut reply = std::pin::pin!(async {
             let wanted = match request.when {
                 When::AfterHeader => Stage::Header,
@@ -322,6 +341,9 @@ impl Upstream {
                 }
                 done = &mut reply, if !replied => {
                     if done? == Replied::Half {
+                        if stalls {
+                            return self.hang().await;
+                        }
                         return Ok("half a reply");
                     }
                     replied = true;
@@ -333,7 +355,7 @@ impl Upstream {
     /// Says nothing until it feels better; then the connection is dropped.
     async fn hang(&self) -> io::Result<&'static str> {
         let mut changed = self.mood.subscribe();
-        let _ = changed.wait_for(|now| *now != Mood::Hangs).await;
+        let _ = changed.wait_for(|now| !now.is_mute()).await;
         Ok("hung")
     }
 
@@ -358,7 +380,7 @@ impl Upstream {
     async fn take(
         &self,
         mut read: impl AsyncRead + Unpin,
-        request: &Request,
+        (request, stalls): (&Request, bool),
         stage: watch::Sender<Stage>,
         progress: &mut Progress,
     ) -> io::Result<&'static str> {
@@ -376,6 +398,9 @@ impl Upstream {
         loop {
             if got == request.len {
                 stage.send_replace(Stage::Request);
+            }
+            if stalls && 2 * got >= request.len {
+                return self.hang().await;
             }
             let n = read.read(&mut buffer).await?;
             progress.ended |= n == 0;

@@ -35,6 +35,9 @@ const READ_LEN: u64 = 1_024;
 /// hangs, and the oracle has said so before.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// After how long a visitor gives up a service that hangs.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(10);
+
 /// One visitor host. Cheap to clone.
 #[derive(Clone)]
 pub struct Visitor {
@@ -46,6 +49,8 @@ pub struct Visitor {
     pub quiet: (Duration, Duration),
     /// It does not begin anything later.
     pub last_visit: Duration,
+    /// Whether it gives up a service that is known to be lost.
+    pub gives_up: bool,
     /// The number of the next session of the run.
     pub next: Rc<Cell<u64>>,
     /// Where the server is.
@@ -143,7 +148,26 @@ impl Visitor {
         }
         let hand = Hand::new(self.sockets.connect(self.public(visit.group)).await?);
         let halves = (hand.clone(), hand.clone());
-        self.converse(session, visit, halves, &hand).await
+        let talk = self.converse(session, visit, halves, &hand);
+        if !self.gives_up {
+            return talk.await;
+        }
+        tokio::select! {
+            biased;
+            over = talk => over,
+            () = self.loses_patience(session) => {
+                hand.reset();
+                Err(Short::Broken("given up".to_owned()))
+            }
+        }
+    }
+
+    /// Waits until it is clear that its session will come to nothing.
+    async fn loses_patience(&self, session: u64) {
+        adit::time::sleep(GIVES_UP_AFTER).await;
+        while !self.oracle.read(|model| model.is_lost_on_a_mute(session)) {
+            adit::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// A whole session, on the two halves of a stream that `hand` can reset.

@@ -2,6 +2,7 @@
 
 mod look;
 mod usurp;
+mod ways;
 
 use std::{
     cell::{Cell, RefCell},
@@ -27,7 +28,7 @@ use crate::{
     oracle::Oracle,
     plan::{Plan, who::Who},
     stranger::Stranger,
-    upstream::{self, Mood, Site, Upstream, Ways},
+    upstream::{self, Mood, Upstream},
     visitor::{Browser, Visitor},
 };
 
@@ -141,7 +142,7 @@ impl World {
     fn populate(&mut self, plan: &Plan) {
         for n in 0..plan.upstreams() {
             let sockets = self.engine.transport(self.hosts[&Who::Upstream(n)]);
-            let upstream = Upstream::new(n, ways(plan, n), sockets, self.oracle.clone());
+            let upstream = Upstream::new(n, ways::ways(plan, n), sockets, self.oracle.clone());
             self.upstreams.push(upstream.clone());
             self.install(
                 Who::Upstream(n),
@@ -196,6 +197,7 @@ impl World {
                     .iter()
                     .map(|port| format!("{}:{port}", Who::Upstream(n)))
                     .collect(),
+                further: further(plan, n),
                 token: TOKEN.to_owned(),
             };
             self.install(
@@ -210,6 +212,7 @@ impl World {
                 visits: Rc::new(visits.clone()),
                 quiet: plan.quiet(),
                 last_visit: Duration::from_millis(plan.last_visit_ms),
+                gives_up: plan.has_lost_service(),
                 next: Rc::clone(&next),
                 server: addresses[&Who::Server.to_string()],
                 sockets: self.engine.transport(self.hosts[&Who::Visitor(n)]),
@@ -463,34 +466,15 @@ impl World {
     }
 }
 
-/// How an upstream of `plan` always is.
-fn ways(plan: &Plan, upstream: usize) -> Ways {
-    /// Longer than any run.
-    const NEVER: Duration = Duration::from_secs(86_400);
-    let candidate = plan
-        .forward
-        .as_ref()
-        .and_then(|forward| forward.candidates.get(upstream));
-    if let Some(web) = &plan.web {
-        return Ways {
-            site: Some(Site {
-                group: plan.clients[upstream],
-                idle_ms: web.idle_ms,
-                refuses_one_in: web.refuses_one_in,
-            }),
-            ..Ways::default()
-        };
-    }
-    let of_tunnel = || Ways {
-        speaks_first: !plan.knobs.probe_http,
-        ..Ways::default()
-    };
-    candidate.map_or_else(of_tunnel, |candidate| Ways {
-        site: None,
-        speaks_first: candidate.speaks_first,
-        idle: Some(match candidate.idle_ms {
-            0 => NEVER,
-            ms => Duration::from_millis(ms),
-        }),
+/// The further upstreams of a client: the group of each, and where it is.
+fn further(plan: &Plan, client: usize) -> Vec<(usize, String)> {
+    let doors = upstream::DOORS.len()..;
+    let all = plan.offers_of(client).zip(doors);
+    all.map(|(group, door)| {
+        (
+            group,
+            format!("{}:{}", Who::Upstream(client), upstream::port(door)),
+        )
     })
+    .collect()
 }

@@ -366,7 +366,11 @@ impl Registry {
         if join.knows_links {
             self.trunks.handle_joined(time::now(), epoch);
         }
-        for (group, upstream) in join.serves {
+        let joining = match upstreams > 1 && mutant!("only-first-upstream-joins") {
+            true => 1,
+            false => upstreams,
+        };
+        for (group, upstream) in join.serves.into_iter().take(joining) {
             let tunnel = Tunnel {
                 client: join.client.clone(),
                 epoch,

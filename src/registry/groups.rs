@@ -7,6 +7,7 @@ use actix::{Actor, Addr};
 use crate::{
     env::Env,
     id::{Epoch, GroupName},
+    probe::mutant,
     selector::{
         actor::{Joined, Left, Selector},
         group::Group,
@@ -72,7 +73,12 @@ impl Groups {
 
     /// Takes a registration out of every active set.
     pub fn withdraw(&self, epoch: Epoch, names: &[GroupName]) {
-        for membership in names.iter().filter_map(|name| self.all.get(name)) {
+        let count = match names.len() > 1 && mutant!("lost-client-stays-in-further-groups") {
+            true => 1,
+            false => names.len(),
+        };
+        let names = names.iter().take(count);
+        for membership in names.filter_map(|name| self.all.get(name)) {
             membership.selector.do_send(Left(epoch));
         }
     }

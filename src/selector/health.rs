@@ -152,6 +152,9 @@ impl Gate {
 
     /// A session broke.
     pub fn handle_session_failed(&mut self, now: Instant, rng: &mut impl Rng) -> bool {
+        if mutant!("broken-sessions-forgiven") {
+            return false;
+        }
         self.session_failures = self.session_failures.saturating_add(1);
         self.handle_failure(now, self.session_failures >= SESSION_FAILURES_MAX, rng)
     }

@@ -393,8 +393,12 @@ async fn connect<'a>(
     start: &Start,
     rng: &mut ChaCha8Rng,
 ) -> Result<(&'a Upstream, Reached), (RefuseCode, String)> {
+    let several = registration.upstreams.len() > 1;
     let mut upstreams = registration.upstreams.iter();
-    let Some(upstream) = upstreams.find(|up| up.name.as_str() == start.upstream) else {
+    let named = |up: &&Upstream| {
+        up.name.as_str() == start.upstream || several && mutant!("first-upstream-serves-all")
+    };
+    let Some(upstream) = upstreams.find(named) else {
         let error = "the server asks for an upstream that this client does not have";
         say_unreachable(registration, &start.upstream, &error);
         return Err((
@@ -402,6 +406,10 @@ async fn connect<'a>(
             format!("no upstream {:?}", start.upstream),
         ));
     };
+    sometimes!(
+        several && upstream.name != registration.upstreams[0].name,
+        "further-upstream-served"
+    );
     let patience = upstream.approach.connect_timeout;
     let visitor = start.visitor.parse().ok().map(bound_to);
     // A probe asks for the service, not for a stream that was there already.

@@ -47,8 +47,8 @@ impl Act for Ail {
     }
 
     fn may_last(&self) -> bool {
-        // Only from a refusal can a server tell that nothing was done, and go elsewhere.
-        self.mood == Mood::Refuses
+        // Whom a service closes at once, or answers by halves, it seems to have meant to.
+        self.mood == Mood::Refuses || self.mood.loses()
     }
 
     fn leaves_registered(&self) -> bool {

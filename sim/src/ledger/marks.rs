@@ -433,4 +433,21 @@ pub const MARKS: &[Mark] = &[
         name: "head-came-too-late",
         means: "A connection was ended because the head of a request took too long.",
     },
+    // Several upstreams, services that ail to the end, groups of one.
+    Mark {
+        name: "further-upstream-served",
+        means: "A client was asked for another upstream than its first.",
+    },
+    Mark {
+        name: "held-up-side-was-reset",
+        means: "A side that was not read, because nothing went on to the other, turned out to be reset.",
+    },
+    Mark {
+        name: "held-up-bytes-dropped",
+        means: "A stream was reset, and what its upstream had not taken was dropped.",
+    },
+    Mark {
+        name: "lone-target-found-out",
+        means: "A group of one was found to be unusable.",
+    },
 ];

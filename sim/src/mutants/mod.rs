@@ -3,6 +3,7 @@
 pub mod asks;
 pub mod figures;
 pub mod forward;
+pub mod groups;
 pub mod hunt;
 pub mod mux;
 pub mod outside;

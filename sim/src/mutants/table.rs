@@ -60,6 +60,7 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
         .chain(super::outside::ANY)
         .chain(super::outside::WEB)
         .chain(super::outside::FORWARD)
+        .chain(super::groups::PLANTED)
 }
 
 /// The scenario in which a bug is searched for.

@@ -54,7 +54,7 @@ impl Invariant for Balance {
         for group in 0..model.plan.groups() {
             // Whoever refuses for good is in the group, and serves nobody.
             let members: Vec<_> = (model.plan.core().into_iter())
-                .filter(|client| model.plan.clients[*client] == group)
+                .filter(|client| model.plan.serves(*client, group))
                 .collect();
             let calm = model.sessions.values().filter(|session| {
                 session.visit.group == group
@@ -71,10 +71,12 @@ impl Invariant for Balance {
                 continue;
             }
             // Five standard deviations of a binomial share, and one for small numbers: once in a million.
-            let (n, p) = (total as f64, 1.0 / members.len() as f64);
-            let most = n * p + 5.0 * (n * p * (1.0 - p)).sqrt() + 1.0;
-            let least = n * p - 5.0 * (n * p * (1.0 - p)).sqrt() - 1.0;
+            let targets = |client: usize| model.plan.targets_in(client, group);
+            let all: usize = members.iter().map(|client| targets(*client)).sum();
             let odd = members.iter().find(|client| {
+                let (n, p) = (total as f64, targets(**client) as f64 / all as f64);
+                let most = n * p + 5.0 * (n * p * (1.0 - p)).sqrt() + 1.0;
+                let least = n * p - 5.0 * (n * p * (1.0 - p)).sqrt() - 1.0;
                 let share = shares[**client] as f64;
                 share > most || share < least
             });

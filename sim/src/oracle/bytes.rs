@@ -194,7 +194,7 @@ impl Invariant for OneUpstream {
     }
 }
 
-/// 5: a visitor is served by a client of its group.
+/// 5: a visitor is served by a client of its group, and there by an upstream of its group.
 pub struct Group;
 
 impl Invariant for Group {
@@ -212,10 +212,11 @@ impl Invariant for Group {
         };
         let session = model.sessions.get(id)?;
         let client = usize::from(greeting.upstream);
-        let of = model.plan.clients.get(client);
-        (of != Some(&session.visit.group)).then(|| {
+        let door = model.served.get(&greeting.serial).map_or(0, |served| served.door);
+        let of = model.plan.group_behind(client, door);
+        (of != Some(session.visit.group)).then(|| {
             let who = Who::Client(client);
-            let of = of.map_or_else(|| "no group".to_owned(), |group| group_name(*group));
+            let of = of.map_or_else(|| "no group".to_owned(), group_name);
             let asked = group_name(session.visit.group);
             format!("session {id} asked for {asked} and was served by {who} of {of}")
         })

@@ -21,6 +21,14 @@ const INTERVALS: Millis = 3;
 /// times in a million.
 const VISITS_EACH: usize = 16;
 
+/// The same where five sessions in a row have to break.
+const VISITS_EACH_RESET: usize = 20;
+
+/// Whether the service of that fault resets whoever comes.
+fn resets(model: &Model, nth: usize) -> bool {
+    matches!(&model.plan.faults[nth].act, AnyAct::Ail(ail) if ail.mood == Mood::Resets)
+}
+
 /// Since when, and for how many visits, a service has refused and was not left out.
 #[derive(Clone, Copy, Debug)]
 struct Refusing {
@@ -41,7 +49,7 @@ impl LeftOut {
     /// The client whose service that fault makes refuse.
     fn refuses(model: &Model, nth: usize) -> Option<usize> {
         match &model.plan.faults[nth].act {
-            AnyAct::Ail(ail) if ail.mood == Mood::Refuses => Some(ail.upstream),
+            AnyAct::Ail(ail) if matches!(ail.mood, Mood::Refuses | Mood::Resets) => Some(ail.upstream),
             // Only who asks for an answer finds out that there is none.
             AnyAct::Ail(ail) if ail.mood == Mood::Hangs && asks(model) => Some(ail.upstream),
             _ => None,
@@ -86,8 +94,10 @@ impl Invariant for LeftOut {
             let client = Self::refuses(model, *nth)?;
             let group = plan.clients[client];
             let members: Vec<_> = (0..plan.clients.len())
-                .filter(|member| plan.clients[*member] == group)
+                .filter(|member| plan.serves(*member, group))
                 .collect();
+            let targets = members.iter().map(|member| plan.targets_in(*member, group));
+            let targets: usize = targets.sum();
             let somebody_is_out = model.sight.uneven & group_bit(group) != 0;
             let disturbed = members
                 .iter()
@@ -108,7 +118,9 @@ impl Invariant for LeftOut {
                 return None;
             }
             let late = match knobs.probe_interval_ms {
-                0 => refusing.visits > VISITS_EACH * members.len(),
+                // Whoever only asks whether it can be connected finds nothing wrong.
+                _ if resets(model, *nth) => refusing.visits > VISITS_EACH_RESET * targets,
+                0 => refusing.visits > VISITS_EACH * targets,
                 interval => {
                     let asked = if asks(model) {
                         interval + PROBE_TIMEOUT_MS

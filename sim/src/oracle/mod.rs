@@ -23,6 +23,7 @@ pub mod session;
 mod shares;
 pub mod silence;
 pub mod strangers;
+mod usable;
 pub mod web;
 pub mod wire;
 mod words;
@@ -88,6 +89,8 @@ pub struct Sight {
     pub promised: i64,
     /// The groups of which somebody is not active, a bit for each.
     pub uneven: u64,
+    /// The groups that are shown as usable, a bit for each.
+    pub usable: u64,
     /// The upstreams that have a connection, a bit for each.
     pub connected: u64,
     /// The clients that leave out a door of their service, a bit for each.
@@ -96,7 +99,7 @@ pub struct Sight {
     pub silenced: usize,
 }
 
-/// The bit of a group in [`Sight::uneven`], or of an upstream or client in the others; the last stands for all beyond it.
+/// The bit of a group in [`Sight::uneven`] and [`Sight::usable`], or of an upstream or client in the others; the last stands for all beyond it.
 pub fn group_bit(group: usize) -> u64 {
     1 << group.min(63)
 }
@@ -173,6 +176,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(silence::Silence),
         Box::<shares::Strategy>::default(),
         Box::new(strangers::Lured),
+        Box::<usable::Usable>::default(),
     ]
 }
 

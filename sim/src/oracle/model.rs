@@ -195,12 +195,14 @@ impl Model {
             Event::Accepts {
                 upstream: Who::Upstream(upstream),
                 serial,
-                ..
+                door,
             } => {
                 let served = Served {
                     upstream: *upstream,
+                    door: *door,
                     accepted: now,
                     request: None,
+                    asked: None,
                     over: None,
                     over_at: None,
                 };
@@ -215,6 +217,7 @@ impl Model {
                 }
                 if let Some(served) = self.served.get_mut(serial) {
                     served.request = Some(*request);
+                    served.asked = Some(now);
                 }
                 if let Some(session) = self.sessions.get_mut(&request.connection) {
                     session.seen_by.push(*serial);
@@ -335,7 +338,7 @@ impl Model {
     /// What is felt right now befalls `session`.
     fn expose(&self, session: &mut Session, (trouble, harmed): &(Trouble, BTreeSet<usize>)) {
         let group = session.visit.group;
-        let serves = |client: &usize| self.plan.group_of(*client) == Some(group);
+        let serves = |client: &usize| self.plan.serves(*client, group);
         let exposure = &mut session.exposure;
         // Once all is well again, what lasts is no excuse any more.
         let well = self.converged.is_some_and(|at| session.opened >= at);
@@ -350,7 +353,10 @@ impl Model {
             troubled.retain(|client| !self.outside.clients.contains(client));
         }
         // How many of the registered belong to other groups, at most: the server counts them all.
-        let others = self.plan.clients.iter().filter(|of| **of != group).count() + self.shams();
+        let others = (0..self.plan.clients.len())
+            .filter(|client| !serves(client))
+            .count()
+            + self.shams();
         let registered = self.sight.registered.saturating_sub(others);
         let sound = registered.saturating_sub(troubled.len());
         exposure.sound_min = exposure.sound_min.min(sound);
@@ -397,6 +403,17 @@ impl Model {
         others
             .map(|active| &active.trouble)
             .any(|trouble| trouble.server || trouble.clients.contains(&client))
+    }
+
+    /// What is felt of a client right now.
+    pub fn felt_by(&self, client: usize) -> impl Iterator<Item = &Active> {
+        let all = self.active.iter();
+        all.filter(move |active| active.trouble.clients.contains(&client))
+    }
+
+    /// Whether the server is in trouble right now.
+    pub fn is_server_troubled(&self) -> bool {
+        self.active.iter().any(|active| active.trouble.server)
     }
 
     /// Whether anything is felt right now.

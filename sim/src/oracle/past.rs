@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     model::{Model, SETTLE},
-    session::Session,
+    session::{Served, Session},
 };
 use crate::{
     fault::{AnyAct, Trouble},
@@ -112,6 +112,42 @@ impl Model {
             .iter()
             .filter(|one| sham(&one.deed) && begun(one.at_ms))
             .count()
+    }
+
+    /// Whether that connection came to a service that ails to the end in a way that loses whoever comes.
+    fn is_lost(&self, served: &Served) -> bool {
+        // Who speaks first has spoken as the connection came.
+        let since = match self.plan.knobs.probe_http {
+            true => served.asked.unwrap_or(served.accepted),
+            false => served.accepted,
+        };
+        let lost = self.plan.ails_for_good(served.upstream);
+        lost.is_some_and(|from| since >= from)
+    }
+
+    /// Whether `session` was brought to such a service, as far as anybody can see.
+    pub fn has_met_the_lost(&self, session: &Session) -> bool {
+        if !self.plan.has_lost_service() {
+            return false;
+        }
+        self.served.iter().any(|(serial, served)| {
+            let unknown = served.request.is_none() && served.accepted >= session.opened;
+            (unknown || session.seen_by.contains(serial)) && self.is_lost(served)
+        })
+    }
+
+    /// Whether the session of that number waits for a service that says nothing any more, and does so to the end.
+    pub fn is_lost_on_a_mute(&self, id: u64) -> bool {
+        let Some(session) = self.sessions.get(&id) else {
+            return false;
+        };
+        match session.greeted {
+            Some((_, greeting)) => {
+                let served = self.served.get(&greeting.serial);
+                served.is_some_and(|served| self.is_lost(served))
+            }
+            None => self.has_met_the_lost(session),
+        }
     }
 
     /// The upstreams on which `session` was started, as far as anybody can see.

@@ -156,6 +156,9 @@ pub fn judge(model: &Model, session: &Session) -> Judgement {
     if let Some((_, greeting)) = session.greeted {
         return touched(session, greeting);
     }
+    if model.has_met_the_lost(session) {
+        return Ok(Excuse::Lost);
+    }
     if exposure.busy >= knobs.sessions_max {
         return Ok(Excuse::TurnedAway);
     }
@@ -350,7 +353,8 @@ impl Invariant for StartDeadline {
             let exposure = &session.exposure;
             let waits = session.greeted.is_none() && model.now > session.opened + deadline;
             // A service that hangs is not the tunnel's to answer for.
-            let excused = exposure.server || exposure.visitor || !exposure.clients.is_empty();
+            let hangs = || model.has_met_the_lost(session);
+            let excused = exposure.server || exposure.visitor || !exposure.clients.is_empty() || hangs();
             (waits && !excused).then_some((id, session))
         });
         let (id, session) = late?;

@@ -90,10 +90,14 @@ impl Session {
 pub struct Served {
     /// Which upstream.
     pub upstream: usize,
+    /// By which door it came in.
+    pub door: usize,
     /// When it was accepted.
     pub accepted: Duration,
     /// What was wanted.
     pub request: Option<Request>,
+    /// When that was said.
+    pub asked: Option<Duration>,
     /// How many bytes of body it got, whether they ended cleanly and complete, and whether they ended cleanly
     /// at all, once it is over.
     pub over: Option<(u64, bool, bool)>,

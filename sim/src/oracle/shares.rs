@@ -38,8 +38,7 @@ pub struct Strategy {
 /// The clients of a group that are well at the end.
 fn members(model: &Model, group: usize) -> Vec<usize> {
     let core = model.plan.core().into_iter();
-    core.filter(|client| model.plan.clients[*client] == group)
-        .collect()
+    core.filter(|client| model.plan.serves(*client, group)).collect()
 }
 
 /// Whether nothing has befallen a session, nor anybody who could have served it.
@@ -154,7 +153,8 @@ impl Invariant for Strategy {
                 greeting: Greeting { upstream: by, .. },
             } => {
                 let session = model.sessions.get(id)?;
-                if !is_calm(model, session) {
+                // Of several targets of one client nobody knows which it was.
+                if !is_calm(model, session) || model.plan.has_twins(session.visit.group) {
                     self.last.clear();
                     return None;
                 }

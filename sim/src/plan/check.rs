@@ -1,7 +1,7 @@
 //! Whether a plan that somebody wrote can be run: what it names is there, and no run is bound to fail by it.
 
 use super::{Intrusion, Manner, Millis, Plan, Visit, hosts, knobs::Knobs};
-use crate::{fault::Fault, mutants, payload::When};
+use crate::{fault::Fault, mutants, payload::When, upstream::FURTHER_DOORS};
 
 impl Plan {
     /// Checks what its types cannot say.
@@ -22,8 +22,20 @@ impl Plan {
             }
         }
         for group in (0..groups).filter(|_| self.forward.is_none()) {
-            ensure(self.clients.contains(&group), || {
-                format!("clients: nobody serves group {group}, but somebody serves a higher one")
+            ensure(
+                (0..self.clients.len()).any(|client| self.serves(client, group)),
+                || format!("clients: nobody serves group {group}, but somebody serves a higher one"),
+            )?;
+        }
+        for (n, offer) in self.offers.iter().enumerate() {
+            ensure(offer.client < self.clients.len(), || {
+                format!(
+                    "offers[{n}].client: there is no client number {}, counted from 0",
+                    offer.client
+                )
+            })?;
+            ensure(self.offers_of(offer.client).count() <= FURTHER_DOORS, || {
+                format!("offers[{n}]: a client has at most {FURTHER_DOORS}")
             })?;
         }
         let ends = [("heal_ms", self.heal_ms), ("last_visit_ms", self.last_visit_ms)];

@@ -4,11 +4,11 @@ use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Deed, Intrusion, Manner, Millis, Plan, Purpose,
-    forward::{Balance, forward},
+    Deed, Intrusion, Millis, Plan, Purpose, ailing, choice,
+    forward::forward,
     impostor,
     knobs::{Carry, Knobs, Overflow},
-    patience,
+    lone, offers, patience,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -90,6 +90,7 @@ fn calm(seed: u64) -> Plan {
         last_visit_ms: 50_000,
         knobs: Knobs::default(),
         clients: vec![0; 3],
+        offers: Vec::new(),
         forward: None,
         web: None,
         faults: Vec::new(),
@@ -178,33 +179,11 @@ fn chaos(seed: u64) -> Plan {
     crowds(&mut Purpose::Crowds.rng(seed), &mut plan.visitors, crowd);
     patience::shorten(seed, &mut plan);
     impostor::usurp(seed, &mut plan);
-    choose(&mut Purpose::Choice.rng(seed), &mut plan);
+    choice::choose(seed, &mut plan);
+    offers::offer(seed, &mut plan);
+    lone::add(seed, &mut plan);
+    ailing::ail(seed, &mut plan);
     plan
-}
-
-/// In half of the seeds a target is chosen in another way than by chance, and in a third the pools follow demand.
-fn choose(rng: &mut ChaCha8Rng, plan: &mut Plan) {
-    let balances = [
-        Balance::RoundRobin,
-        Balance::Weighted,
-        Balance::LeastConnections,
-        Balance::P2c,
-        Balance::Hash,
-    ];
-    let (balance, other) = (*balances.choose(rng).expect("some"), rng.random_bool(0.5));
-    if other {
-        plan.knobs.balance = balance;
-    }
-    plan.knobs.pool_follows = rng.random_ratio(1, 3);
-    if rng.random_ratio(1, 6) {
-        plan.knobs.probe_http = true;
-        // Whoever waits for a greeting would wait for ever.
-        for visit in plan.visitors.iter_mut().flatten() {
-            if visit.manner == Manner::ReadFirst {
-                visit.manner = Manner::Plain;
-            }
-        }
-    }
 }
 
 /// A tunnel in trouble, with visitors who come one after another.
@@ -232,6 +211,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
         last_visit_ms: LAST_VISIT_MS + longer_ms,
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
+        offers: Vec::new(),
         forward: None,
         web: None,
         faults: Vec::new(),

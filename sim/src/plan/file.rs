@@ -41,6 +41,7 @@ pub fn text(plan: &Plan) -> String {
         last_visit_ms,
         knobs,
         clients,
+        offers,
         forward,
         web,
         faults,
@@ -64,6 +65,9 @@ pub fn text(plan: &Plan) -> String {
         ("visitors", visitors),
     ];
     fields.extend(forward.as_ref().map(|forward| ("forward", json(forward))));
+    if !offers.is_empty() {
+        fields.push(("offers", json(offers)));
+    }
     fields.extend(web.as_ref().map(|web| ("web", json(web))));
     fields.extend(planted.as_ref().map(|name| ("planted", json(name))));
     let fields: Vec<_> = fields

@@ -225,6 +225,7 @@ pub fn forward(seed: u64) -> Plan {
         last_visit_ms: 102_000,
         knobs,
         clients: Vec::new(),
+        offers: Vec::new(),
         web: None,
         forward: Some(Forward {
             candidates: candidates(&mut rng, count),

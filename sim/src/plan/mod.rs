@@ -1,8 +1,10 @@
 //! One seed makes one plan: who lives in the world, what each does and what is done to it, as plain data.
 //! The plan runs, not the seed: a plan can be printed, edited, compared, made smaller and kept in a file.
 
+pub mod ailing;
 pub mod asks;
 pub mod check;
+pub mod choice;
 pub mod draw;
 pub mod far;
 pub mod file;
@@ -11,6 +13,8 @@ pub mod hosts;
 pub mod disk;
 pub mod impostor;
 pub mod knobs;
+pub mod lone;
+pub mod offers;
 pub mod patience;
 pub mod visits;
 pub mod web;
@@ -25,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     forward::Forward,
     knobs::Knobs,
+    offers::Offer,
     web::{Call, Web},
     who::Who,
 };
@@ -75,6 +80,12 @@ pub enum Purpose {
     Choice,
     /// When a disk is full.
     Disk,
+    /// Which clients have several upstreams.
+    Offers,
+    /// Which service ails to the end.
+    Ailing,
+    /// Who is alone in its group.
+    Lone,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -99,6 +110,9 @@ impl Purpose {
             Self::Impostor => 21,
             Self::Choice => 22,
             Self::Disk => 23,
+            Self::Offers => 30,
+            Self::Ailing => 31,
+            Self::Lone => 32,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,
@@ -133,6 +147,9 @@ pub struct Plan {
     pub knobs: Knobs,
     /// The group each client serves. Every client has an upstream host of its own.
     pub clients: Vec<usize>,
+    /// What clients offer besides their first upstream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Offer>,
     /// In a world of the forwarder: it and its candidates. There are no clients then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
@@ -400,7 +417,9 @@ impl Plan {
 
     /// How many groups there are.
     pub fn groups(&self) -> usize {
-        self.clients.iter().max().map_or(1, |last| last + 1)
+        let offered = self.offers.iter().map(|offer| offer.group);
+        let all = self.clients.iter().copied().chain(offered);
+        all.max().map_or(1, |last| last + 1)
     }
 
     /// How many stranger hosts there are: one for each deed, so that none waits for another.
@@ -480,19 +499,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::draw::scenario;
-
-    #[test]
-    fn who_was_held_up_finds_a_dead_connection_later() {
-        let mut plan = (scenario("smoke").unwrap().draw)(1);
-        let faults = r#"[
-            {"from_ms":44000,"to_ms":50000,"act":{"black-hole":{"flow":{"who":"client-2","port":7001,"nth":2}}}},
-            {"from_ms":45000,"to_ms":56000,"act":{"pause":{"who":"client-2"}}}
-        ]"#;
-        plan.faults = serde_json::from_str(faults).unwrap();
-        assert_eq!(plan.silence_found().as_millis(), 81_000);
-        plan.faults.pop();
-        assert_eq!(plan.silence_found().as_millis(), 74_000);
-    }
-}
+mod tests;

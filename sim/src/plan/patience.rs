@@ -37,6 +37,15 @@ fn starts(rng: &mut ChaCha8Rng, plan: &mut Plan) {
     knobs.start_timeout_ms = of(&[4_000, 6_000]).max(10 * exchange);
 }
 
+/// Whether a half-closed session ends soon, or does from now on.
+pub(super) fn ends_half_closed_soon(rng: &mut ChaCha8Rng, plan: &mut Plan) -> bool {
+    let is_soon = |plan: &Plan| plan.knobs.half_closed_timeout_ms <= HALF_CLOSED_MS.1;
+    if !is_soon(plan) {
+        half_closed(rng, plan);
+    }
+    is_soon(plan)
+}
+
 /// A half-closed session ends soon, and some visits stay for longer: without a word, or going on in one direction.
 fn half_closed(rng: &mut ChaCha8Rng, plan: &mut Plan) {
     let (least, most) = HALF_CLOSED_MS;

@@ -48,6 +48,8 @@ pub fn without_visitors(plan: &Plan, range: Range<usize>) -> Plan {
 pub fn without_clients(plan: &Plan, range: Range<usize>) -> Plan {
     let mut plan = plan.clone();
     plan.clients.drain(range.clone());
+    plan.offers
+        .retain_mut(|offer| move_down(Some(&mut offer.client), &range));
     plan.faults = renamed(&plan.faults, |who| match who {
         Who::Client(n) => left(n, &range).map(Who::Client),
         Who::Upstream(n) => left(n, &range).map(Who::Upstream),
@@ -55,12 +57,7 @@ pub fn without_clients(plan: &Plan, range: Range<usize>) -> Plan {
     });
     plan.strangers
         .retain_mut(|one| move_down(one.deed.client_mut(), &range));
-    let groups = plan.clients.iter().max().map_or(0, |last| last + 1);
-    for group in (0..groups).rev() {
-        if !plan.clients.contains(&group) {
-            close_group(&mut plan, group);
-        }
-    }
+    close_empty_groups(&mut plan);
     let groups = plan.groups();
     for visits in &mut plan.visitors {
         visits.retain(|visit| visit.group < groups);
@@ -70,11 +67,34 @@ pub fn without_clients(plan: &Plan, range: Range<usize>) -> Plan {
     plan
 }
 
+/// Without some of the further upstreams of clients, and the groups that only they serve.
+pub fn without_offers(plan: &Plan, range: Range<usize>) -> Plan {
+    let mut plan = plan.clone();
+    let groups = plan.groups();
+    plan.offers.drain(range);
+    for group in (plan.groups()..groups).rev() {
+        close_group(&mut plan, group);
+    }
+    close_empty_groups(&mut plan);
+    plan
+}
+
+fn close_empty_groups(plan: &mut Plan) {
+    for group in (0..plan.groups()).rev() {
+        if !(0..plan.clients.len()).any(|client| plan.serves(client, group)) {
+            close_group(plan, group);
+        }
+    }
+}
+
 /// Takes away a group that nobody serves; those above it move down.
 fn close_group(plan: &mut Plan, gone: usize) {
     let range = gone..gone + 1;
     for group in &mut plan.clients {
         *group = left(*group, &range).unwrap_or(*group);
+    }
+    for offer in &mut plan.offers {
+        offer.group = left(offer.group, &range).unwrap_or(offer.group);
     }
     for visits in &mut plan.visitors {
         visits.retain_mut(|visit| move_down(Some(&mut visit.group), &range));

@@ -133,6 +133,7 @@ impl Search<'_> {
                 |plan, range| less::without_visits(plan, visitor, range),
             );
         }
+        self.remove(|plan| plan.offers.len(), less::without_offers);
         self.remove(|plan| plan.clients.len(), less::without_clients);
         self.simplify(simpler::knobs);
         self.simplify(simpler::faults);

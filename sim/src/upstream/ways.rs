@@ -21,11 +21,27 @@ pub enum Mood {
     Hangs,
     /// Closes after half of the reply.
     AnswersHalf,
+    /// Stops to read and to write in the middle of each session.
+    Stalls,
+    /// Accepts, and resets.
+    Resets,
     /// Listens for a while, then does not, and so on.
     Flaps {
         /// So long each.
         half_period_ms: Millis,
     },
+}
+
+impl Mood {
+    /// Whether sessions that are brought there come to nothing, and nobody can tell whether they did.
+    pub fn loses(self) -> bool {
+        matches!(self, Self::Hangs | Self::Stalls | Self::Resets)
+    }
+
+    /// Whether it leaves a connection open and says nothing on it.
+    pub fn is_mute(self) -> bool {
+        matches!(self, Self::Hangs | Self::Stalls)
+    }
 }
 
 /// How an upstream always is.
@@ -37,6 +53,8 @@ pub struct Ways {
     pub idle: Option<Duration>,
     /// It speaks HTTP.
     pub site: Option<Site>,
+    /// Further upstreams that run on its machine, each behind a door of its own.
+    pub further: usize,
 }
 
 impl Default for Ways {
@@ -45,6 +63,7 @@ impl Default for Ways {
             speaks_first: true,
             idle: None,
             site: None,
+            further: 0,
         }
     }
 }

@@ -20,6 +20,8 @@ impl World {
             figures.active.get() < figures.targets.get()
         };
         let uneven = (0..self.groups).filter(somebody_is_out).map(group_bit);
+        let is_usable = |group: &usize| metrics.groups.join(&group_name(*group)).usable.get() > 0;
+        let usable = (0..self.groups).filter(is_usable).map(group_bit);
         let upstreams = self.upstreams.iter().enumerate();
         let connected = upstreams.filter(|(_, upstream)| upstream.open() > 0);
         let connected = connected.map(|(n, _)| group_bit(n));
@@ -36,6 +38,7 @@ impl World {
             queued: metrics.stream_queued_bytes.get(),
             promised: metrics.stream_window_bytes.get(),
             uneven: uneven.fold(0, |all, group| all | group),
+            usable: usable.fold(0, |all, group| all | group),
             connected: connected.fold(0, |all, upstream| all | upstream),
             one_door: one_door.map(group_bit).fold(0, |all, client| all | client),
             silenced: self.engine.silenced(PROXY_PORT),

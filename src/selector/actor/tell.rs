@@ -10,7 +10,10 @@ use super::{
     },
     Selector,
 };
-use crate::time::{self, Duration};
+use crate::{
+    probe::{mutant, sometimes},
+    time::{self, Duration},
+};
 
 impl<R: Reach> Selector<R> {
     /// A target failed, or answered. `words` are none where the target's gauges hold them.
@@ -51,7 +54,11 @@ impl<R: Reach> Selector<R> {
     pub(super) fn show_usable(&self) {
         let failing = self.roster.all_fail();
         self.group.set_failing(failing);
-        let usable = !self.active.is_empty() && !failing;
+        sometimes!(
+            failing && self.targets.len() == 1 && self.series.usable.get() > 0,
+            "lone-target-found-out"
+        );
+        let usable = !self.active.is_empty() && (!failing || mutant!("failing-group-shown-as-usable"));
         self.series.usable.set(i64::from(usable));
     }
 

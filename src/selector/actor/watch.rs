@@ -49,7 +49,7 @@ impl<R: Reach> Selector<R> {
     fn watches_alone(&self) -> bool {
         let fails = self.failures.any() || self.roster.all_fail();
         match self.setup.alone {
-            Alone::Always => true,
+            Alone::Always => fails || !mutant!("lone-target-not-probed"),
             Alone::Failing => fails && !self.targets.is_empty(),
         }
     }

@@ -7,7 +7,10 @@ use super::{
     Action, Report, Roster,
     entry::Entry,
 };
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::mutant,
+    time::{Duration, Instant},
+};
 
 impl<K: Ord + Clone> Roster<K> {
     /// Whether every target fails, also while that is taken for a local fault.
@@ -67,6 +70,7 @@ impl<K: Ord + Clone> Roster<K> {
         };
         entry.meter.handle_success(now, rtt);
         let was_well = entry.gate.state() == State::Closed;
+        let enough = enough && !mutant!("success-of-last-resort-not-enough");
         let closed = entry.gate.handle_success(now) || enough && entry.gate.close();
         if closed {
             entry.meter.forgive(now);
