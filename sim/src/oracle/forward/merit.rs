@@ -15,8 +15,12 @@ use crate::{
 /// largest hysteresis asks for half.
 const FAR_TIMES: u64 = 7;
 
-/// Where all ways take equally long, there is no jitter: from one and a half times as long on they cost more than twice as much.
-const EVENLY_FAR_TIMES: (u64, u64) = (3, 2);
+/// Where all ways take equally long: from so many times as much on. After one measurement jitter is half a round trip, so a
+/// neighbour costs up to two, and one as far away as that a quarter more at least.
+const EVENLY_FAR_TIMES: (u64, u64) = (17, 10);
+
+/// With more it may take many measurements until a difference shows, and outsiders are measured rarely.
+const HYSTERESIS_MAX: u32 = 20;
 
 /// How far away a candidate is for certain.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,7 +144,7 @@ impl Invariant for Merit {
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
         let (forward, knobs) = (model.plan.forward.as_ref()?, &model.plan.knobs);
-        if !self.can_tell(model) {
+        if !self.can_tell(model) || forward.choice.hysteresis_percent > HYSTERESIS_MAX {
             return None;
         }
         let mut members = self.members.iter().copied();
