@@ -143,6 +143,8 @@ pub enum Oddity {
     },
     /// A head of HTTP that is not what it has to be.
     WrongHead(String),
+    /// A connection that goes on as if its server did not drain.
+    GoesOn(String),
     /// More than was sent.
     TooMuch {
         /// So much.
@@ -215,6 +217,7 @@ impl fmt::Display for Oddity {
             }
             Self::WrongByte { at } => write!(f, "byte {at} of its body does not belong there"),
             Self::WrongHead(what) => write!(f, "its head is wrong: {what}"),
+            Self::GoesOn(what) => f.write_str(what),
             Self::TooMuch { got, of } => write!(f, "it has {got} bytes of {of}"),
         }
     }

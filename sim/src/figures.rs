@@ -97,6 +97,26 @@ fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Limits of which nothing is used when everybody has gone home.
+const FREE_AT_REST: [&str; 5] = [
+    "sessions",
+    "upstream_connections",
+    "unproven",
+    "waiting",
+    "replay_bytes",
+];
+
+/// What a node shows as used of those limits: what of, how much, and how much it should be.
+pub fn limits(metrics: &Metrics) -> Vec<(String, i64, i64)> {
+    let page = Page::of(metrics);
+    let shown = page.series("limit_used", "").filter_map(|(labels, value)| {
+        let name = labels.strip_prefix("{limit=\"")?.strip_suffix("\"}")?;
+        let free = FREE_AT_REST.contains(&name);
+        free.then_some((format!("used of the limit {name}"), value.parse().ok()?, 0))
+    });
+    shown.collect()
+}
+
 /// Bytes of sessions up and down, over all lives of a node.
 pub fn bytes(boots: &[Boot]) -> (u64, u64) {
     let way = |page: &Page| ["up", "down"].map(|way| page.sum("bytes", &format!("direction=\"{way}\"")));

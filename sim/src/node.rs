@@ -177,7 +177,7 @@ impl Node {
             spawner: Arc::new(HostTasks(Arc::new(yields))),
             entropy: Entropy::seeded(Purpose::Node(life).rng(self.seed).next_u64()),
             wall: WallClock::Since {
-                then: SystemTime::UNIX_EPOCH,
+                then: SystemTime::UNIX_EPOCH + self.oracle.now(),
                 at: adit::time::now(),
             },
             stop,

@@ -14,7 +14,7 @@ use adit::{files::Output, probe};
 
 use crate::{
     event::{End, Event},
-    figures::{bytes, figures, sum},
+    figures::{bytes, figures, limits, sum},
     mutants,
     node::{ACCESS_LOG, Boot, Node, group_name},
     oracle::{Class, Oracle, Violation, excuse::Excuses, rest::Rest},
@@ -428,7 +428,9 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         links,
         baseline: baseline
             .map(|(what, is, should)| (what.to_owned(), is, should))
-            .to_vec(),
+            .into_iter()
+            .chain(limits(metrics))
+            .collect(),
         books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
         replays_ambiguous: boots
             .iter()

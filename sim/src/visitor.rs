@@ -1,6 +1,7 @@
 //! A visitor: opens one session after another and checks each byte of every reply.
 
 mod browser;
+mod drained;
 mod extras;
 mod plain;
 mod upgrade;

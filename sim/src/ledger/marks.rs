@@ -338,6 +338,10 @@ pub const MARKS: &[Mark] = &[
         means: "A connection that was kept for requests turned out to be closed.",
     },
     Mark {
+        name: "kept-connection-grew-old",
+        means: "A connection to an upstream was in use for so long that it takes no more requests.",
+    },
+    Mark {
         name: "kept-connection-was-busy",
         means: "A connection had answered, and was not done with its request.",
     },

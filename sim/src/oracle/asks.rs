@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use super::{Class, Invariant, Model, session::Session};
-use crate::plan::Millis;
+use crate::{
+    event::{End, Event},
+    plan::{Millis, web::Kind},
+};
 
 /// How much later than its deadline a call may end for its visitor: its connection, the way there and back.
 const LATE_MS: Millis = 3_000;
+
+/// How much longer than a deadline an upstream has to take for nobody to get its answer.
+const MISSED_MS: Millis = 300;
 
 /// 32 as well: a call of gRPC ends when its deadline is over. That it does not end before, its visitor says.
 pub struct CallDeadline;
@@ -23,9 +29,37 @@ impl CallDeadline {
     }
 }
 
+/// Whether a call was served whole although its upstream thinks for longer than the call may take. The entry, which knows
+/// of the call first, is in no trouble.
+fn is_answered_late(session: &Session) -> bool {
+    let Some(call) = session.visit.call.filter(|call| call.kind == Kind::Grpc) else {
+        return false;
+    };
+    let timeout_ms = call.extras.timeout_ms;
+    let late = timeout_ms > 0 && session.visit.delay_ms > timeout_ms + MISSED_MS;
+    late && !session.exposure.server
+}
+
 impl Invariant for CallDeadline {
     fn number(&self) -> u8 {
         32
+    }
+
+    fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
+        let Event::Ends {
+            session: id,
+            how: End::Complete,
+        } = event
+        else {
+            return None;
+        };
+        let session = model
+            .sessions
+            .get(id)
+            .filter(|session| is_answered_late(session))?;
+        Some(format!(
+            "session {id} was served whole behind its deadline: {session}"
+        ))
     }
 
     fn class(&self) -> Class {

@@ -22,7 +22,11 @@ impl Invariant for Order {
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
         match event {
             Event::Odd {
-                what: Oddity::TooMuch { .. } | Oddity::ForeignReply { .. } | Oddity::WrongHead(_),
+                what:
+                    Oddity::TooMuch { .. }
+                    | Oddity::ForeignReply { .. }
+                    | Oddity::WrongHead(_)
+                    | Oddity::GoesOn(_),
                 ..
             } => None,
             Event::Odd { place, session, what } => Some(format!("{place}, {}: {what}", named(*session))),

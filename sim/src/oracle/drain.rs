@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Invariant, Model, model::SETTLE, session::Session};
 use crate::{
-    event::{End, Event},
+    event::{End, Event, Oddity, named},
     fault::AnyAct,
     plan::{Manner, who::Who},
 };
@@ -116,6 +116,11 @@ impl Invariant for Draining {
                 self.leaving.remove(nth);
                 None
             }
+            Event::Odd {
+                place,
+                session,
+                what: Oddity::GoesOn(what),
+            } => Some(format!("{place}, {}: {what}", named(*session))),
             Event::Greeted { session, .. } => self.judge_newcomer(model, *session, "served"),
             Event::Ends {
                 session,

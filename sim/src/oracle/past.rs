@@ -22,6 +22,21 @@ impl Model {
         })
     }
 
+    /// Since when the server has been told to stop and serves everybody as before, and until when, if it does `now`.
+    pub fn drain_delay(&self, now: Duration) -> Option<(Duration, Duration)> {
+        let at = Duration::from_millis;
+        let mut delays = self.plan.faults.iter().filter_map(|fault| {
+            let delay = self
+                .plan
+                .drain_delay(&fault.act)
+                .min(self.plan.harmless_for(fault));
+            let from = at(fault.from_ms);
+            let until = fault.to_ms.map_or(from + delay, |to| at(to).min(from + delay));
+            Some((from, until)).filter(|_| !delay.is_zero())
+        });
+        delays.find(|(from, until)| (*from..*until).contains(&now))
+    }
+
     /// Whether a fault ended after `from` that troubles `such`: with the end of a stop a process is killed, also one that
     /// served on.
     pub fn has_ended(&self, from: Duration, such: impl Fn(&Trouble) -> bool) -> bool {

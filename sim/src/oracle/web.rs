@@ -57,7 +57,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::Counters),
         Box::new(rest::Baseline),
         Box::new(figures::Figures),
-        Box::new(access::Logged),
+        Box::<access::Logged>::default(),
         Box::new(rest::Registered),
         Box::new(rest::Active),
         Box::<rest::Pools>::default(),

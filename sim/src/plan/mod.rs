@@ -16,6 +16,7 @@ pub mod knobs;
 pub mod lone;
 pub mod offers;
 pub mod patience;
+mod steady;
 pub mod visits;
 pub mod web;
 pub mod who;
@@ -86,6 +87,8 @@ pub enum Purpose {
     Ailing,
     /// Who is alone in its group.
     Lone,
+    /// Whether request follows upon request for minutes.
+    Steady,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -113,6 +116,7 @@ impl Purpose {
             Self::Offers => 30,
             Self::Ailing => 31,
             Self::Lone => 32,
+            Self::Steady => 33,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -9,6 +9,7 @@ use super::{
     asks::{Extras, extras},
     disk, draw,
     knobs::Knobs,
+    steady,
 };
 use crate::{
     fault::{
@@ -146,6 +147,9 @@ pub(super) fn web(seed: u64) -> Plan {
     let is_soon = plan.web.as_ref().is_some_and(|web| web.first_byte_ms == SOON_MS);
     for visit in plan.visitors.iter_mut().flatten() {
         vary(visit, is_soon, &mut rng);
+    }
+    if steady::asks_on(&mut plan) {
+        return plan;
     }
     if rng.random_bool(0.1) {
         only_services(&mut plan, &mut rng);

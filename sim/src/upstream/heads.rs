@@ -1,5 +1,7 @@
 //! What an upstream of HTTP looks at in the head and the trailers of a request.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, Request as HttpRequest, header};
 use hyper::body::Incoming;
 
@@ -12,7 +14,21 @@ use crate::{
     },
 };
 
+/// How old a connection may be that brings a request which no login binds to it, as docs/http.md has it, and how long the
+/// request may be under way.
+const AGE_MAX: Duration = Duration::from_secs(300);
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
 impl Upstream {
+    /// Whether a connection that was made then may still bring a request.
+    pub(super) fn check_age(&self, since: Duration, headers: &HeaderMap) {
+        let age = self.oracle.now() - since;
+        if age > AGE_MAX + UNDER_WAY {
+            let session = one(headers, &SESSION).parse().ok();
+            self.tell_wrong(session, format!("it came on a connection that is {age:?} old"));
+        }
+    }
+
     /// Whether a head is what it has to be behind the entry. `login` is who has logged in to the connection.
     pub(super) fn check(
         &self,
@@ -48,7 +64,7 @@ impl Upstream {
         let should = told.heads(site.group, &named).into_iter();
         let should = should.chain(told.origin(site.group, &from));
         let all = should.map(|(what, should)| (what, is(what), should));
-        let refused = told.extras.must_be_refused();
+        let refused = self.must_be_refused(told, &named);
         let key = one(headers, &header::SEC_WEBSOCKET_KEY);
         let keyed = !told.extended || key.len() == 24;
         let flags = [
@@ -62,6 +78,16 @@ impl Upstream {
                 self.tell_wrong(session, format!("{what} is {is}, not {should}"));
             }
         }
+    }
+
+    /// Whether the entry had to refuse the request of session `named`. One that stood still may find the whole of a head that
+    /// took too long.
+    fn must_be_refused(&self, told: Told, named: &str) -> bool {
+        let stood_still = self.oracle.read(|model| {
+            let session = named.parse().ok().and_then(|id: u64| model.sessions.get(&id));
+            session.is_some_and(|session| session.exposure.server)
+        });
+        told.extras.must_be_refused() && (told.extras.framed_twice > 0 || !stood_still)
     }
 
     /// Whether the trailers of a request are what they have to be.

@@ -48,6 +48,8 @@ pub struct Site {
 struct Line {
     /// The door that it came in by.
     door: usize,
+    /// When it did.
+    since: Duration,
     /// Who has logged in to it.
     login: RefCell<Option<String>>,
     /// To write what hyper cannot.
@@ -77,6 +79,7 @@ impl Upstream {
         let hand = Hand::new(stream);
         let line = Rc::new(Line {
             door,
+            since: self.oracle.now(),
             login: RefCell::default(),
             hand: hand.clone(),
         });
@@ -142,6 +145,9 @@ impl Upstream {
                 .ok()
                 .and_then(|said| said.strip_prefix("Negotiate "));
             *line.login.borrow_mut() = said.map(str::to_owned);
+        }
+        if line.login.borrow().is_none() {
+            self.check_age(line.since, request.headers());
         }
         if request
             .headers()

@@ -131,6 +131,9 @@ impl Visitor {
         }
         let kept = kept.filter(|line| call.keeps && line.speaks(call.version) && lasts(line));
         let was_kept = kept.is_some();
+        let has_to_leave = kept
+            .as_ref()
+            .is_some_and(|line| call.version == Version::H2 && self.is_due_to_leave(line.used));
         let mut line = match kept {
             Some(line) => line,
             None => self.connect_line(call.version).await?,
@@ -145,6 +148,10 @@ impl Visitor {
                 Err((Some(request), _)) if was_kept => {
                     line = self.connect_line(call.version).await?;
                     line.ask(request).await
+                }
+                Ok(_) if has_to_leave => {
+                    let what = "a connection goes on without a GOAWAY while its server drains".to_owned();
+                    return Err(self.strange(session, Oddity::GoesOn(what)));
                 }
                 asked => asked,
             }
@@ -185,7 +192,7 @@ impl Visitor {
 
     /// Whether something was done to this visitor's way since then: a connection that it has may be dead, and nobody
     /// knows it yet.
-    fn was_struck(&self, since: Duration) -> bool {
+    pub(super) fn was_struck(&self, since: Duration) -> bool {
         let mine = |trouble: &Trouble| {
             trouble.server || trouble.visitors.iter().any(|n| Who::Visitor(*n) == self.who)
         };
@@ -382,6 +389,9 @@ impl Visitor {
         }
         self.read_head(session, call, response.status(), headers)?;
         self.check_hints(asked, headers)?;
+        if call.version == Version::H1 {
+            self.check_last(asked, headers)?;
+        }
         let head = asked.told.extras.head;
         let length = headers.get(header::CONTENT_LENGTH);
         if head && length != Some(&HeaderValue::from(visit.reply_len)) {

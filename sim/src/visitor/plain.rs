@@ -224,6 +224,7 @@ impl Visitor {
         let (status, headers) = self.final_head(lines, asked).await?;
         self.read_head(session, asked.call, status, &headers)?;
         self.check_hints(asked, &headers)?;
+        self.check_last(asked, &headers)?;
         if length(&headers) != Some(visit.reply_len) {
             return Err(self.strange(session, Oddity::WrongHead(format!("{headers:?}"))));
         }

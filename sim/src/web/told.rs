@@ -144,11 +144,13 @@ fn crumbs(session: u64, crumbs: usize) -> Vec<String> {
         .collect()
 }
 
-/// A time as gRPC spells it: in the unit that the last digit chooses.
+/// A time as gRPC spells it: the last digit chooses the unit, and whether there are as many digits as there may be.
 fn timeout(ms: u64) -> String {
     match ms % 10 {
         0 if ms.is_multiple_of(1_000) => format!("{}S", ms / 1_000),
+        1 => format!("{:08}u", ms * 1_000),
         0..=3 => format!("{}u", ms * 1_000),
+        4..=6 => format!("{ms:08}m"),
         _ => format!("{ms}m"),
     }
 }

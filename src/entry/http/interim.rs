@@ -170,6 +170,13 @@ impl Saying {
         &self.left
     }
 
+    /// Takes what waits as well: what is written after this comes behind it.
+    pub fn gather(&mut self, interim: &Interim) {
+        if let Some(bytes) = interim.take() {
+            self.left = [&self.left[..], &bytes[..]].concat().into();
+        }
+    }
+
     /// So many were written.
     pub fn wrote(&mut self, bytes: usize) {
         self.left.advance(bytes);
@@ -221,6 +228,22 @@ mod tests {
         drop(asked);
         interim.set_busy(false);
         assert_eq!(said(&interim), "");
+    }
+
+    #[test]
+    fn what_waits_is_gathered_behind_what_is_written_in_part() {
+        let interim = Arc::<Interim>::default();
+        let (_asked, from) = asking(&interim);
+        let mut saying = Saying::default();
+        interim.add(&from, HINTS, &HeaderMap::new());
+        let len = saying.next(&interim).len();
+        saying.wrote(10);
+        interim.add(&from, HINTS, &HeaderMap::new());
+        saying.gather(&interim);
+        // What comes now belongs to another answer.
+        interim.set_busy(true);
+        interim.add(&from, HINTS, &HeaderMap::new());
+        assert_eq!(saying.next(&interim).len(), 2 * len - 10);
     }
 
     #[test]

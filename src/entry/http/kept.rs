@@ -96,6 +96,7 @@ struct Free {
 
 impl Free {
     fn takes_more(&self, now: Instant) -> bool {
+        sometimes!(self.age.is_over(now), "kept-connection-grew-old");
         (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
             && !self.progress.is_retired()
             && !self.alone.sender.is_closed()
@@ -112,6 +113,7 @@ struct Shared {
 
 impl Shared {
     fn takes_more(&self, now: Instant) -> bool {
+        sometimes!(self.age.is_over(now), "kept-connection-grew-old");
         (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
             && !self.progress.is_retired()
             && !self.sender.is_closed()

@@ -142,7 +142,8 @@ impl VisitorStream {
         if self.open.count().open > 0 || !self.open.has_offer() || self.rest.len() > REST_MAX {
             return Poll::Pending;
         }
-        // What an upstream says of a request that follows stands behind it.
+        // What was said of this request stands before it, and what is said of one that follows behind it.
+        self.interim.gather(&self.open.interim);
         self.open.interim.set_busy(true);
         slices.iter().for_each(|slice| self.rest.extend_from_slice(slice));
         Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
