@@ -156,9 +156,7 @@ impl Slot {
         {
             demand.handle_refill(now.saturating_duration_since(ordered));
         }
-        if self.failures == 0 || !mutant!("failed-orders-never-forgiven") {
-            self.failures = 0;
-        }
+        self.failures = 0;
         self.order_after = now;
     }
 

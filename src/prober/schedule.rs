@@ -279,7 +279,7 @@ impl<K: Ord + Clone> Schedule<K> {
         while !self.hurried.is_empty() && now >= self.hurried_trickle.place {
             let key = self.hurried.pop_front()?;
             let watched = self.watched.get_mut(&key)?;
-            watched.hurried = mutant!("second-hurry-forgotten");
+            watched.hurried = false;
             // One that is being probed already gets its answer that way.
             if !self.probing.contains(&key) {
                 let step = self.step();

@@ -7,7 +7,6 @@ use super::actor::Registry;
 use crate::{
     id::Epoch,
     link::server::{SayGoAway, SayGoAwayAck},
-    probe::mutant,
     time::Duration,
     wire::message::ResetCode,
 };
@@ -73,8 +72,7 @@ impl Registry {
         let Some(live) = self.links.get(&epoch) else {
             return;
         };
-        let starting = live.gauges.starting();
-        if starting == 0 || starting == 1 && mutant!("drain-acknowledged-one-start-early") {
+        if live.gauges.starting() == 0 {
             live.link.do_send(SayGoAwayAck);
         } else {
             ctx.run_later(ACK_POLL, move |registry, ctx| registry.acknowledge(ctx, epoch));

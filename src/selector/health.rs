@@ -138,9 +138,7 @@ impl Gate {
         }
         self.state = State::Closed;
         (self.connect_failures, self.session_failures) = (0, 0);
-        if !mutant!("earlier-waits-not-forgotten") {
-            self.opened = 0;
-        }
+        self.opened = 0;
         true
     }
 

@@ -356,14 +356,10 @@ impl Direct {
             if now >= self.look_at {
                 self.look_at = now + LOOK_INTERVAL;
                 // A side whose bytes wait is not read, so a reset there would go unnoticed.
-                let (mut up, mut down) = (self.up.pending.is_some(), self.down.pending.is_some());
-                if up != down && mutant!("wrong-side-looked-at") {
-                    (up, down) = (down, up);
-                }
-                if up && self.visitor.is_broken() {
+                if self.up.pending.is_some() && self.visitor.is_broken() {
                     return Poll::Ready(Outcome::VisitorGone);
                 }
-                if down && self.upstream.is_broken() {
+                if self.down.pending.is_some() && self.upstream.is_broken() {
                     return Poll::Ready(Outcome::UpstreamBroken);
                 }
             }

@@ -5,36 +5,12 @@ use super::table::Planted;
 /// Those of the tunnel.
 pub const ANY: &[Planted] = &[
     Planted {
-        name: "comeback-at-full-share",
-        breaks: "Who comes back to a group gets its whole share at once.",
-    },
-    Planted {
-        name: "earlier-waits-not-forgotten",
-        breaks: "The wait behind a shut gate goes on where it was, although the target was well for long.",
-    },
-    Planted {
-        name: "second-hurry-forgotten",
-        breaks: "A target is probed out of turn once, and never again.",
-    },
-    Planted {
-        name: "failed-orders-never-forgiven",
-        breaks: "A connection that arrives does not forgive the failed orders before it.",
-    },
-    Planted {
         name: "ambiguous-tries-counted-by-round",
         breaks: "Ambiguous tries are counted anew in each round.",
     },
     Planted {
         name: "served-visitor-keeps-its-place",
         breaks: "Who waited for a target and got one keeps its place in the queue.",
-    },
-    Planted {
-        name: "ended-streams-fill-the-link",
-        breaks: "Streams that are over count for the limit of a link until they are let go of.",
-    },
-    Planted {
-        name: "drain-acknowledged-one-start-early",
-        breaks: "A client's drain is acknowledged while one session is starting.",
     },
 ];
 
@@ -57,9 +33,3 @@ pub const WEB: &[Planted] = &[
         breaks: "Visitors of HTTP/2 hear of a drain only when its delay is over.",
     },
 ];
-
-/// Those of the forwarder.
-pub const FORWARD: &[Planted] = &[Planted {
-    name: "wrong-side-looked-at",
-    breaks: "Of two blocked ways the wrong side is looked at for a reset.",
-}];

@@ -59,7 +59,6 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
         .chain(super::tunnel::PLANTED)
         .chain(super::outside::ANY)
         .chain(super::outside::WEB)
-        .chain(super::outside::FORWARD)
         .chain(super::groups::PLANTED)
 }
 
@@ -67,7 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Planted> {
 pub fn scenario(planted: &Planted) -> &'static str {
     if super::outside::ANY.contains(planted) {
         "any"
-    } else if super::forward::PLANTED.contains(planted) || super::outside::FORWARD.contains(planted) {
+    } else if super::forward::PLANTED.contains(planted) {
         "forward"
     } else if super::outside::WEB.contains(planted)
         || super::web::PLANTED.contains(planted)

@@ -46,7 +46,8 @@ pub(super) fn draw(plan: &mut Plan) {
     }
     let far = rng.random_bool(PROBABILITY);
     let chosen = forward.choice.active > 0 && forward.choice.active < count;
-    if !far && !(chosen && rng.random_bool(WORSE_PROBABILITY)) {
+    let worse = !far && chosen && rng.random_bool(WORSE_PROBABILITY);
+    if !far && !worse {
         return;
     }
     let mut all: Vec<_> = forward.candidates.iter_mut().collect();

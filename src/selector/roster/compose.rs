@@ -170,8 +170,7 @@ impl<K: Ord + Clone> Roster<K> {
         entry.provisional = !entry.meter.is_known();
         entry.served = true;
         // Nobody starts slowly where all have just started, or where it is all there is.
-        let slowly = others && !starting && !self.last_resort && !mutant!("comeback-at-full-share");
-        entry.ramp_since = slowly.then_some(now);
+        entry.ramp_since = (others && !starting && !self.last_resort).then_some(now);
         if entry.ramp_since.is_some() {
             sometimes!("slow-start-began");
             self.ramping.insert(key.clone());

@@ -36,10 +36,7 @@ struct Told {
     ejected: Duration,
 }
 
-/// How much later than it may be somebody who failed is used again: an evaluation, and the next look at the journal.
-const BACK_MARGIN: Duration = Duration::from_secs(12);
-
-/// 36: members change as the options allow: no sooner, no more at once, nobody too early, and who failed not too late.
+/// 36: members change as the options allow: no sooner, no more at once, nobody too early.
 #[derive(Default)]
 pub struct Switching {
     targets: BTreeMap<String, Told>,
@@ -50,8 +47,6 @@ pub struct Switching {
     /// The most candidates there were.
     most: usize,
     connects: Vec<(Duration, usize)>,
-    /// Who can be counted on, since when.
-    sound: BTreeMap<usize, Duration>,
 }
 
 impl Switching {
@@ -118,26 +113,6 @@ impl Switching {
         };
         self.note(at, name, added, reason);
         broken
-    }
-
-    /// Somebody who failed, and who has been well for longer than it takes to come back.
-    fn missing(&self, model: &Model) -> Option<String> {
-        let choice = model.candidates.as_ref()?.choice();
-        let ms = Duration::from_millis;
-        let looked_at = ms(2 * (choice.probe_interval_ms * 6 / 5 + choice.probe_timeout_ms)) + BACK_MARGIN;
-        self.targets.iter().find_map(|(name, told)| {
-            let (None, Some((out, Reason::Failing))) = (told.member, told.out) else {
-                return None;
-            };
-            let Ok(Who::Upstream(n)) = name.parse() else {
-                return None;
-            };
-            let well = *self.sound.get(&n)?;
-            let free = told.ejected + ms(choice.hold_off_ms) * told.ejections;
-            (model.now > well.max(free) + looked_at).then(|| {
-                format!("{name} was put out at {out:?}, has been well again since {well:?}, and is not used")
-            })
-        })
     }
 
     fn note(&mut self, at: Duration, name: &str, added: bool, reason: Reason) {
@@ -237,20 +212,6 @@ impl Invariant for Switching {
             }
             _ => None,
         }
-    }
-
-    fn handle_look(&mut self, model: &Model) -> Option<String> {
-        let candidates = model.candidates.as_ref()?;
-        let sound = candidates.sound(model.now);
-        self.sound.retain(|n, _| sound.contains(n));
-        for n in &sound {
-            self.sound.entry(*n).or_insert(model.now);
-        }
-        // Where a few are enough there may be no room; and where most fail at once, probes are not believed.
-        let all_used = candidates.choice().active == 0;
-        let believed = 2 * sound.len() > candidates.count();
-        let told = all_used && believed && !self.resort && !model.trouble().server;
-        told.then(|| self.missing(model)).flatten()
     }
 }
 
