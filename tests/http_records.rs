@@ -349,6 +349,28 @@ fn an_access_log_that_cannot_be_opened_stops_the_start() {
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_that_cannot_be_written_are_counted_as_lost() {
+    run(|| async {
+        let file = "entries:
+  - name: www
+    kind: http
+    listen: \"127.0.0.1:0\"
+    group: default
+    access_log: { output: file, file: /dev/full }
+";
+        let server = RunningServer::start(configured(file)).await;
+        let _client = server.client("a", http_upstream(mirror).await);
+        server.wait_for_clients(1).await;
+        // A thread of its own writes, and who writes next sees what it could not.
+        while server.metrics.access_lines_lost.get() == 0 {
+            let answer = ask(&server, "GET / HTTP/1.1\nHost: a\nConnection: close\n\n").await;
+            assert_eq!(status(&answer), Some(200), "{answer}");
+        }
+    });
+}
+
 #[test]
 fn a_line_names_the_user_and_why_others_were_refused() {
     run(|| async {
