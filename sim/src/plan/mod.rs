@@ -5,17 +5,18 @@ pub mod ailing;
 pub mod asks;
 pub mod check;
 pub mod choice;
+pub mod disk;
 pub mod draw;
 pub mod far;
 pub mod file;
 pub mod forward;
 pub mod hosts;
-pub mod disk;
 pub mod impostor;
 pub mod knobs;
 pub mod lone;
 pub mod offers;
 pub mod patience;
+pub mod purpose;
 mod steady;
 pub mod visits;
 pub mod web;
@@ -23,10 +24,9 @@ pub mod who;
 
 use std::{fmt, time::Duration};
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+pub use self::purpose::Purpose;
 use self::{
     forward::Forward,
     knobs::Knobs,
@@ -42,92 +42,6 @@ use crate::{
 
 /// Milliseconds: of simulated time since the run began, or between two moments of it.
 pub type Millis = u64;
-
-/// What a generator is for: each purpose has a stream of its own, so that more draws for one, or one fault
-/// less, shift nothing in another.
-#[derive(Clone, Copy, Debug)]
-pub enum Purpose {
-    /// Which families of faults take part.
-    Swarm,
-    /// Hosts and knobs.
-    Knobs,
-    /// The schedule of one family of faults.
-    Family(u64),
-    /// The operations of one visitor.
-    Visitor(usize),
-    /// The deeds of strangers.
-    Strangers,
-    /// Latency and loss on the way from one host to another.
-    Path(usize, usize),
-    /// The order in which hosts get their turn.
-    Turns,
-    /// Which kind of world it is.
-    World,
-    /// What is asked by HTTP.
-    Web,
-    /// Which candidates are far away.
-    Far,
-    /// How it is asked: how slowly, and with which lies.
-    Asking,
-    /// Visits that come in crowds, and those that last.
-    Crowds,
-    /// What some requests by HTTP have besides what all have.
-    Extras,
-    /// How short timeouts are, and which visits outlast them.
-    Patience,
-    /// Whoever takes the server's place.
-    Impostor,
-    /// How the server's groups choose, and what they keep ready.
-    Choice,
-    /// When a disk is full.
-    Disk,
-    /// Which clients have several upstreams.
-    Offers,
-    /// Which service ails to the end.
-    Ailing,
-    /// Who is alone in its group.
-    Lone,
-    /// Whether request follows upon request for minutes.
-    Steady,
-    /// The habits of one life of one host: short reads, balking, yields.
-    Habits(u64),
-    /// The randomness of one life of one host.
-    Node(u64),
-}
-
-impl Purpose {
-    /// The generator of this purpose under `seed`.
-    pub fn rng(self, seed: u64) -> ChaCha8Rng {
-        let stream = match self {
-            Self::Swarm => 1,
-            Self::Knobs => 2,
-            Self::Strangers => 3,
-            Self::Turns => 4,
-            Self::World => 5,
-            Self::Web => 6,
-            Self::Far => 7,
-            Self::Asking => 8,
-            Self::Crowds => 9,
-            Self::Extras => 10,
-            Self::Patience => 20,
-            Self::Impostor => 21,
-            Self::Choice => 22,
-            Self::Disk => 23,
-            Self::Offers => 30,
-            Self::Ailing => 31,
-            Self::Lone => 32,
-            Self::Steady => 33,
-            Self::Family(n) => 0x100 + n,
-            Self::Visitor(n) => 0x1_0000 + n as u64,
-            Self::Habits(n) => 0x10_0000 + n,
-            Self::Node(n) => 0x100_0000 + n,
-            Self::Path(from, to) => 0x1000_0000 + ((from as u64) << 12) + to as u64,
-        };
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        rng
-    }
-}
 
 /// Everything a run does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
