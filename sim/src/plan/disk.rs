@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{Plan, Purpose};
+use super::{Plan, Purpose, who::Who};
 use crate::fault::{AnyAct, Fault, disk::FillDisk};
 
 /// In one seed of six the disk of the server is full for a while.
@@ -16,7 +16,7 @@ pub(super) fn fill(seed: u64, plan: &mut Plan) {
     plan.faults.push(Fault {
         from_ms,
         to_ms: Some((from_ms + lasts).min(plan.heal_ms)),
-        act: AnyAct::FillDisk(FillDisk {}),
+        act: AnyAct::FillDisk(FillDisk { who: Who::Server }),
     });
     plan.faults.sort_by_key(|fault| fault.from_ms);
 }

@@ -94,12 +94,16 @@ struct Free {
     since: Instant,
 }
 
+/// Whether a connection of that age may be used for one request more.
+fn is_young(age: Age, now: Instant) -> bool {
+    let over = age.is_over(now);
+    sometimes!(over, "kept-connection-grew-old");
+    !over || mutant!("kept-connection-of-any-age")
+}
+
 impl Free {
     fn takes_more(&self, now: Instant) -> bool {
-        sometimes!(self.age.is_over(now), "kept-connection-grew-old");
-        (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
-            && !self.progress.is_retired()
-            && !self.alone.sender.is_closed()
+        is_young(self.age, now) && !self.progress.is_retired() && !self.alone.sender.is_closed()
     }
 }
 
@@ -113,10 +117,7 @@ struct Shared {
 
 impl Shared {
     fn takes_more(&self, now: Instant) -> bool {
-        sometimes!(self.age.is_over(now), "kept-connection-grew-old");
-        (!self.age.is_over(now) || mutant!("kept-connection-of-any-age"))
-            && !self.progress.is_retired()
-            && !self.sender.is_closed()
+        is_young(self.age, now) && !self.progress.is_retired() && !self.sender.is_closed()
     }
 }
 
