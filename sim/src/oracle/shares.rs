@@ -88,6 +88,10 @@ impl Strategy {
 
 /// Nobody with more sessions than another is chosen.
 fn judge_fewest(model: &Model, id: u64, session: &Session, by: u8) -> Option<String> {
+    // Each upstream that a client offers is a target of its own, and an answer does not say which of them it is from.
+    if !model.plan.offers.is_empty() {
+        return None;
+    }
     let others = || model.sessions.iter().filter(|(other, _)| **other != id);
     let there = others().filter(|(_, other)| {
         // What its visitor has yet to read may be over for its target.
