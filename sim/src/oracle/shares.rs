@@ -19,8 +19,8 @@ const COUNTED: Duration = Duration::from_secs(3);
 const PAIRS_MIN: usize = 25;
 
 /// Of so many pairs of sessions that follow upon each other one may go to the same target: others, of whom nobody knows,
-/// took the turns between.
-const SAME_ONE_IN: usize = 12;
+/// took the turns between, and so did tries that were given up. By chance half of them would with two targets.
+const SAME_ONE_IN: usize = 6;
 
 /// 9: the strategy of a group is kept to.
 #[derive(Default)]
