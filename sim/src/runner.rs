@@ -383,6 +383,8 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         // Or being dialled, for one that has grown old.
         Some(_) => plan.core().len() as i64,
     };
+    // Where a client has several targets, one or another of them is being probed at any moment.
+    let held = if plan.offers.is_empty() { 0 } else { probed };
     let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
     // What a forwarder keeps warm is open at its upstreams as well.
     let warm = if plan.forward.is_some() { parked } else { 0 };
@@ -423,8 +425,10 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             expected.len(),
         ),
         parked,
-        parked_min: i64::try_from(plan.knobs.pool_min.min(plan.knobs.pool_max) * expected.len())
-            .unwrap_or(i64::MAX),
+        parked_min: (i64::try_from(plan.knobs.pool_min.min(plan.knobs.pool_max) * expected.len())
+            .unwrap_or(i64::MAX)
+            - held)
+            .max(0),
         links,
         baseline: baseline
             .map(|(what, is, should)| (what.to_owned(), is, should))
