@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Invariant, Model, rest::Rest, session::Session};
 use crate::{
     event::{End, Event},
-    plan::web::Kind,
+    plan::{web::Kind, who::Who},
     web::{PREFIX, chain::Chain},
 };
 
@@ -88,8 +88,9 @@ pub struct Logged {
     none_since: Duration,
 }
 
-/// Between two looks at how many clients are registered.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long before it is seen a client may have been registered: there are looks every 50 ms, and none at a server that
+/// stands still.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long the loss of the last client may take to be known everywhere.
 const KNOWN: Duration = Duration::from_millis(100);
@@ -130,8 +131,13 @@ impl Invariant for Logged {
     }
 
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
-        if let Event::Registered { clients } = event {
-            self.handle_registered(model.now, *clients);
+        match event {
+            Event::Registered { clients } => self.handle_registered(model.now, *clients),
+            // A client may have come to the life before unseen.
+            Event::Boots {
+                host: Who::Server, ..
+            } => (self.is_any, self.none_since) = (false, model.now),
+            _ => {}
         }
         None
     }
