@@ -383,8 +383,13 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         // Or being dialled, for one that has grown old.
         Some(_) => plan.core().len() as i64,
     };
-    // Where a client has several targets, one or another of them is being probed at any moment.
-    let held = if plan.offers.is_empty() { 0 } else { probed };
+    // Where a client has several targets and hardly a connection, probes of one or another hold it at any moment.
+    let tight = plan.knobs.pool_max <= 2;
+    let held = if plan.offers.is_empty() || !tight {
+        0
+    } else {
+        probed
+    };
     let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
     // What a forwarder keeps warm is open at its upstreams as well.
     let warm = if plan.forward.is_some() { parked } else { 0 };
