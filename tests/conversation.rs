@@ -55,14 +55,14 @@ fn derive(salt: Option<&[u8]>, info: &str) -> [u8; 32] {
     key
 }
 
-/// A header as it is written: text for a key, bytes for what stands behind it.
+/// A header: its parts, one behind the other.
 fn header(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// A key of a map.
-fn key(name: &str) -> Vec<u8> {
-    [&[0xa0 | u8::try_from(name.len()).unwrap()], name.as_bytes()].concat()
+/// A short text: a key of a map, or what stands behind one.
+fn text(text: &str) -> Vec<u8> {
+    [&[0xa0 | u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
 
 /// A short byte string.
@@ -101,7 +101,7 @@ struct Frame {
 impl Frame {
     /// What stands behind a key of its header.
     fn behind(&self, name: &str) -> &[u8] {
-        let key = key(name);
+        let key = text(name);
         let at = self.raw.windows(key.len()).position(|here| here == key);
         &self.raw[at.unwrap_or_else(|| panic!("no {name} in kind {}", self.kind)) + key.len()..]
     }
@@ -223,21 +223,21 @@ async fn register(server: &RunningServer) -> (Peer, Link) {
     let mut control = Peer::connect(server.addresses.control, CONTROL).await;
     let register = header(&[
         &[0x86],
-        &key("client_id"),
-        &key("a"),
-        &key("group"),
-        &key("default"),
-        &key("upstreams"),
+        &text("client_id"),
+        &text("a"),
+        &text("group"),
+        &text("default"),
+        &text("upstreams"),
         &[0x91, 0x82],
-        &key("name"),
-        &key("main"),
-        &key("group"),
-        &key(""),
-        &key("instance"),
+        &text("name"),
+        &text("main"),
+        &text("group"),
+        &text(""),
+        &text("instance"),
         &bin(&[0x11; 16]),
-        &key("features"),
+        &text("features"),
         &[0x90],
-        &key("nonce"),
+        &text("nonce"),
         &bin(&[0x22; 32]),
     ]);
     let register = control.say(REGISTER, 0, &register, &[]).await;
@@ -245,7 +245,7 @@ async fn register(server: &RunningServer) -> (Peer, Link) {
     assert_eq!((challenge.kind, challenge.bin("nonce").len()), (CHALLENGE, 32));
     let transcript = transcript(&register, &challenge.raw);
     let proof = mac(&derive(None, "adit1 client"), &[&transcript]);
-    let proof = header(&[&[0x82], &key("mac"), &bin(&proof), &key("previous"), &[0xc0]]);
+    let proof = header(&[&[0x82], &text("mac"), &bin(&proof), &text("previous"), &[0xc0]]);
     control.say(PROOF, 0, &proof, &[]).await;
     let result = control.hear().await;
     assert_eq!(result.kind, RESULT);
@@ -277,15 +277,15 @@ async fn open(server: &RunningServer, control: &mut Peer, link: &Link) -> Peer {
     let mut proxy = Peer::connect(server.addresses.proxy, PROXY).await;
     let claim = header(&[
         &[0x85],
-        &key("client_id"),
-        &key("a"),
-        &key("boot"),
+        &text("client_id"),
+        &text("a"),
+        &text("boot"),
         &number(link.boot),
-        &key("counter"),
+        &text("counter"),
         &number(link.counter),
-        &key("proxy_conn_id"),
+        &text("proxy_conn_id"),
         &bin(&ticket),
-        &key("mac"),
+        &text("mac"),
         &bin(&link.proof(b"adit1 conn", &ticket)),
     ]);
     proxy.say(NEW, 0, &claim, &[]).await;
@@ -302,13 +302,13 @@ fn a_client_of_the_first_version_serves_visitors() {
         let (mut control, link) = register(&server).await;
         let beat = header(&[
             &[0x84],
-            &key("seq"),
+            &text("seq"),
             &[1],
-            &key("at"),
+            &text("at"),
             &[2],
-            &key("load"),
+            &text("load"),
             &[0],
-            &key("rtt"),
+            &text("rtt"),
             &[0],
         ]);
         let mut proxy = open(&server, &mut control, &link).await;
@@ -322,8 +322,8 @@ fn a_client_of_the_first_version_serves_visitors() {
             visitor.write_all(b"hello").await.unwrap();
             let start = proxy.hear().await;
             assert_eq!((start.kind, start.stream), (START, ordinal));
-            assert_eq!(&start.behind("protocol")[..4], key("tcp"));
-            assert_eq!(&start.behind("upstream")[..5], key("main"));
+            assert_eq!(&start.behind("protocol")[..4], text("tcp"));
+            assert_eq!(&start.behind("upstream")[..5], text("main"));
             proxy.say(ACCEPTED, ordinal, &[], &[]).await;
             proxy.say(STARTED, ordinal, &[], &[]).await;
             proxy.hear_data(ordinal, b"hello").await;
@@ -337,17 +337,17 @@ fn a_client_of_the_first_version_serves_visitors() {
             assert_eq!(answer, b"world");
             drop(visitor);
             assert_eq!(proxy.hear().await.kind, FIN);
-            let finished = header(&[&[0x82], &key("outcome"), &[0], &key("bytes"), &[5]]);
+            let finished = header(&[&[0x82], &text("outcome"), &[0], &text("bytes"), &[5]]);
             proxy.say(FINISHED, ordinal, &finished, &[]).await;
         }
 
         let away = header(&[
             &[0x83],
-            &key("reason"),
-            &key("bye"),
-            &key("retry_after_ms"),
+            &text("reason"),
+            &text("bye"),
+            &text("retry_after_ms"),
             &[0],
-            &key("servers"),
+            &text("servers"),
             &[0x90],
         ]);
         control.say(GO_AWAY, 0, &away, &[]).await;
@@ -363,10 +363,10 @@ async fn admit(control: &mut Peer, proxy_port: u16) -> Link {
     // A later version may say more.
     let challenge = header(&[
         &[0x82],
-        &key("nonce"),
+        &text("nonce"),
         &bin(&[0x77; 32]),
-        &key("later"),
-        &key("on"),
+        &text("later"),
+        &text("on"),
     ]);
     let challenge = control.say(CHALLENGE, 0, &challenge, &[]).await;
     let transcript = transcript(&register.raw, &challenge);
@@ -382,23 +382,23 @@ async fn admit(control: &mut Peer, proxy_port: u16) -> Link {
     // What the first version granted: nothing of data links.
     let verdict = header(&[
         &[0x81],
-        &key("granted"),
+        &text("granted"),
         &[0x84],
-        &key("boot"),
+        &text("boot"),
         &number(link.boot),
-        &key("counter"),
+        &text("counter"),
         &number(link.counter),
-        &key("proxy_port"),
+        &text("proxy_port"),
         &number(proxy_port.into()),
-        &key("heartbeat_ms"),
+        &text("heartbeat_ms"),
         &number(60_000),
     ]);
     let proof = mac(&derive(None, "adit1 server"), &[&transcript, &verdict]);
     let result = header(&[
         &[0x82],
-        &key("verdict"),
+        &text("verdict"),
         &bin(&verdict),
-        &key("mac"),
+        &text("mac"),
         &bin(&proof),
     ]);
     control.say(RESULT, 0, &result, &[]).await;
@@ -417,16 +417,16 @@ fn a_server_of_the_first_version_is_served() {
         let link = admit(&mut control, proxies.local_addr().unwrap().port()).await;
         let beat = control.hear_kind(HEARTBEAT).await;
         let (seq, at) = (number(beat.number("seq")), number(beat.number("at")));
-        let answer = header(&[&[0x82], &key("seq"), &seq, &key("at"), &at]);
+        let answer = header(&[&[0x82], &text("seq"), &seq, &text("at"), &at]);
         control.say(HEARTBEAT_ACK, 0, &answer, &[]).await;
 
         let ticket = [0x55; 16];
         let request = header(&[
             &[0x82],
-            &key("ids"),
+            &text("ids"),
             &[0x91],
             &bin(&ticket),
-            &key("purpose"),
+            &text("purpose"),
             &[PURPOSE_PROXY],
         ]);
         control.say(REQUEST, 0, &request, &[]).await;
@@ -435,25 +435,25 @@ fn a_server_of_the_first_version_is_served() {
         assert_eq!((claim.kind, claim.bin("proxy_conn_id")), (NEW, &ticket[..]));
         assert_eq!((claim.number("boot"), claim.number("counter")), (5, 6));
         assert_eq!(claim.bin("mac"), link.proof(b"adit1 conn", &ticket));
-        let ready = header(&[&[0x81], &key("mac"), &bin(&link.proof(b"adit1 ready", &ticket))]);
+        let ready = header(&[&[0x81], &text("mac"), &bin(&link.proof(b"adit1 ready", &ticket))]);
         proxy.say(READY, 0, &ready, &[]).await;
 
         for ordinal in 1..=3 {
             let start = header(&[
                 &[0x87],
-                &key("session_id"),
+                &text("session_id"),
                 &[42],
-                &key("protocol"),
-                &key("tcp"),
-                &key("upstream"),
-                &key("main"),
-                &key("address"),
-                &key(""),
-                &key("visitor"),
-                &key("192.0.2.1:5000"),
-                &key("entry"),
-                &key("public"),
-                &key("later"),
+                &text("protocol"),
+                &text("tcp"),
+                &text("upstream"),
+                &text("main"),
+                &text("address"),
+                &text(""),
+                &text("visitor"),
+                &text("192.0.2.1:5000"),
+                &text("entry"),
+                &text("public"),
+                &text("later"),
                 &[0x92, 1, 2],
             ]);
             proxy.say(START, ordinal, &start, &[]).await;

@@ -8,8 +8,8 @@
 //!
 //! A new one is a struct, its `impl Act`, and a line in the list below.
 
-pub mod flow;
 pub mod disk;
+pub mod flow;
 pub mod impostor;
 pub mod path;
 pub mod process;

@@ -88,9 +88,8 @@ pub struct Logged {
     none_since: Duration,
 }
 
-/// How long before it is seen a client may have been registered: there are looks every 50 ms, and none at a server that
-/// stands still.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at how many clients are registered.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the loss of the last client may take to be known everywhere.
 const KNOWN: Duration = Duration::from_millis(100);

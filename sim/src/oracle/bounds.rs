@@ -105,7 +105,7 @@ impl Invariant for Shelved {
     }
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
-        if model.trouble().server {
+        if model.is_server_troubled() {
             // Of a server that is down nobody knows.
             self.short = 0;
             return None;

@@ -19,8 +19,8 @@ const COUNTED: Duration = Duration::from_secs(3);
 const PAIRS_MIN: usize = 25;
 
 /// Of so many pairs of sessions that follow upon each other one may go to the same target: others, of whom nobody knows,
-/// took the turns between, and so did tries that were given up. By chance half of them would with two targets.
-const SAME_ONE_IN: usize = 6;
+/// took the turns between.
+const SAME_ONE_IN: usize = 12;
 
 /// 9: the strategy of a group is kept to.
 #[derive(Default)]
@@ -29,8 +29,10 @@ pub struct Strategy {
     alone: BTreeSet<u64>,
     /// By visitor and group: where the last such session went.
     bound: BTreeMap<(usize, usize), u8>,
-    /// By group: the target of the last session, where it was undisturbed.
-    last: BTreeMap<usize, u8>,
+    /// By group: the last session that was brought anywhere undisturbed, and where.
+    last: BTreeMap<usize, (u64, u8)>,
+    /// By group: the last session that came.
+    came: BTreeMap<usize, u64>,
     /// Pairs of sessions that followed upon each other, and how many of them went to the same target.
     pairs: (usize, usize),
 }
@@ -78,8 +80,8 @@ impl Strategy {
 
     /// Two in a row do not go to the same target.
     fn judge_turn(&mut self, id: u64, session: &Session, by: u8) {
-        let before = self.last.insert(session.visit.group, by);
-        if let Some(before) = before.filter(|_| self.alone.contains(&id)) {
+        let before = self.last.insert(session.visit.group, (id, by));
+        if let Some((_, before)) = before.filter(|_| self.alone.contains(&id)) {
             self.pairs.0 += 1;
             self.pairs.1 += usize::from(before == by);
         }
@@ -88,11 +90,9 @@ impl Strategy {
 
 /// Nobody with more sessions than another is chosen.
 fn judge_fewest(model: &Model, id: u64, session: &Session, by: u8) -> Option<String> {
-    // Each upstream that a client offers is a target of its own, and an answer does not say which of them it is from.
-    if !model.plan.offers.is_empty() {
-        return None;
-    }
-    let others = || model.sessions.iter().filter(|(other, _)| **other != id);
+    // In another group the same client is another target.
+    let rivals = |(other, one): &(&u64, &Session)| **other != id && one.visit.group == session.visit.group;
+    let others = || model.sessions.iter().filter(rivals);
     let there = others().filter(|(_, other)| {
         // What its visitor has yet to read may be over for its target.
         let goes_on = |serial: u64| {
@@ -136,7 +136,13 @@ impl Invariant for Strategy {
     fn handle(&mut self, model: &Model, event: &Event) -> Option<String> {
         let balance = model.plan.knobs.balance;
         match event {
-            Event::Opens { session, .. } => {
+            Event::Opens { session, visit, .. } => {
+                // Who came before and left without a word may have taken a turn.
+                let before = self.came.insert(visit.group, *session);
+                let last = self.last.get(&visit.group);
+                if last.map(|(id, _)| *id) != before {
+                    self.last.remove(&visit.group);
+                }
                 let is_alone = model.open.len() == 1 && model.sight.sessions == 0;
                 if is_alone {
                     self.alone.insert(*session);

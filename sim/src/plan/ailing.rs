@@ -66,12 +66,11 @@ pub(super) fn ail(seed: u64, plan: &mut Plan) {
     plan.faults.retain(|fault| {
         !fault.act.troubles().clients.contains(&lost) || fault.to_ms.is_some_and(|to| to < from_ms)
     });
-    plan.faults.push(Fault {
+    plan.add_fault(Fault {
         from_ms,
         to_ms: None,
         act: AnyAct::Ail(Ail { upstream: lost, mood }),
     });
-    plan.faults.sort_by_key(|fault| fault.from_ms);
 }
 
 /// Has every visitor that leaves in the middle leave with a reset. Behind bytes that nobody takes an end is not seen, and

@@ -13,10 +13,9 @@ pub(super) fn fill(seed: u64, plan: &mut Plan) {
     }
     let from_ms = rng.random_range(6_000..plan.heal_ms);
     let lasts = rng.random_range(1_000..20_000);
-    plan.faults.push(Fault {
+    plan.add_fault(Fault {
         from_ms,
         to_ms: Some((from_ms + lasts).min(plan.heal_ms)),
         act: AnyAct::FillDisk(FillDisk { who: Who::Server }),
     });
-    plan.faults.sort_by_key(|fault| fault.from_ms);
 }

@@ -17,10 +17,9 @@ pub(super) fn usurp(seed: u64, plan: &mut Plan) {
     let how = *Imposture::ALL.choose(&mut rng).expect("some");
     let from_ms = rng.random_range(6_000..plan.heal_ms - 16_000);
     let lasts = plan.knobs.handshake_timeout_ms + rng.random_range(3_000..8_000);
-    plan.faults.push(Fault {
+    plan.add_fault(Fault {
         from_ms,
         to_ms: Some((from_ms + lasts).min(plan.heal_ms)),
         act: AnyAct::Usurp(Usurp { how }),
     });
-    plan.faults.sort_by_key(|fault| fault.from_ms);
 }

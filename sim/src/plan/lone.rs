@@ -38,12 +38,11 @@ pub(super) fn add(seed: u64, plan: &mut Plan) {
     }
     let from_ms = rng.random_range(DIES_MS.0..DIES_MS.1);
     let to_ms = from_ms + rng.random_range(LASTS_MS.0..LASTS_MS.1);
-    plan.faults.push(Fault {
+    plan.add_fault(Fault {
         from_ms,
         to_ms: Some(to_ms.min(plan.heal_ms)),
         act: dies(&mut rng, client, plan.knobs.probe_http),
     });
-    plan.faults.sort_by_key(|fault| fault.from_ms);
 }
 
 fn dies(rng: &mut ChaCha8Rng, client: usize, asks: bool) -> AnyAct {

@@ -313,6 +313,12 @@ impl fmt::Display for Deed {
 }
 
 impl Plan {
+    /// Adds a fault; all stand in the order in which they begin.
+    fn add_fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+        self.faults.sort_by_key(|fault| fault.from_ms);
+    }
+
     /// How long a node that is told to stop serves everybody as before.
     pub fn drain_delay(&self, act: &AnyAct) -> Duration {
         let delayed = matches!(act, AnyAct::Stop(stop) if stop.who == Who::Server);

@@ -94,13 +94,6 @@ struct Free {
     since: Instant,
 }
 
-/// Whether a connection of that age may be used for one request more.
-fn is_young(age: Age, now: Instant) -> bool {
-    let over = age.is_over(now);
-    sometimes!(over, "kept-connection-grew-old");
-    !over || mutant!("kept-connection-of-any-age")
-}
-
 impl Free {
     fn takes_more(&self, now: Instant) -> bool {
         is_young(self.age, now) && !self.progress.is_retired() && !self.alone.sender.is_closed()
@@ -119,6 +112,13 @@ impl Shared {
     fn takes_more(&self, now: Instant) -> bool {
         is_young(self.age, now) && !self.progress.is_retired() && !self.sender.is_closed()
     }
+}
+
+/// Whether a connection of that age may be used for one request more.
+fn is_young(age: Age, now: Instant) -> bool {
+    let over = age.is_over(now);
+    sometimes!(over, "kept-connection-grew-old");
+    !over || mutant!("kept-connection-of-any-age")
 }
 
 /// The right to use a connection for one request.

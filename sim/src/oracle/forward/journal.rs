@@ -248,10 +248,10 @@ impl Invariant for NeverNobody {
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
         let since = self.since?;
-        if model.trouble().server {
+        if model.is_server_troubled() {
             self.since = Some(model.now);
         }
-        (model.now > since + EMPTY_MAX && !model.trouble().server)
+        (model.now > since + EMPTY_MAX && !model.is_server_troubled())
             .then(|| format!("nobody is used since {since:?}, though there are candidates"))
     }
 }

@@ -67,7 +67,7 @@ impl Merit {
     fn judge(&self, model: &Model, newcomer: usize) -> Option<String> {
         let (forward, knobs) = (model.plan.forward.as_ref()?, &model.plan.knobs);
         let distance = |n: usize| distance(forward, knobs, n);
-        if !self.can_tell(model) || distance(newcomer) != Distance::Far {
+        if !self.can_tell(model, forward) || distance(newcomer) != Distance::Far {
             return None;
         }
         let who = Who::Upstream(newcomer);
@@ -96,13 +96,9 @@ impl Merit {
     }
 
     /// Whether distances decide: nothing has happened yet. The second engine cannot put anybody far away.
-    fn can_tell(&self, model: &Model) -> bool {
-        let http = model
-            .plan
-            .forward
-            .as_ref()
-            .is_none_or(|forward| forward.choice.http);
-        !self.disturbed && model.can_reset && model.plan.knobs.tail_one_in == 0 && !http
+    fn can_tell(&self, model: &Model, forward: &Forward) -> bool {
+        let calm = !self.disturbed && model.plan.knobs.tail_one_in == 0;
+        calm && model.can_reset && !forward.choice.http
     }
 }
 
@@ -144,7 +140,7 @@ impl Invariant for Merit {
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
         let (forward, knobs) = (model.plan.forward.as_ref()?, &model.plan.knobs);
-        if !self.can_tell(model) || forward.choice.hysteresis_percent > HYSTERESIS_MAX {
+        if !self.can_tell(model, forward) || forward.choice.hysteresis_percent > HYSTERESIS_MAX {
             return None;
         }
         let mut members = self.members.iter().copied();

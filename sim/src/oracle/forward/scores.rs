@@ -94,7 +94,7 @@ impl Invariant for LeftOut {
         let (candidates, forward) = (model.candidates.as_ref()?, model.plan.forward.as_ref()?);
         let all_well = candidates.sound(model.now).len() == candidates.count();
         // The second engine cannot put anybody far away.
-        if self.disturbed || !all_well || model.trouble().server || !model.can_reset {
+        if self.disturbed || !all_well || model.is_server_troubled() || !model.can_reset {
             self.calm_since = None;
             return None;
         }

@@ -237,7 +237,7 @@ impl Invariant for Parted {
         let candidates = model.candidates.as_ref()?;
         let since = candidates.unlisted_since(*n)?;
         let late =
-            model.now > since + PARTED + DIALLED && !model.was_ill(*n, since) && !model.trouble().server;
+            model.now > since + PARTED + DIALLED && !model.was_ill(*n, since) && !model.is_server_troubled();
         late.then(|| {
             format!(
                 "{} was taken from the list at {since:?}, and connected once more",
