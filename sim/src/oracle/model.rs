@@ -163,6 +163,7 @@ impl Model {
                         visitor: false,
                         clients: BTreeSet::new(),
                         upstreams: false,
+                        found: None,
                         sound_min: usize::MAX,
                         sound_since: None,
                         crowd: 0,
@@ -358,6 +359,7 @@ impl Model {
             .count()
             + self.shams();
         let registered = self.sight.registered.saturating_sub(others);
+        exposure.found.get_or_insert(registered);
         let sound = registered.saturating_sub(troubled.len());
         exposure.sound_min = exposure.sound_min.min(sound);
         exposure.sound_since = match sound {

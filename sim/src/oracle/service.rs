@@ -140,7 +140,9 @@ fn has_waited_in_vain(model: &Model, session: &Session) -> bool {
     let waited = (least..least + margin + exchange).contains(&lived);
     let since = session.exposure.sound_since;
     let came = since.is_some_and(|since| since > session.opened && model.now >= since + TOLD + exchange);
-    waited && came && session.seen_by.is_empty()
+    // Whoever finds somebody does not wait for a target, but for those that are tried.
+    let empty = session.exposure.found == Some(0);
+    waited && empty && came && session.seen_by.is_empty()
 }
 
 /// Why a broken session of the tunnel has an excuse, or has none.

@@ -25,6 +25,8 @@ pub struct Exposure {
     pub clients: BTreeSet<usize>,
     /// Of those, some service was.
     pub upstreams: bool,
+    /// How many clients of its group were registered for certain as it came, in trouble or not.
+    pub found: Option<usize>,
     /// The fewest registered clients of its group in no trouble that there were at any moment.
     pub sound_min: usize,
     /// Since when there has been one without interruption.
