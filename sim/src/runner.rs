@@ -383,13 +383,10 @@ fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         // Or being dialled, for one that has grown old.
         Some(_) => plan.core().len() as i64,
     };
-    // Where a client has several targets and hardly a connection, probes of one or another hold it at any moment.
-    let tight = plan.knobs.pool_max <= 2;
-    let held = if plan.offers.is_empty() || !tight {
-        0
-    } else {
-        probed
-    };
+    // A pool that may be no larger than it should be is filled up only when the probe that holds one of its connections is
+    // over.
+    let tight = plan.forward.is_none() && plan.knobs.pool_max <= plan.knobs.pool_min;
+    let held = if tight { probed } else { 0 };
     let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
     // What a forwarder keeps warm is open at its upstreams as well.
     let warm = if plan.forward.is_some() { parked } else { 0 };

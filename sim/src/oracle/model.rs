@@ -313,6 +313,9 @@ impl Model {
             ended.is_some_and(|(at, _)| now < *at + SETTLE)
         });
         let all: Vec<_> = self.open.iter().chain(&self.leaving).copied().collect();
+        if all.is_empty() {
+            return;
+        }
         let felt = self.felt();
         for id in all {
             if let Some(mut session) = self.sessions.remove(&id) {

@@ -100,6 +100,8 @@ pub struct Book {
     pub read: Vec<Ends>,
     /// Hosts whose process is being taken away: what its software still says in dropping is not heard.
     pub dying: Option<IpAddr>,
+    /// Whether any connection has become a black hole in this run.
+    pub black_holes: bool,
 }
 
 impl Book {

@@ -91,7 +91,10 @@ impl Router {
             }
             FlowDeed::Reset => self.reset_both(kernels, ends),
             FlowDeed::ResetNear => self.fail(kernels, ends, io::ErrorKind::ConnectionReset),
-            FlowDeed::BlackHole => self.change(&[ends, ends.flip()], |socket| socket.black_hole = true),
+            FlowDeed::BlackHole => {
+                self.book.with(|book| book.black_holes = true);
+                self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);
+            }
             FlowDeed::ResetAfter(bytes) => {
                 self.change(&[ends], |socket| socket.reset_at = Some(socket.sent + bytes))
             }

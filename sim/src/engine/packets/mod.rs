@@ -235,9 +235,12 @@ impl Engine for Packets {
             let there = ends.local.port() == port || ends.peer.port() == port;
             there && socket.black_hole && socket.holder == book::Holder::Software && socket.failed.is_none()
         };
-        self.world
-            .book
-            .with(|book| book.sockets.iter().filter(held).count())
+        // Asked at every look, of thousands of sockets.
+        let silenced = |book: &mut Book| match book.black_holes {
+            true => book.sockets.iter().filter(held).count(),
+            false => 0,
+        };
+        self.world.book.with(silenced)
     }
 
     fn sockets(&self, host: usize) -> Vec<String> {
@@ -308,6 +311,7 @@ impl Ground {
             let waker = Waker::from(Arc::clone(&host.bell));
             // A host whose tasks have all ended stays: its kernel still answers.
             let (Poll::Ready(()) | Poll::Pending) = Pin::new(tasks).poll(&mut Context::from_waker(&waker));
+            self.router.stir();
             any = true;
         }
         any
@@ -347,6 +351,7 @@ impl Ground {
         let ip = host.ip;
         self.book.with(|book| book.dying = Some(ip));
         drop(host.tasks.take());
+        self.router.stir();
         self.book.with(|book| book.dying = None);
     }
 
@@ -357,6 +362,7 @@ impl Ground {
         let parked = self.book.with(|book| std::mem::take(&mut book.parked));
         let (here, elsewhere) = parked.into_iter().partition(|(at, _)| at.ip() == ip);
         self.book.with(|book| book.parked = elsewhere);
+        self.router.stir();
         let _: BTreeMap<_, _> = here;
     }
 
@@ -367,7 +373,7 @@ impl Ground {
         self.crash(n);
         for entry in netstat(ip).entries {
             if let Some(peer) = entry.peer {
-                self.kernels.deliver(packet::reset(peer, entry.local));
+                self.router.hand(&self.kernels, packet::reset(peer, entry.local));
             }
         }
         self.router.collect(&self.kernels, self.now);

@@ -6,7 +6,7 @@
 //! each other. Cures: window updates, a reset for bytes to a socket nobody holds, SO_REUSEADDR, resets on
 //! demand, keepalive and TCP_USER_TIMEOUT, machines without power.
 
-use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, io, net::IpAddr, time::Duration};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -48,6 +48,8 @@ pub struct Router {
     sent: u64,
     out: Vec<Packet>,
     watched: Duration,
+    /// A kernel has got something since the kernels were last asked what they send.
+    stirred: Cell<bool>,
 }
 
 impl Router {
@@ -71,6 +73,7 @@ impl Router {
             sent: 0,
             out: Vec::new(),
             watched: Duration::ZERO,
+            stirred: Cell::new(true),
         }
     }
 
@@ -97,13 +100,28 @@ impl Router {
         any
     }
 
+    /// Hands `packet` to the kernel it is for.
+    pub(super) fn hand(&self, kernels: &EnterGuard, packet: Packet) {
+        self.stirred.set(true);
+        kernels.deliver(packet);
+    }
+
+    /// Software has had a turn, or was taken away: kernels may have something to send.
+    pub fn stir(&self) {
+        self.stirred.set(true);
+    }
+
     /// Takes what the kernels send and fulfils what sockets wish. Whether there was any.
     pub fn collect(&mut self, kernels: &EnterGuard, now: Duration) -> bool {
+        // To ask a kernel costs a look at each of its sockets.
+        if !self.stirred.replace(false) {
+            return false;
+        }
         let wishes = self.book.with(|book| std::mem::take(&mut book.wishes));
         let mut crafted = Vec::new();
         for wish in &wishes {
             let Wish::Reset(ends) = *wish;
-            kernels.deliver(reset(ends.peer, ends.local));
+            self.hand(kernels, reset(ends.peer, ends.local));
             crafted.push(reset(ends.local, ends.peer));
         }
         let mut out = std::mem::take(&mut self.out);
@@ -355,7 +373,7 @@ impl Router {
         }
         if let Some(ack) = half_open {
             // A kernel never forgets a half-open socket that was reset. It may forget a whole one.
-            kernels.deliver(announce(sender, ack, 0));
+            self.hand(kernels, announce(sender, ack, 0));
         }
         // Bytes for a socket nobody holds: a kernel resets the connection.
         let unheard = len > 0
@@ -365,10 +383,10 @@ impl Router {
                     .is_some_and(|socket| socket.holder == Holder::Nobody)
             });
         if unheard {
-            kernels.deliver(reset(ends.peer, ends.local));
+            self.hand(kernels, reset(ends.peer, ends.local));
             self.send(kernels, now, reset(ends.local, ends.peer));
         } else {
-            kernels.deliver(packet);
+            self.hand(kernels, packet);
         }
     }
 
@@ -379,7 +397,7 @@ impl Router {
                 socket.failed.get_or_insert(kind);
             }
         });
-        kernels.deliver(reset(ends.peer, ends.local));
+        self.hand(kernels, reset(ends.peer, ends.local));
     }
 
     pub(super) fn reset_both(&self, kernels: &EnterGuard, ends: Ends) {

@@ -68,7 +68,7 @@ impl Router {
             self.fail(kernels, *ends, kind);
         }
         for ends in gone {
-            kernels.deliver(reset(ends.peer, ends.local));
+            self.hand(kernels, reset(ends.peer, ends.local));
             self.book.with(|book| book.sockets.remove(&ends));
         }
     }
