@@ -132,10 +132,11 @@ pub fn sum(metrics: &Metrics, counter: &str) -> u64 {
 }
 
 /// All that a node shows.
-struct Page(String);
+pub struct Page(String);
 
 impl Page {
-    fn of(metrics: &Metrics) -> Self {
+    /// What it shows now.
+    pub fn of(metrics: &Metrics) -> Self {
         Self(metrics.encode())
     }
 
@@ -161,6 +162,21 @@ impl Page {
                 .strip_prefix(suffix)?;
             let (series, value) = rest.rsplit_once(' ')?;
             (series.is_empty() || series.starts_with('{')).then_some((series, value))
+        })
+    }
+
+    /// All counters, sums and numbers of histograms: name and labels, and the value.
+    pub fn counters(&self) -> impl Iterator<Item = (&str, f64)> {
+        let shown = self
+            .0
+            .lines()
+            .filter_map(|line| line.strip_prefix("adit_")?.rsplit_once(' '));
+        shown.filter_map(|(series, value)| {
+            let name = series.split_once('{').map_or(series, |(name, _)| name);
+            let counts = ["_total", "_sum", "_count"]
+                .iter()
+                .any(|suffix| name.ends_with(suffix));
+            counts.then_some((series, value.parse().ok()?))
         })
     }
 

@@ -21,6 +21,7 @@ pub mod runner;
 pub mod world;
 
 // Many runs, and what is asked of them.
+mod at_rest;
 pub mod cli;
 pub mod shrink;
 pub mod sweep;
@@ -56,4 +57,5 @@ pub mod net;
 pub mod out;
 pub mod payload;
 pub mod plan;
+pub mod profile;
 pub mod watch;

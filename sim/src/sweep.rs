@@ -10,6 +10,7 @@ use crate::{
     crew,
     ledger::reach::Reach,
     plan::draw::Scenario,
+    profile::Profile,
     runner::{self, Options, Report, Tally},
     watch::Watch,
     world::EngineKind,
@@ -56,6 +57,8 @@ pub struct Sweep {
     pub slowest: (u64, Duration),
     /// How many failed.
     pub failed: u64,
+    /// What the runs counted.
+    pub profile: Profile,
     /// The smallest seed that failed, as it ran.
     pub failure: Option<Box<Report>>,
 }
@@ -72,6 +75,7 @@ impl Sweep {
             reach: Reach::default(),
             slowest: (0, Duration::ZERO),
             failed: 0,
+            profile: Profile::default(),
             failure: None,
         }
     }
@@ -122,6 +126,9 @@ impl Sweep {
         self.simulated += report.lived();
         self.tally += report.tally;
         self.reach.add(&report.coverage);
+        if report.failure.is_none() {
+            self.profile.add(&report.plan.scenario, &report.counts);
+        }
         let seed = report.plan.seed;
         if report.took > self.slowest.1 {
             self.slowest = (seed, report.took);

@@ -223,6 +223,15 @@ fn the_canary_compares_two_processes() {
 }
 
 #[test]
+fn what_runs_count_is_held_against_what_was_written_down() {
+    check(
+        &["profile", "chaos", "--seeds", "4"],
+        0,
+        &["What 4 runs count is what was written down"],
+    );
+}
+
+#[test]
 fn mutants_are_found_or_said_to_be_missed() {
     let (code, out, _) = adit_sim(&[
         "mutants",

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     WRONG,
     args::{self, Jobs},
+    profile,
     progress::Progress,
     table::Table,
 };
@@ -72,6 +73,7 @@ impl MutantsArgs {
             afresh: self.afresh,
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),
+            profile: profile::recorded()?,
         };
         let mut progress = Progress::new(Some(order.planted.len() as u64));
         let mut done = 0;
@@ -88,7 +90,8 @@ impl MutantsArgs {
         if self.record {
             record(&hunts)?;
         }
-        let all_found = hunts.iter().all(|hunt| hunt.found.is_some());
+        let is_found = |hunt: &Hunt| matches!(hunt.verdict(), Verdict::Found | Verdict::Counted);
+        let all_found = hunts.iter().all(is_found);
         Ok(if all_found { 0 } else { WRONG })
     }
 }
@@ -117,6 +120,17 @@ fn found(hunts: &[Hunt]) -> Table {
                 let seen = found.violation.what.chars().take(SEEN_MAX).collect();
                 let invariant = found.violation.invariant.to_string();
                 (format!("seed {}", found.seed), invariant, seen)
+            }
+            (None, Verdict::Counted) => {
+                let seen = hunt.differences.first().map(|one| {
+                    let (before, now) = one.middle;
+                    format!("{}: {now:.1}, not {before:.1}", one.name)
+                });
+                (
+                    "by its figures".to_owned(),
+                    String::new(),
+                    seen.unwrap_or_default(),
+                )
             }
             (None, verdict) => {
                 let unclean = format!("{} seeds fail without it too", hunt.unclean);
@@ -163,6 +177,7 @@ fn summary(hunts: &[Hunt], afresh: bool) -> String {
     let mut words = format!("{found} of {} planted bugs found", hunts.len());
     let count = |verdict| hunts.iter().filter(|hunt| hunt.verdict() == verdict).count();
     for (verdict, what) in [
+        (Verdict::Counted, "by what runs count on average"),
         (Verdict::NotSeen, "made and not seen"),
         (Verdict::NeverMade, "never made"),
     ] {

@@ -4,6 +4,7 @@ mod args;
 mod canary;
 mod hunt;
 mod list;
+mod profile;
 mod progress;
 mod report;
 mod run;
@@ -58,6 +59,8 @@ pub enum Command {
     Canary(canary::CanaryArgs),
     /// Search for each planted bug until a seed fails by it.
     Mutants(hunt::MutantsArgs),
+    /// Sweep, and hold what runs count on average against what was written down.
+    Profile(profile::ProfileArgs),
     /// Sweep, and print what is published of it, as Markdown.
     Report(report::ReportArgs),
     /// Print the trace hash of each seed.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => args.run(),
         Command::Canary(args) => args.run(),
         Command::Mutants(args) => args.run(),
+        Command::Profile(args) => args.run(),
         Command::Report(args) => args.run(),
         Command::Hashes(args) => args.run(),
     };

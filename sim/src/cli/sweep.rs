@@ -8,6 +8,7 @@ use rand::{TryRng, rngs::SysRng};
 use super::{
     WRONG,
     args::{self, Engine, Jobs, Source},
+    profile,
     progress::Progress,
     run, shrink,
     table::{Table, share},
@@ -88,14 +89,24 @@ impl SweepArgs {
         }
         say(coverage(&sweep).trim_end());
         let gaps = sweep.gaps();
-        if gaps.is_empty() {
-            return Ok(0);
+        if !gaps.is_empty() {
+            say(format_args!(
+                "\nnever reached in a full sweep: {}",
+                gaps.join(", ")
+            ));
         }
-        say(format_args!(
-            "\nnever reached in a full sweep: {}",
-            gaps.join(", ")
-        ));
-        Ok(WRONG)
+        let differences = match sweep.is_full() {
+            true => sweep.profile.differences(&profile::recorded()?),
+            false => Vec::new(),
+        };
+        if !differences.is_empty() {
+            say(format_args!("\n{}", profile::words(&differences, &sweep.profile)));
+        }
+        Ok(if gaps.is_empty() && differences.is_empty() {
+            0
+        } else {
+            WRONG
+        })
     }
 }
 

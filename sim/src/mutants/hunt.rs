@@ -15,6 +15,7 @@ use crate::{
         Plan,
         draw::{self, Scenario},
     },
+    profile::{Difference, Profile},
     runner::{self, Options},
     shrink::{Size, live::smaller},
     world::EngineKind,
@@ -35,6 +36,8 @@ pub struct Order {
     pub jobs: NonZeroUsize,
     /// How long the plan that finds a bug is shrunk at most; `None` is not at all.
     pub shrink: Option<Duration>,
+    /// What runs count without a bug.
+    pub profile: Profile,
 }
 
 /// What the search for one planted bug came to.
@@ -50,6 +53,8 @@ pub struct Hunt {
     pub unclean: u64,
     /// What found it.
     pub found: Option<Found>,
+    /// What the runs counted otherwise than without it, where none of them failed by it.
+    pub differences: Vec<Difference>,
 }
 
 /// What is known of a planted bug after the search for it.
@@ -57,6 +62,8 @@ pub struct Hunt {
 pub enum Verdict {
     /// A run failed by it.
     Found,
+    /// No run failed by it, and what they counted on average is not what was written down.
+    Counted,
     /// It was made, and no judge saw it: one is missing, or one excuses too much.
     NotSeen,
     /// No run came to its place: a workload is missing.
@@ -69,6 +76,7 @@ impl Hunt {
         match (&self.found, self.hits) {
             (Some(_), _) => Verdict::Found,
             (None, 0) => Verdict::NeverMade,
+            (None, _) if !self.differences.is_empty() => Verdict::Counted,
             (None, _) => Verdict::NotSeen,
         }
     }
@@ -84,6 +92,9 @@ pub struct Found {
     /// The size of its plan, as drawn and as shrunk.
     pub shrunk: Option<(Size, Size)>,
 }
+
+/// Fewer runs say nothing of what is counted on average.
+const COUNTED_RUNS_MIN: u64 = 200;
 
 /// Does what is ordered; `progress` sees each search that is over.
 pub fn hunt(order: &Order, mut progress: impl FnMut(&Hunt)) -> Vec<Hunt> {
@@ -109,7 +120,9 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         hits: 0,
         unclean: 0,
         found: None,
+        differences: Vec::new(),
     };
+    let mut profile = Profile::default();
     let own = || draw::scenario(table::scenario(planted));
     let Some(scenario) = order.scenario.or_else(own) else {
         return hunt;
@@ -122,6 +135,7 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         hunt.seeds += 1;
         hunt.hits += report.coverage.planted;
         let Some(failure) = &report.failure else {
+            profile.add(&report.plan.scenario, &report.counts);
             continue;
         };
         // It was made, and without it the same plan holds.
@@ -136,6 +150,9 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
             break;
         }
         hunt.unclean += 1;
+    }
+    if hunt.found.is_none() && profile.runs() >= COUNTED_RUNS_MIN {
+        hunt.differences = profile.differences(&order.profile);
     }
     hunt
 }

@@ -1,0 +1,209 @@
+//! What runs count on average, held against what they counted before. An invariant judges one run; that targets are left
+//! out for longer than before, or that more tries fail, only many runs show.
+
+pub mod gather;
+
+use std::collections::BTreeMap;
+
+/// What one run counted, by name.
+pub type Counts = BTreeMap<String, f64>;
+
+/// A figure differs when chance alone would move it so far less than once in a million: so many standard errors.
+pub const DIFFERS: f64 = 5.0;
+
+/// One figure over a number of runs. Counts are summed up as `ln(1 + count)`: one run with thousands does not outweigh all
+/// others.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figure {
+    /// The sum.
+    sum: f64,
+    /// The sum of the squares.
+    squares: f64,
+}
+
+impl Figure {
+    fn add(&mut self, count: f64) {
+        let value = count.max(0.0).ln_1p();
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    fn mean(self, runs: f64) -> f64 {
+        self.sum / runs
+    }
+
+    /// The variance of its mean. What has hardly ever been counted varies as if it were counted in one more run.
+    fn doubt(self, runs: f64) -> f64 {
+        let mean = self.mean(runs);
+        let one_more = std::f64::consts::LN_2.powi(2) / runs;
+        (self.squares / runs - mean * mean).max(one_more) / runs
+    }
+}
+
+/// What a number of runs of one scenario counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Section {
+    /// How many.
+    pub runs: u64,
+    /// By name.
+    pub figures: BTreeMap<String, Figure>,
+}
+
+impl Section {
+    /// Adds a run.
+    pub fn add(&mut self, counts: &Counts) {
+        self.runs += 1;
+        for (name, count) in counts {
+            self.figures.entry(name.clone()).or_default().add(*count);
+        }
+    }
+}
+
+/// What a number of runs counted, by scenario.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile(pub BTreeMap<String, Section>);
+
+/// A figure that differs by more than chance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Scenario and name.
+    pub name: String,
+    /// What a run counted before, and what it counts now, in the middle.
+    pub middle: (f64, f64),
+    /// How many standard errors lie between.
+    pub errors: f64,
+}
+
+impl Profile {
+    /// Adds a run of `scenario`.
+    pub fn add(&mut self, scenario: &str, counts: &Counts) {
+        match self.0.get_mut(scenario) {
+            Some(section) => section.add(counts),
+            None => self.0.entry(scenario.to_owned()).or_default().add(counts),
+        }
+    }
+
+    /// How often each scenario ran, in all.
+    pub fn runs(&self) -> u64 {
+        self.0.values().map(|section| section.runs).sum()
+    }
+
+    /// What differs from `before` by more than chance, the most certain first.
+    pub fn differences(&self, before: &Self) -> Vec<Difference> {
+        let mut all = Vec::new();
+        for (scenario, now) in &self.0 {
+            let Some(before) = before.0.get(scenario).filter(|before| before.runs > 0) else {
+                continue;
+            };
+            let runs = (before.runs as f64, now.runs as f64);
+            let names: std::collections::BTreeSet<_> =
+                before.figures.keys().chain(now.figures.keys()).collect();
+            for name in names {
+                let of = |section: &Section| section.figures.get(name).copied().unwrap_or_default();
+                let (one, other) = (of(before), of(now));
+                let means = (one.mean(runs.0), other.mean(runs.1));
+                let errors = (means.1 - means.0) / (one.doubt(runs.0) + other.doubt(runs.1)).sqrt();
+                if errors.abs() >= DIFFERS {
+                    all.push(Difference {
+                        name: format!("{scenario} {name}"),
+                        middle: (means.0.exp_m1(), means.1.exp_m1()),
+                        errors,
+                    });
+                }
+            }
+        }
+        all.sort_by(|one, other| other.errors.abs().total_cmp(&one.errors.abs()));
+        all
+    }
+
+    /// As a file: a line for each scenario, and one for each of its figures.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (scenario, section) in &self.0 {
+            text += &format!("{scenario} {}\n", section.runs);
+            let counted = section.figures.iter().filter(|(_, figure)| figure.sum > 0.0);
+            for (name, figure) in counted {
+                text += &format!("  {name} {:.4} {:.4}\n", figure.sum, figure.squares);
+            }
+        }
+        text
+    }
+
+    /// Reads such a file.
+    ///
+    /// # Errors
+    /// The number of the line that is none.
+    pub fn of_text(text: &str) -> Result<Self, usize> {
+        let mut profile = Self::default();
+        let mut scenario = None;
+        for (n, line) in text.lines().enumerate() {
+            let wrong = n + 1;
+            let fields: Vec<_> = line.split_whitespace().collect();
+            match (line.starts_with(' '), &fields[..], &scenario) {
+                (false, [name, runs], _) => {
+                    let runs = runs.parse().map_err(|_| wrong)?;
+                    let section = Section {
+                        runs,
+                        figures: BTreeMap::new(),
+                    };
+                    profile.0.insert((*name).to_owned(), section);
+                    scenario = Some((*name).to_owned());
+                }
+                (true, [name, sum, squares], Some(scenario)) => {
+                    let figure = Figure {
+                        sum: sum.parse().map_err(|_| wrong)?,
+                        squares: squares.parse().map_err(|_| wrong)?,
+                    };
+                    let section = profile.0.get_mut(scenario).ok_or(wrong)?;
+                    section.figures.insert((*name).to_owned(), figure);
+                }
+                _ => return Err(wrong),
+            }
+        }
+        Ok(profile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngExt;
+    use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+    fn profile(seed: u64, most: u32, rare_one_in: u32) -> Profile {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut profile = Profile::default();
+        for _ in 0..400 {
+            let mut counts = Counts::from([("tries".to_owned(), f64::from(rng.random_range(0..most)))]);
+            if rare_one_in > 0 && rng.random_ratio(1, rare_one_in) {
+                counts.insert("rare".to_owned(), 1.0);
+            }
+            profile.add("chaos", &counts);
+        }
+        profile
+    }
+
+    #[test]
+    fn chance_makes_no_difference_and_a_change_does() {
+        let before = profile(1, 100, 200);
+        for seed in 2..200 {
+            assert_eq!(profile(seed, 100, 200).differences(&before), [], "seed {seed}");
+        }
+        let more = profile(2, 200, 200).differences(&before);
+        assert_eq!(more.len(), 1);
+        assert_eq!(more[0].name, "chaos tries");
+        assert!(more[0].errors > 0.0 && more[0].middle.1 > more[0].middle.0);
+        let new = profile(2, 100, 10).differences(&profile(1, 100, 0));
+        assert_eq!(new.len(), 1, "{new:?}");
+        assert_eq!(new[0].name, "chaos rare");
+    }
+
+    #[test]
+    fn a_file_comes_back() {
+        let profile = profile(1, 100, 50);
+        let read = Profile::of_text(&profile.to_text()).unwrap();
+        assert_eq!(read.to_text(), profile.to_text());
+        assert_eq!(Profile::of_text("chaos 4\n  tries 1\n"), Err(2));
+        assert_eq!(Profile::of_text("  tries 1 2\n"), Err(1));
+    }
+}
