@@ -25,6 +25,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "Of a chain of proxies the last is taken for the client, a trusted one too.",
     },
     Planted {
+        name: "unbelieved-chain-passed-on",
+        breaks: "What stands before the client in `X-Forwarded-For`, and may be forged, reaches the upstream.",
+    },
+    Planted {
         name: "only-last-line-of-chain-walked",
         breaks: "Of several lines of `X-Forwarded-For` only the last is read.",
     },

@@ -84,9 +84,10 @@ impl Chain {
         }
     }
 
-    /// What the upstream gets of a visitor at `from`: one line, to which the visitor's address is added.
+    /// What the upstream gets of a visitor at `from`: one line, from the client on, with nothing that may be forged.
     pub fn line(self, from: &str) -> String {
-        format!("{}, {from}", self.lines.join(", "))
+        let way = [self.client].into_iter().chain(self.through.iter().copied());
+        way.chain([from]).collect::<Vec<_>>().join(", ")
     }
 
     /// `Forwarded` as the upstream gets it of a visitor at `from`: from the client on, who asked for `proto` at `host`.

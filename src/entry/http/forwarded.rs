@@ -26,39 +26,60 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Headers that name the address of whoever asks. A trusted proxy's are passed on only where they name the address that the
 /// entry itself takes for it: many proxies pass them on as their visitors wrote them.
-const NAME_ADDRESS: [&str; 22] = [
+const NAME_ADDRESS: [&str; 34] = [
+    "cdn-src-ip",
     "cf-connecting-ip",
     "cf-connecting-ipv6",
+    "cf-pseudo-ipv4",
     "client-ip",
+    "cloudfront-viewer-address",
+    "do-connecting-ip",
     "fastly-client-ip",
+    "fly-client-ip",
     "forwarded-for",
     "forwarded-for-ip",
+    "incap-client-ip",
     "proxy-client-ip",
     "remote-addr",
     "true-client-ip",
     "wl-proxy-client-ip",
+    "x-appengine-user-ip",
     "x-azure-clientip",
     "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
     "x-envoy-external-address",
+    "x-ms-forwarded-client-ip",
+    "x-original-for",
     "x-original-forwarded-for",
     "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
+    "x-sucuri-clientip",
     "x-true-client-ip",
+    "x-true-ip",
+    "x-vercel-forwarded-for",
 ];
 
-/// Headers that some servers believe of where a request came from, besides those and all that begin with `X-Forwarded`. Only
-/// trusted proxies may set them.
-const TELL_ORIGIN: [&str; 6] = [
+/// Headers that some servers believe of where a request came from, or what it asked for, besides those and all that begin
+/// with `X-Forwarded`. Only trusted proxies may set them.
+const TELL_ORIGIN: [&str; 15] = [
+    "cf-visitor",
+    "cloudfront-forwarded-proto",
     "forwarded",
     "front-end-https",
+    "https",
+    "x-arr-ssl",
     "x-host",
+    "x-https",
     "x-original-host",
+    "x-original-proto",
+    "x-original-url",
+    "x-rewrite-url",
     "x-scheme",
+    "x-ssl",
     "x-url-scheme",
 ];
 
@@ -111,21 +132,28 @@ impl Origin {
     /// read from its end past all trusted proxies: the first address that is none is the client. What stands before it may be
     /// forged. An element that is no address ends the walk at the proxy that wrote it.
     pub fn client(&self, headers: &HeaderMap) -> IpAddr {
-        self.hops(headers).last().copied().unwrap_or(self.peer)
+        self.way(headers).client()
     }
 
-    /// Those that the request came by, as far as they are believed: from the visitor of this entry to the client.
-    fn hops(&self, headers: &HeaderMap) -> Cow<'_, [IpAddr]> {
+    /// The way that the request came by, as far as it is believed.
+    fn way(&self, headers: &HeaderMap) -> Way<'_> {
         if !self.trusted {
-            return Cow::Borrowed(slice::from_ref(&self.peer));
+            return Way {
+                hops: Cow::Borrowed(slice::from_ref(&self.peer)),
+                asked: Element::default(),
+            };
         }
-        let mut hops = vec![self.peer];
-        let chain = match headers.contains_key(X_FORWARDED_FOR) {
-            true => nodes(headers, X_FORWARDED_FOR, |element| Some(element)),
-            false => nodes(headers, FORWARDED, node),
+        let mut way = Way {
+            hops: Cow::Owned(vec![self.peer]),
+            asked: Element::default(),
         };
-        for address in chain.into_iter().rev() {
-            let Some(address) = address else {
+        let hops = way.hops.to_mut();
+        let chain = match headers.contains_key(X_FORWARDED_FOR) {
+            true => elements(headers, X_FORWARDED_FOR, Element::of_list),
+            false => elements(headers, FORWARDED, Element::of_forwarded),
+        };
+        for element in chain.into_iter().rev() {
+            let Some(address) = element.address else {
                 if mutant!("unknown-hop-skipped-in-chain") {
                     continue;
                 }
@@ -133,42 +161,119 @@ impl Origin {
             };
             sometimes!(hops.len() > 1, "chain-of-proxies-walked");
             hops.push(address);
+            way.asked = element;
             if !is_one_of(&self.proxies, address) || mutant!("nearest-hop-taken-for-client") {
                 break;
             }
         }
-        Cow::Owned(hops)
+        way
     }
 
-    /// What the untrusted say of where they come from is replaced or removed, what trusted proxies say is added to, and
-    /// everything then says the same. `host` is the host without its port.
+    /// What the untrusted say of where they come from is replaced or removed, what trusted proxies say is kept as far as it is
+    /// believed, and everything then says the same. `host` is the host without its port.
     pub fn tell(&self, headers: &mut HeaderMap, host: &str) {
-        let hops = self.hops(headers);
-        let client = hops.last().copied().unwrap_or(self.peer);
+        let way = self.way(headers);
+        let client = way.client();
+        let Way { hops, asked } = way;
         let believed = self.trusted || mutant!("anybody-believed-for-whom-they-speak");
         remove_claims(headers, believed.then_some(client));
         let named = authority(headers, HOST, host);
-        append(headers, X_FORWARDED_FOR, &self.named);
+        let chain = match &*hops {
+            [_] => self.named.clone(),
+            hops => list(hops),
+        };
+        if mutant!("unbelieved-chain-passed-on") {
+            append(headers, X_FORWARDED_FOR, &self.named);
+        } else {
+            headers.insert(X_FORWARDED_FOR, chain);
+        }
         if self.trusted && headers.contains_key(X_FORWARDED_PROTO) && mutant!("trusted-scheme-overwritten") {
             headers.remove(X_FORWARDED_PROTO);
         }
-        let proto = headers
-            .entry(X_FORWARDED_PROTO)
-            .or_insert(HeaderValue::from_static(proto(self.secure)))
-            .clone();
+        let proto = HeaderValue::from_static(asked.proto.unwrap_or(proto(self.secure)));
+        let proto = headers.entry(X_FORWARDED_PROTO).or_insert(proto).clone();
+        headers
+            .entry(X_FORWARDED_HOST)
+            .or_insert(asked.host.unwrap_or(named));
+        let named = authority(headers, X_FORWARDED_HOST, host);
         let port = port(&named, &proto);
         headers.entry(X_FORWARDED_PORT).or_insert(port);
-        headers.entry(X_FORWARDED_HOST).or_insert(named);
         let client = match client == self.peer {
             true => self.named.clone(),
             false => address_value(client),
         };
         headers.insert(X_REAL_IP, client);
-        let named = authority(headers, X_FORWARDED_HOST, host);
         if let Some(forwarded) = forwarded(&hops, &proto, &named, self.secure) {
             headers.insert(FORWARDED, forwarded);
         }
     }
+}
+
+/// The way that a request came by, as far as it is believed.
+struct Way<'a> {
+    /// From the visitor of this entry to the client.
+    hops: Cow<'a, [IpAddr]>,
+    /// What is said of the client, and of what it asked for.
+    asked: Element,
+}
+
+impl Way<'_> {
+    fn client(&self) -> IpAddr {
+        // The visitor is always there.
+        *self.hops.last().expect("a way has a hop")
+    }
+}
+
+/// One hop, as a chain names it.
+#[derive(Default)]
+struct Element {
+    /// Where it is; `None` for what is no address.
+    address: Option<IpAddr>,
+    /// The scheme that it asked with.
+    proto: Option<&'static str>,
+    /// The host that it asked for.
+    host: Option<HeaderValue>,
+}
+
+impl Element {
+    /// Of `X-Forwarded-For`.
+    fn of_list(text: &str) -> Self {
+        Self {
+            address: address(text),
+            ..Self::default()
+        }
+    }
+
+    /// Of `Forwarded` (RFC 7239, section 4).
+    fn of_forwarded(text: &str) -> Self {
+        // What stands in quotes may hold separators, and was perhaps chosen by a visitor: then nothing of it is believed.
+        let is_torn = |pair: &str| pair.matches('"').count() % 2 == 1;
+        if text.split(';').any(is_torn) {
+            return Self::default();
+        }
+        let said = |wanted: &str| {
+            let mut pairs = text.split(';').filter_map(|pair| pair.split_once('='));
+            let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted))?;
+            Some(value.trim().trim_matches('"'))
+        };
+        let proto = said("proto").map(str::to_ascii_lowercase);
+        Self {
+            address: said("for").and_then(address),
+            proto: proto.and_then(|proto| ["http", "https"].into_iter().find(|known| *known == proto)),
+            host: said("host").filter(|host| !host.is_empty()).and_then(plain),
+        }
+    }
+}
+
+/// Hops as `X-Forwarded-For` has them: the client first.
+fn list(hops: &[IpAddr]) -> HeaderValue {
+    let mut text = String::with_capacity(20 * hops.len());
+    for (nth, hop) in hops.iter().rev().enumerate() {
+        text += if nth == 0 { "" } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{hop}");
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("addresses are text")
 }
 
 /// `Forwarded`: the client first, with what it asked for, then the proxies.
@@ -194,33 +299,21 @@ fn forwarded(hops: &[IpAddr], proto: &HeaderValue, host: &HeaderValue, secure: b
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
-/// The addresses in the elements of a list, in order: `None` for what is none.
-fn nodes(headers: &HeaderMap, name: HeaderName, node: fn(&str) -> Option<&str>) -> Vec<Option<IpAddr>> {
+/// The elements of a list, in order.
+fn elements(headers: &HeaderMap, name: HeaderName, element: fn(&str) -> Element) -> Vec<Element> {
     let mut all = Vec::new();
     for value in headers.get_all(name) {
         if mutant!("only-last-line-of-chain-walked") {
             all.clear();
         }
         let Ok(value) = value.to_str() else {
-            all.push(None);
+            all.push(Element::default());
             continue;
         };
-        let elements = value.split(',').map(str::trim).filter(|text| !text.is_empty());
-        all.extend(elements.map(|element| node(element).and_then(address)));
+        let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
+        all.extend(texts.map(element));
     }
     all
-}
-
-/// Whom an element of `Forwarded` is for, without quotes (RFC 7239, section 6).
-fn node(element: &str) -> Option<&str> {
-    // What stands in quotes may hold separators, and was perhaps chosen by a visitor: then nothing of it is believed.
-    let is_torn = |pair: &str| pair.matches('"').count() % 2 == 1;
-    if element.split(';').any(is_torn) {
-        return None;
-    }
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    Some(value.trim().trim_matches('"'))
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {
@@ -230,11 +323,20 @@ fn address_value(address: IpAddr) -> HeaderValue {
 /// The host as the visitor named it, with its port: links are made of it. What stands behind its colon was not checked, and
 /// must not break out of the quotes in `Forwarded`: if it is not plain, the bare `host` is given.
 fn authority(headers: &HeaderMap, named: HeaderName, host: &str) -> HeaderValue {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     let named = headers.get(named);
-    let named = named.filter(|named| named.as_bytes().iter().all(plain));
+    let named = named.filter(|named| named.as_bytes().iter().all(is_plain));
     let bare = || HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
     named.cloned().unwrap_or_else(bare)
+}
+
+fn is_plain(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte)
+}
+
+/// A host with or without a port, if it is nothing but that.
+fn plain(host: &str) -> Option<HeaderValue> {
+    let is_plain = host.as_bytes().iter().all(is_plain);
+    is_plain.then(|| HeaderValue::from_str(host).ok()).flatten()
 }
 
 /// The port that the visitor named, else that of its scheme.
@@ -353,11 +455,21 @@ mod tests {
         check("[::1]", "https", "443");
         check("[::1]:8443", "https", "8443");
         check("a:", "https", "443");
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("a:8000"));
+        headers.insert(X_FORWARDED_HOST, HeaderValue::from_static("www.a:8443"));
+        let proxies = ["10.0.0.1".parse().expect("a network")];
+        Origin::new([10, 0, 0, 1].into(), proxies.into(), false).tell(&mut headers, "a");
+        assert_eq!(headers[X_FORWARDED_PORT], "8443");
     }
 
     #[test]
     fn what_a_proxy_says_in_another_header_alone_is_believed_too() {
         let check = |said: &[&'static str], client: &str, expected: &str| {
+            let scheme = expected
+                .contains("proto=https")
+                .then_some("https")
+                .unwrap_or("http");
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static("a"));
             for value in said {
@@ -369,15 +481,28 @@ mod tests {
             origin.tell(&mut headers, "a");
             assert_eq!(headers[FORWARDED], expected, "{said:?}");
             assert_eq!(headers[X_REAL_IP], client, "{said:?}");
+            assert_eq!(headers[X_FORWARDED_PROTO], scheme, "{said:?}");
+            // The same chain, in the other notation.
+            let hops = expected
+                .split(", ")
+                .map(|hop| hop.split(';').next().unwrap_or_default());
+            let hops = hops.map(|hop| hop.trim_start_matches("for=").trim_matches(['"', '[', ']']));
+            let chain = hops.collect::<Vec<_>>().join(", ");
+            assert_eq!(headers[X_FORWARDED_FOR], chain, "{said:?}");
         };
         check(&[], "10.0.0.1", "for=10.0.0.1;proto=http;host=\"a\"");
+        check(
+            &["for=7.7.7.7;host=\"www.a:8443\";proto=HTTPS, for=10.0.0.9;proto=http;host=b"],
+            "7.7.7.7",
+            "for=7.7.7.7;proto=https;host=\"www.a:8443\", for=10.0.0.9, for=10.0.0.1",
+        );
         check(
             &[
                 "for=6.6.6.6, For=\"[2001:db8::7]:99\";proto=https",
                 "by=x;for=10.0.0.9",
             ],
             "2001:db8::7",
-            "for=\"[2001:db8::7]\";proto=http;host=\"a\", for=10.0.0.9, for=10.0.0.1",
+            "for=\"[2001:db8::7]\";proto=https;host=\"a\", for=10.0.0.9, for=10.0.0.1",
         );
         for torn in [
             "for=7.7.7.7;host=\"a,for=6.6.6.6\"",
