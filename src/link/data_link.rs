@@ -14,7 +14,16 @@ use super::{
     stream::LinkStream,
     tally::Tally,
 };
-use crate::{id::StreamId, metrics::Metrics, probe::mutant, time};
+use crate::{
+    id::StreamId,
+    metrics::Metrics,
+    probe::mutant,
+    time::{self, Duration, Instant},
+};
+
+/// How long a link may leave those unanswered who open streams on it before others are preferred. Longer, and more visitors
+/// meet one that is dead; shorter, and one on a slow path is taken for one.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 #[allow(
     clippy::disallowed_types,
@@ -28,6 +37,8 @@ pub struct DataLink {
     state: Lock<State>,
     /// When bytes moved last on this link.
     pub(super) moved: Arc<LastMoved>,
+    /// When the first stream was opened of those since.
+    asked: LastMoved,
 }
 
 /// Why a link carries nothing any more.
@@ -146,6 +157,7 @@ impl DataLink {
         Arc::new(Self {
             state: Lock::new(state),
             moved: Arc::default(),
+            asked: LastMoved::default(),
         })
     }
 
@@ -172,11 +184,30 @@ impl DataLink {
     /// # Errors
     /// [`OpenError`]: why this link opens none now.
     pub fn open(self: &Arc<Self>) -> Result<LinkStream, OpenError> {
+        let now = time::now();
         let number = self.with(|state| match state.ended {
             Some(_) => Err(OpenError::Leaving),
-            None => state.mux.reserve(time::now()),
+            None => state.mux.reserve(now),
         })?;
+        if self.unanswered_since().is_none() {
+            self.asked.note(now);
+        }
         Ok(LinkStream::reserved(Arc::clone(self), number))
+    }
+
+    /// Whether nothing has moved since a stream was opened on it, longer ago than that should take: it may be held up by
+    /// losses, or dead.
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.unanswered_since()
+            .is_some_and(|since| now >= since + SILENT_AFTER)
+    }
+
+    fn unanswered_since(&self) -> Option<Instant> {
+        let asked = self.asked.get()?;
+        self.moved
+            .get()
+            .is_none_or(|moved| moved < asked)
+            .then_some(asked)
     }
 
     /// Streams it carries.

@@ -92,6 +92,8 @@ pub struct Framed {
     /// Encoded control frames, and how much of them is written.
     control: Vec<u8>,
     control_written: usize,
+    /// The stream has taken no more since.
+    blocked: bool,
     keepalive: Keepalive,
     deliver_pongs: bool,
 }
@@ -107,6 +109,7 @@ impl Framed {
             outbound: None,
             control: Vec::new(),
             control_written: 0,
+            blocked: false,
             keepalive: Keepalive::new(time::now()),
             deliver_pongs: false,
         }
@@ -200,6 +203,19 @@ impl Framed {
 
     /// Writes what is queued. Cancel safe: what was not written stays queued.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.poll_write(cx);
+        self.blocked |= polled.is_pending();
+        polled
+    }
+
+    /// Bytes were written. Asks for the time only where there had been no room for them.
+    fn note_written(&mut self) {
+        if std::mem::replace(&mut self.blocked, false) {
+            self.keepalive.handle_taken(time::now());
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.outbound {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buffer.filled()))?;
             if n == 0 {
@@ -211,6 +227,7 @@ impl Framed {
             {
                 buffer.give();
             }
+            self.note_written();
         }
         while self.control_written < self.control.len() {
             let rest = &self.control[self.control_written..];
@@ -219,6 +236,7 @@ impl Framed {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.control_written += n;
+            self.note_written();
         }
         if self.control_written > 0 {
             self.control_written = 0;
@@ -419,6 +437,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        time::Duration,
         transport::pipe::pipe,
         wire::message::{GoAway, ToServer},
     };
@@ -447,5 +466,28 @@ mod tests {
             stream.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard, [behind, b", and later"].concat());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_bulk_slowly_is_there() {
+        let (near, mut far) = pipe();
+        let mut framed = Framed::new(Box::new(near), 0);
+        // Much more than the pipe holds; PING stands behind it.
+        framed.queue_data(0, &[b'x'; 2 * 1024 * 1024]);
+        let slow = tokio::spawn(async move {
+            let mut piece = vec![0; 8 * 1024];
+            for _ in 0..100 {
+                far.read_exact(&mut piece).await.unwrap();
+                time::sleep(Duration::from_secs(1)).await;
+            }
+            far
+        });
+        let (mut timer, began) = (Timer::default(), time::now());
+        let ended = poll_fn(|cx| framed.poll_idle(cx, &mut timer)).await;
+        assert!(matches!(ended, Err(FramedError::Silent)), "{ended:?}");
+        // Silent as soon as it takes nothing any more, and not before.
+        let lasted = (time::now() - began).as_secs();
+        assert!((110..=130).contains(&lasted), "{lasted}");
+        drop(slow);
     }
 }

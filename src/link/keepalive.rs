@@ -62,6 +62,13 @@ impl Keepalive {
         self.state = State::Heard(now);
     }
 
+    /// The peer has taken bytes for which it had had no room.
+    pub fn handle_taken(&mut self, now: Instant) {
+        if let State::Heard(_) | State::Asked(_) = self.state {
+            self.state = State::Heard(now);
+        }
+    }
+
     /// This side does (or does no longer) leave input unread on purpose.
     pub fn handle_stalled(&mut self, now: Instant, stalled: bool) {
         match (stalled, self.state) {

@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use super::{data_link::DataLink, mux::OpenError, stream::LinkStream};
-use crate::{id::LinkId, probe::sometimes};
+use crate::{id::LinkId, probe::sometimes, time};
 
 /// Streams on the emptiest link from which on another link is wanted. More share one connection's losses and one
 /// processor; fewer open links that nobody needs.
@@ -74,12 +74,19 @@ impl Links {
         retired.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// A place on the link that carries the fewest streams, if any has room.
+    /// A place on the link that carries the fewest streams, if any has room. A link that has fallen silent comes last: those
+    /// whom it failed leave it, so it would be the emptiest soon.
     pub fn open(&self) -> Option<Place> {
-        let open = self.open.load();
-        let mut links: Vec<_> = open.iter().map(|(id, link)| (link.streams(), id, link)).collect();
-        links.sort_by_key(|(streams, id, _)| (*streams, **id));
-        for (_, id, link) in links {
+        let (open, now) = (self.open.load(), time::now());
+        let rank = |(id, link): &(LinkId, Arc<DataLink>)| (link.is_silent(now), link.streams(), *id);
+        let mut links: Vec<_> = open.iter().map(|one| (rank(one), one)).collect();
+        links.sort_by_key(|(rank, _)| *rank);
+        sometimes!(
+            links.first().is_some_and(|((silent, ..), _)| !silent)
+                && links.last().is_some_and(|((silent, ..), _)| *silent),
+            "silent-link-passed-over"
+        );
+        for (_, (id, link)) in links {
             match link.open() {
                 Ok(stream) => {
                     return Some(Place { link: *id, stream });
@@ -88,6 +95,12 @@ impl Links {
             }
         }
         None
+    }
+
+    /// Whether there are links, and all of them have fallen silent.
+    pub fn are_silent(&self) -> bool {
+        let (open, now) = (self.open.load(), time::now());
+        !open.is_empty() && open.iter().all(|(_, link)| link.is_silent(now))
     }
 
     /// Whether another link would help, and was not asked for yet. Says so once for each link that comes or goes.
@@ -108,6 +121,7 @@ mod tests {
     use crate::{
         link::mux::{Options, Side},
         metrics::Metrics,
+        time::Duration,
     };
 
     #[test]
@@ -148,5 +162,35 @@ mod tests {
         assert!(!links.wants_another(), "there are as many as there may be");
         links.leave();
         assert!(links.open().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_has_fallen_silent_comes_last() {
+        let links = Links::new(2);
+        let metrics = Arc::new(Metrics::new());
+        let both = [1, 2].map(|id| {
+            let link = DataLink::new(Side::Opener, Options::default(), &metrics);
+            links.add(LinkId::new(id), Arc::clone(&link));
+            link
+        });
+        let next = || links.open().unwrap().link.value();
+        // Each place is given up at once, so both are always empty.
+        assert_eq!(next(), 1);
+        time::sleep(Duration::from_secs(2)).await;
+        assert!(!links.are_silent(), "nobody has asked the other");
+        assert_eq!(next(), 2, "the first has not said a word for 2 s");
+        time::sleep(Duration::from_secs(2)).await;
+        assert!(links.are_silent());
+        both[1].moved.note(time::now());
+        time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(next(), 2);
+        both[0].moved.note(time::now());
+        assert_eq!(next(), 1, "it speaks again");
+        // What is quiet because nobody asks it is not silent.
+        time::sleep(Duration::from_secs(60)).await;
+        both[0].moved.note(time::now());
+        both[1].moved.note(time::now());
+        time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(next(), 1);
     }
 }

@@ -75,13 +75,15 @@ impl Backlog {
     }
 
     /// Until when an answer that did not come in time may be held up: bytes of the data link that carries it have just
-    /// moved, or, where a connection carries it alone, those of other connections to its client. `None` where nothing moved.
-    /// Half of the visitor's time is left for another try.
+    /// moved, or those of other connections to its client, which share its path. `None` where nothing moved. Half of the
+    /// visitor's time is left for another try.
     pub fn holds_up_until(&self, now: Instant, patience: &Patience) -> Option<Instant> {
         let half = patience.start_deadline.saturating_duration_since(self.began) / 2;
+        let beside = self.client.moved.get();
         let (moved, most) = match &self.shared {
-            Some(link) => (link.get()?, half),
-            None => (self.client.moved.get()?, half.min(BUSY_ANSWER_TIMEOUT)),
+            // Its next try would ride on the same link, most likely, behind the same loss.
+            Some(link) => (link.get().max(beside)?, half),
+            None => (beside?, half.min(BUSY_ANSWER_TIMEOUT)),
         };
         let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(self.began + most);
         (until > now).then_some(until)
@@ -96,8 +98,19 @@ mod tests {
     const ANSWER: Duration = Duration::from_millis(300);
     const START: Duration = Duration::from_secs(8);
 
+    /// What moves, and where the session is.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Moves {
+        /// The data link that carries the session.
+        SameLink,
+        /// Others of its client, beside that data link.
+        BesideLink,
+        /// Others of its client, beside a connection that carries the session alone.
+        Beside,
+    }
+
     /// How long an answer may be held up in all, where bytes move every 100 ms for so long.
-    fn check(shared: bool, moving: Duration, expected: Option<Duration>) {
+    fn check(moves: Moves, moving: Duration, expected: Option<Duration>) {
         let began = time::now();
         let options = Options::default();
         let patience = Patience::new(&options, Duration::from_millis(30), began + START);
@@ -105,17 +118,16 @@ mod tests {
         let link = Arc::<LastMoved>::default();
         let backlog = Backlog {
             client: Arc::default(),
-            shared: shared.then(|| Arc::clone(&link)),
+            shared: (moves != Moves::Beside).then(|| Arc::clone(&link)),
             began,
         };
         let (mut now, mut due, mut held_up) = (began, began + ANSWER, None);
         while now < began + START * 2 {
             now += Duration::from_millis(100);
             if now <= began + moving {
-                if shared {
-                    link.note(now);
-                } else {
-                    backlog.note_moved(now);
+                match moves {
+                    Moves::SameLink => link.note(now),
+                    Moves::BesideLink | Moves::Beside => backlog.note_moved(now),
                 }
             }
             if now >= due {
@@ -127,17 +139,18 @@ mod tests {
         }
         let rounded =
             held_up.map(|held_up| Duration::from_millis(held_up.as_millis().div_ceil(100) as u64 * 100));
-        assert_eq!(rounded, expected, "shared: {shared}, moving for {moving:?}");
+        assert_eq!(rounded, expected, "{moves:?} for {moving:?}");
     }
 
     #[test]
     fn an_answer_may_be_held_up_while_bytes_move_before_it() {
         let ms = Duration::from_millis;
-        for shared in [false, true] {
-            check(shared, ms(0), None);
-            check(shared, ms(500), Some(ms(500) + BUSY_GAP_MAX));
+        for moves in [Moves::SameLink, Moves::BesideLink, Moves::Beside] {
+            check(moves, ms(0), None);
+            check(moves, ms(500), Some(ms(500) + BUSY_GAP_MAX));
         }
-        check(false, START, Some(BUSY_ANSWER_TIMEOUT));
-        check(true, START, Some(START / 2));
+        check(Moves::Beside, START, Some(BUSY_ANSWER_TIMEOUT));
+        check(Moves::BesideLink, START, Some(START / 2));
+        check(Moves::SameLink, START, Some(START / 2));
     }
 }

@@ -62,29 +62,32 @@ impl Ways {
     /// its way out.
     ///
     /// A stream costs nothing but a place on a link. Where a link is missing or has no room, a proxy connection is
-    /// waited for, whatever is preferred: a visitor matters more than what carries it.
+    /// waited for, whatever is preferred: a visitor matters more than what carries it. Where every link has fallen silent, a
+    /// proxy connection that is ready is preferred.
     pub fn find(
         &self,
         tunnel: &Tunnel,
         deadline: Instant,
     ) -> impl Future<Output = Option<Way>> + Send + 'static {
+        let silent = self.carry == Carriage::Mux && tunnel.links.are_silent();
         let at_once = match self.carry {
-            Carriage::Mux => self.open(tunnel),
-            Carriage::Dedicated => None,
+            Carriage::Mux if !silent => self.open(tunnel),
+            Carriage::Mux | Carriage::Dedicated => None,
         };
-        let overflows = (self.carry, self.overflow) == (Carriage::Dedicated, Overflow::Mux);
+        let either = silent || (self.carry, self.overflow) == (Carriage::Dedicated, Overflow::Mux);
         let ways = self.clone();
         let (epoch, links) = (tunnel.epoch, Arc::clone(&tunnel.links));
         async move {
             if at_once.is_some() {
                 return at_once;
             }
-            if overflows {
+            if either {
                 if let Some(lender) = ways.take(epoch, deadline, false).await {
+                    sometimes!(silent, "silent-link-left-for-connection");
                     return Some(Way::Conn(epoch, lender));
                 }
                 if let Some(place) = links.open() {
-                    sometimes!("session-overflowed-to-link");
+                    sometimes!(!silent, "session-overflowed-to-link");
                     ways.ask_for_more(epoch, &links);
                     return Some(Way::Stream(epoch, place));
                 }

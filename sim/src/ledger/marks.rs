@@ -30,6 +30,14 @@ pub const MARKS: &[Mark] = &[
         means: "A visitor whose try failed was sent to a target it had not been on.",
     },
     Mark {
+        name: "silent-link-passed-over",
+        means: "A stream was opened on another data link than one that had fallen silent.",
+    },
+    Mark {
+        name: "silent-link-left-for-connection",
+        means: "A session that would ride on a data link got a proxy connection, for every link had fallen silent.",
+    },
+    Mark {
         name: "every-upstream-refused",
         means: "A visitor was given up because every target refused it.",
     },
