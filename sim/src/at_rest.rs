@@ -119,6 +119,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         active: (active, plan.targets(&plan.core()) as i64),
         figures: figures(world, plan, probed),
         bytes: bytes(&boots),
+        completed_at_clients: completed_at_clients(world, plan),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
         visitors: boots
             .iter()
@@ -128,6 +129,14 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             })
             .sum(),
     }
+}
+
+fn completed_at_clients(world: &World, plan: &Plan) -> u64 {
+    let nodes = (0..plan.clients.len()).filter_map(|n| world.node(Who::Client(n)));
+    let boots = nodes.flat_map(Node::boots);
+    boots
+        .map(|boot| boot.metrics.session_outcomes.count("completed"))
+        .sum()
 }
 
 fn all_boots(world: &World, plan: &Plan) -> Vec<Boot> {

@@ -208,7 +208,8 @@ impl Framed {
         polled
     }
 
-    /// Bytes were written. Asks for the time only where there had been no room for them.
+    /// Bytes of a body were written: where there had been no room for them, the peer has taken others. A PING says nothing of
+    /// the peer, however long it had to wait. Asks for the time only then.
     fn note_written(&mut self) {
         if std::mem::replace(&mut self.blocked, false) {
             self.keepalive.handle_taken(time::now());
@@ -236,7 +237,6 @@ impl Framed {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.control_written += n;
-            self.note_written();
         }
         if self.control_written > 0 {
             self.control_written = 0;
@@ -473,7 +473,8 @@ mod tests {
         let (near, mut far) = pipe();
         let mut framed = Framed::new(Box::new(near), 0);
         // Much more than the pipe holds; PING stands behind it.
-        framed.queue_data(0, &[b'x'; 2 * 1024 * 1024]);
+        let (mut raw, mut bulk) = pipe();
+        let endless = tokio::spawn(async move { while bulk.write_all(&[b'x'; 4096]).await.is_ok() {} });
         let slow = tokio::spawn(async move {
             let mut piece = vec![0; 8 * 1024];
             for _ in 0..100 {
@@ -483,11 +484,23 @@ mod tests {
             far
         });
         let (mut timer, began) = (Timer::default(), time::now());
-        let ended = poll_fn(|cx| framed.poll_idle(cx, &mut timer)).await;
+        let ended = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(ended) = framed.poll_idle(cx, &mut timer) {
+                    return Poll::Ready(ended);
+                }
+                if !framed.is_flushed() {
+                    return Poll::Pending;
+                }
+                let read = ready!(framed.poll_fill(cx, Pin::new(&mut raw), CHUNK_LEN));
+                framed.send_filled(0, read.unwrap());
+            }
+        });
+        let ended = ended.await;
         assert!(matches!(ended, Err(FramedError::Silent)), "{ended:?}");
         // Silent as soon as it takes nothing any more, and not before.
         let lasted = (time::now() - began).as_secs();
         assert!((110..=130).contains(&lasted), "{lasted}");
-        drop(slow);
+        drop((slow, endless));
     }
 }

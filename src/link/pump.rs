@@ -169,7 +169,6 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                 self.batch.advance(written);
                 if std::mem::replace(&mut self.blocked, false) {
                     self.link.moved.note(now);
-                    self.keepalive.handle_taken(now);
                 }
                 Ok(Wrote::Some)
             }

@@ -54,6 +54,12 @@ pub fn base_stock(options: &Options, outstanding: f64) -> usize {
 pub fn to_order(caps: &Caps, max: usize, base: usize, stock: Stock) -> usize {
     let wanted = (stock.waiting + base).saturating_sub(stock.idle + stock.ordered);
     let busy = if caps.single_use { 0 } else { stock.busy };
+    let held_back = busy > 0 && stock.idle + busy + stock.ordered + wanted > max;
+    let busy = if held_back && mutant!("busy-connections-beyond-the-most") {
+        0
+    } else {
+        busy
+    };
     let room = max.saturating_sub(stock.idle + busy + stock.ordered);
     wanted
         .min(room)

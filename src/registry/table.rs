@@ -162,6 +162,7 @@ impl Table {
     pub fn handle_lost(&mut self, epoch: Epoch, silent: bool, reason: &'static str) {
         match self.evict(epoch, silent, reason) {
             Some(candidate) if self.closed => self.deny_draining(candidate.join),
+            Some(_) if mutant!("winner-of-a-contest-never-told") => {}
             Some(candidate) => self.admit(candidate),
             None => {}
         }

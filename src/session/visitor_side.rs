@@ -426,7 +426,10 @@ impl Core for VisitorSide {
             return;
         }
         self.send_reset(code);
-        if self.is_starting() && code == ResetCode::LinkSilent {
+        if self.is_starting()
+            && code == ResetCode::LinkSilent
+            && !mutant!("unstarted-session-reset-with-its-client")
+        {
             // Not started yet: another client may still serve this visitor.
             self.lose_stream(Cause::Silent);
         } else {

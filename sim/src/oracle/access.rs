@@ -124,6 +124,19 @@ fn is_hasty(session: &Session, line: &Line) -> bool {
     thinks && line.start_ms + line.first_byte_ms + CLOCK_MS < session.visit.delay_ms as f64
 }
 
+/// An answer that its visitor saw break off, although nothing befell the server or the visitor, and that is logged as whole.
+fn broken(model: &Model, lines: &[Line]) -> Option<String> {
+    lines.iter().find_map(|line| {
+        let session = model.sessions.get(&line.session()?)?;
+        let broke = matches!(session.ended, Some((_, End::Broken(_) | End::Cut(_))));
+        let others = session.exposure.server || session.exposure.visitor;
+        let well = line.status.is_some_and(|status| status < 300);
+        let plain = session.visit.call.is_some_and(|call| call.kind == Kind::Get);
+        (broke && !others && well && plain && line.end == "whole")
+            .then(|| format!("an answer broke off, the access log says {line:?}: {session}"))
+    })
+}
+
 impl Invariant for Logged {
     fn number(&self) -> u8 {
         24
@@ -160,6 +173,9 @@ impl Invariant for Logged {
         let wrong = |line: &Line| line.wrong_times().or_else(|| self.hides_wait(line));
         if let Some((what, line)) = lines.iter().find_map(|line| Some((wrong(line)?, line))) {
             return Some(format!("{what}: {line:?}"));
+        }
+        if let Some(what) = broken(model, &lines) {
+            return Some(what);
         }
         for (number, session) in &model.sessions {
             let whole = matches!(session.ended, Some((_, End::Complete)));

@@ -41,6 +41,8 @@ pub struct Rest {
     pub figures: Vec<Figure>,
     /// Bytes of sessions up and down, over all lives of the server.
     pub bytes: (u64, u64),
+    /// Sessions that clients say were completed, over all lives of all.
+    pub completed_at_clients: u64,
     /// Targets that are active, of those whose clients serve.
     pub active: (i64, i64),
 }

@@ -359,7 +359,7 @@ impl Errand<'_> {
             TryError::Timeout => return Err(Failure::Timeout),
             TryError::BodyTimeout => return Err(Failure::BodyTimeout),
         };
-        match self.body.is_whole() {
+        match self.body.is_whole() || mutant!("body-that-was-not-kept-said-again") {
             true => Ok(failure),
             false => Err(failure),
         }

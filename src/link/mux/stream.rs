@@ -185,9 +185,11 @@ impl Stream {
             },
         });
         let keep = keep.count();
-        for item in self.outbox.drain(keep..) {
-            if let Out::Data(bytes) = item {
-                self.out_len -= bytes.len();
+        for item in self.outbox.split_off(keep) {
+            match item {
+                Out::Data(bytes) => self.out_len -= bytes.len(),
+                message if mutant!("end-kept-of-bytes-that-were-cut") => self.outbox.push_back(message),
+                Out::Message { .. } => {}
             }
         }
     }
