@@ -474,15 +474,17 @@ mod tests {
         let mut framed = Framed::new(Box::new(near), 0);
         // Much more than the pipe holds; PING stands behind it.
         let (mut raw, mut bulk) = pipe();
-        let endless = tokio::spawn(async move { while bulk.write_all(&[b'x'; 4096]).await.is_ok() {} });
-        let slow = tokio::spawn(async move {
+        let endless = async move { while bulk.write_all(&[b'x'; 4096]).await.is_ok() {} };
+        let slow = async move {
             let mut piece = vec![0; 8 * 1024];
             for _ in 0..100 {
                 far.read_exact(&mut piece).await.unwrap();
                 time::sleep(Duration::from_secs(1)).await;
             }
-            far
-        });
+            // It stays, and takes no more.
+            std::future::pending::<()>().await;
+            drop(far);
+        };
         let (mut timer, began) = (Timer::default(), time::now());
         let ended = poll_fn(|cx| {
             loop {
@@ -496,11 +498,13 @@ mod tests {
                 framed.send_filled(0, read.unwrap());
             }
         });
-        let ended = ended.await;
+        let ended = tokio::select! {
+            ended = ended => ended,
+            ((), ()) = async { tokio::join!(endless, slow) } => panic!("they go on"),
+        };
         assert!(matches!(ended, Err(FramedError::Silent)), "{ended:?}");
         // Silent as soon as it takes nothing any more, and not before.
         let lasted = (time::now() - began).as_secs();
         assert!((110..=130).contains(&lasted), "{lasted}");
-        drop((slow, endless));
     }
 }

@@ -466,10 +466,11 @@ mod tests {
     #[test]
     fn what_a_proxy_says_in_another_header_alone_is_believed_too() {
         let check = |said: &[&'static str], client: &str, expected: &str| {
-            let scheme = expected
-                .contains("proto=https")
-                .then_some("https")
-                .unwrap_or("http");
+            let scheme = if expected.contains("proto=https") {
+                "https"
+            } else {
+                "http"
+            };
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_static("a"));
             for value in said {
