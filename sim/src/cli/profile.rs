@@ -15,7 +15,7 @@ use super::{
 use crate::{
     out::say,
     plan::draw::Scenario,
-    profile::{Difference, Profile},
+    profile::{Difference, Profile, RUNS_MIN},
     sweep::Order,
     world::EngineKind,
 };
@@ -90,6 +90,9 @@ pub fn recorded() -> anyhow::Result<Profile> {
 /// The differences as a table.
 pub fn words(differences: &[Difference], profile: &Profile) -> String {
     let runs = profile.runs();
+    if !profile.is_enough() {
+        return format!("{runs} runs are too few to be compared: {RUNS_MIN} of a scenario are needed.");
+    }
     if differences.is_empty() {
         return format!("What {runs} runs count is what was written down.");
     }

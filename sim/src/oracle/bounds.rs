@@ -52,7 +52,7 @@ impl Invariant for Balance {
             return None;
         }
         for group in 0..model.plan.groups() {
-            // Whoever refuses for good is in the group, and serves nobody.
+            // Whoever ails for good is in the group, and whom it serves, if anybody, does not count.
             let members: Vec<_> = (model.plan.core().into_iter())
                 .filter(|client| model.plan.serves(*client, group))
                 .collect();
@@ -66,7 +66,7 @@ impl Invariant for Balance {
             for (_, greeting) in calm.filter_map(|session| session.greeted) {
                 shares[usize::from(greeting.upstream)] += 1;
             }
-            let total: usize = shares.iter().sum();
+            let total: usize = members.iter().map(|client| shares[*client]).sum();
             if members.len() < 2 || total < BALANCE_MIN {
                 continue;
             }

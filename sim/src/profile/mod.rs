@@ -11,6 +11,9 @@ pub type Counts = BTreeMap<String, f64>;
 /// A figure differs when chance alone would move it so far less than once in a million: so many standard errors.
 pub const DIFFERS: f64 = 5.0;
 
+/// Of fewer runs of a scenario it is not known how much they vary.
+pub const RUNS_MIN: u64 = 30;
+
 /// One figure over a number of runs. Counts are summed up as `ln(1 + count)`: one run with thousands does not outweigh all
 /// others.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -83,6 +86,11 @@ impl Profile {
         }
     }
 
+    /// Whether some scenario ran often enough to be compared.
+    pub fn is_enough(&self) -> bool {
+        self.0.values().any(|section| section.runs >= RUNS_MIN)
+    }
+
     /// How often each scenario ran, in all.
     pub fn runs(&self) -> u64 {
         self.0.values().map(|section| section.runs).sum()
@@ -92,7 +100,8 @@ impl Profile {
     pub fn differences(&self, before: &Self) -> Vec<Difference> {
         let mut all = Vec::new();
         for (scenario, now) in &self.0 {
-            let Some(before) = before.0.get(scenario).filter(|before| before.runs > 0) else {
+            let before = before.0.get(scenario);
+            let Some(before) = before.filter(|before| before.runs.min(now.runs) >= RUNS_MIN) else {
                 continue;
             };
             let runs = (before.runs as f64, now.runs as f64);

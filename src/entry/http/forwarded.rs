@@ -1,13 +1,7 @@
 //! Where a request came from, as its upstream is told (`X-Forwarded-*`; `Forwarded`, RFC 7239), and how many proxies of this
 //! name it has passed. Pure.
 
-use std::{
-    borrow::Cow,
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-    slice,
-    sync::Arc,
-};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, slice, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -15,7 +9,10 @@ use http::{
     header::{FORWARDED, HOST, VIA},
 };
 
-use super::network::Network;
+use super::{
+    claims::{address, remove_claims},
+    network::Network,
+};
 use crate::probe::{mutant, sometimes};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,65 +20,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// Headers that name the address of whoever asks. A trusted proxy's are passed on only where they name the address that the
-/// entry itself takes for it: many proxies pass them on as their visitors wrote them.
-const NAME_ADDRESS: [&str; 34] = [
-    "cdn-src-ip",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "client-ip",
-    "cloudfront-viewer-address",
-    "do-connecting-ip",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "forwarded-for",
-    "forwarded-for-ip",
-    "incap-client-ip",
-    "proxy-client-ip",
-    "remote-addr",
-    "true-client-ip",
-    "wl-proxy-client-ip",
-    "x-appengine-user-ip",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-ms-forwarded-client-ip",
-    "x-original-for",
-    "x-original-forwarded-for",
-    "x-originating-ip",
-    "x-proxyuser-ip",
-    "x-real-ip",
-    "x-remote-addr",
-    "x-remote-ip",
-    "x-sucuri-clientip",
-    "x-true-client-ip",
-    "x-true-ip",
-    "x-vercel-forwarded-for",
-];
-
-/// Headers that some servers believe of where a request came from, or what it asked for, besides those and all that begin
-/// with `X-Forwarded`. Only trusted proxies may set them.
-const TELL_ORIGIN: [&str; 15] = [
-    "cf-visitor",
-    "cloudfront-forwarded-proto",
-    "forwarded",
-    "front-end-https",
-    "https",
-    "x-arr-ssl",
-    "x-host",
-    "x-https",
-    "x-original-host",
-    "x-original-proto",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-scheme",
-    "x-ssl",
-    "x-url-scheme",
-];
 
 /// How many proxies of this name a request has passed.
 pub const HOPS: HeaderName = HeaderName::from_static("adit-hops");
@@ -351,48 +289,6 @@ fn port(authority: &HeaderValue, proto: &HeaderValue) -> HeaderValue {
 
 fn is_one_of(proxies: &[Network], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(address))
-}
-
-/// An element of `X-Forwarded-For`: an address, with or without a port.
-fn address(element: &str) -> Option<IpAddr> {
-    let bare = element.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let address = bare.unwrap_or(element).parse().ok();
-    let address = address.or_else(|| element.parse().ok().map(|address: SocketAddr| address.ip()));
-    if element.parse::<SocketAddr>().is_ok() && mutant!("hop-with-port-is-no-address") {
-        return None;
-    }
-    address.map(|address: IpAddr| address.to_canonical())
-}
-
-/// Removes what tells where a request came from: everything, or of a trusted proxy what names another than `client`. CGI and
-/// WSGI servers read `_` and `-` alike, so what is spelled with `_` is removed always.
-fn remove_claims(headers: &mut HeaderMap, client: Option<IpAddr>) {
-    let claims = |(name, value): (&HeaderName, &HeaderValue)| {
-        let name = name.as_str();
-        if name.contains('_') {
-            return tells_origin(&name.replace('_', "-")) && !mutant!("underscored-claim-passed-on");
-        }
-        match client {
-            Some(client) => names_address(name) && value.to_str().ok().and_then(address) != Some(client),
-            None => tells_origin(name) && !(name == X_FORWARDED_PORT && mutant!("forged-port-believed")),
-        }
-    };
-    let claims: Vec<HeaderName> = headers
-        .iter()
-        .filter(|line| claims(*line))
-        .map(|(name, _)| name.clone())
-        .collect();
-    for name in claims {
-        headers.remove(name);
-    }
-}
-
-fn names_address(name: &str) -> bool {
-    NAME_ADDRESS.contains(&name)
-}
-
-fn tells_origin(name: &str) -> bool {
-    name.starts_with("x-forwarded") || names_address(name) || TELL_ORIGIN.contains(&name)
 }
 
 fn proto(secure: bool) -> &'static str {

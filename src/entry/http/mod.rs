@@ -4,6 +4,7 @@ pub mod access;
 pub mod answer;
 mod answer_body;
 pub mod body;
+mod claims;
 mod connection;
 mod errand;
 pub mod forwarded;
