@@ -18,6 +18,9 @@ const COUNTED: Duration = Duration::from_secs(3);
 /// Fewer pairs of sessions than this say nothing about turns.
 const PAIRS_MIN: usize = 25;
 
+/// Between two looks at the server.
+const LOOK_MS: u64 = 50;
+
 /// Of so many pairs of sessions that follow upon each other one may go to the same target: others, of whom nobody knows,
 /// took the turns between.
 const SAME_ONE_IN: usize = 12;
@@ -35,6 +38,14 @@ pub struct Strategy {
     came: BTreeMap<usize, u64>,
     /// Pairs of sessions that followed upon each other, and how many of them went to the same target.
     pairs: (usize, usize),
+}
+
+/// Whether the session before came after the server was looked at last, or a moment before: over for its visitor, it may
+/// still run there.
+fn is_followed(model: &Model, session: u64) -> bool {
+    let before = model.sessions.get(&session.saturating_sub(1));
+    let lately = Duration::from_millis(2 * LOOK_MS + model.plan.knobs.exchange_ms());
+    before.is_some_and(|before| before.opened + lately > model.now)
 }
 
 /// The clients of a group that are well at the end.
@@ -143,7 +154,8 @@ impl Invariant for Strategy {
                 if last.map(|(id, _)| *id) != before {
                     self.last.remove(&visit.group);
                 }
-                let is_alone = model.open.len() == 1 && model.sight.sessions == 0;
+                let is_alone =
+                    model.open.len() == 1 && model.sight.sessions == 0 && !is_followed(model, *session);
                 if is_alone {
                     self.alone.insert(*session);
                 } else {
