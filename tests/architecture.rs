@@ -42,7 +42,7 @@ const CONCEPTS: [&str; 11] = [
 ];
 
 /// Files in concept folders that may name tokio, actix and tracing: actors, and where bytes really move.
-const SHELLS: [&str; 45] = [
+const SHELLS: [&str; 46] = [
     "admin/api.rs",
     "link/buffer.rs",
     "link/client.rs",
@@ -50,6 +50,7 @@ const SHELLS: [&str; 45] = [
     "link/control.rs",
     "link/carrier.rs",
     "link/framed.rs",
+    "link/framed/tests.rs",
     "link/pump.rs",
     "link/stream.rs",
     "link/server.rs",
