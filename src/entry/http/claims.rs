@@ -45,9 +45,9 @@ const NAME_ADDRESS: [&str; 34] = [
     "x-vercel-forwarded-for",
 ];
 
-/// Headers that some servers believe of where a request came from, or what it asked for, besides those and all that begin
+/// Headers that some servers believe of where a request came from, besides those and all that begin
 /// with `X-Forwarded`. Only trusted proxies may set them.
-const TELL_ORIGIN: [&str; 15] = [
+const TELL_ORIGIN: [&str; 13] = [
     "cf-visitor",
     "cloudfront-forwarded-proto",
     "forwarded",
@@ -58,8 +58,6 @@ const TELL_ORIGIN: [&str; 15] = [
     "x-https",
     "x-original-host",
     "x-original-proto",
-    "x-original-url",
-    "x-rewrite-url",
     "x-scheme",
     "x-ssl",
     "x-url-scheme",
