@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-use crate::probe::mutant;
+use crate::probe::{measure, mutant};
 
 /// How a [`Backoff`] grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl Backoff {
     /// The wait before the next try: uniform in `[0, min(cap, base * 2^failures)]`.
     pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self.ceiling();
+        measure!("backoff-up-to-ms", ceiling);
         self.failures = self.failures.saturating_add(1);
         if mutant!("backoff-without-jitter") {
             return ceiling;

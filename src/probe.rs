@@ -2,10 +2,12 @@
 //!
 //! A planted bug is a small mistake at the place where a programmer could make it. It is made only when the
 //! simulator asks for it by name. A mark counts how often something worth reaching has happened. Both exist
-//! only under the feature `mutants`: without it `mutant!` is `false`, `sometimes!` is nothing, and none of their
+//! only under the feature `mutants`: without it `mutant!` is `false`, `sometimes!` and `measure!` are nothing, and none of their
 //! names gets into the binary. An audit is an assertion of a core about itself; it is checked under that feature too.
 //!
 //! Everything is kept per thread, because one run of the simulator is one thread and several may run at once.
+
+use crate::time::Duration;
 
 /// Whether to make the planted bug of this name here. A condition that says when the bug would show stands
 /// before it, so that a hit is a bug made.
@@ -49,6 +51,68 @@ macro_rules! sometimes {
     };
 }
 
+/// Notes a value that something has chosen or seen: a wait, an age, a number. On average it says whether a policy is what
+/// it was.
+#[cfg(feature = "mutants")]
+macro_rules! measure {
+    ($name:literal, $value:expr) => {
+        $crate::probe::note($name, $crate::probe::Measured::of($value))
+    };
+}
+
+#[cfg(not(feature = "mutants"))]
+macro_rules! measure {
+    // Checked for its type, never evaluated.
+    ($name:literal, $value:expr) => {
+        if false {
+            let _ = $crate::probe::Measured::of($value);
+        }
+    };
+}
+
+/// What can be measured. Times are in milliseconds.
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, reason = "nothing is measured in what is shipped")
+)]
+pub(crate) struct Measured(f64);
+
+impl Measured {
+    pub(crate) fn of(value: impl Into<Self>) -> Self {
+        value.into()
+    }
+}
+
+impl From<Duration> for Measured {
+    fn from(value: Duration) -> Self {
+        Self(value.as_secs_f64() * 1e3)
+    }
+}
+
+impl From<usize> for Measured {
+    fn from(value: usize) -> Self {
+        Self(value as f64)
+    }
+}
+
+impl From<u64> for Measured {
+    fn from(value: u64) -> Self {
+        Self(value as f64)
+    }
+}
+
+impl From<u32> for Measured {
+    fn from(value: u32) -> Self {
+        Self(f64::from(value))
+    }
+}
+
+impl From<f64> for Measured {
+    fn from(value: f64) -> Self {
+        Self(value)
+    }
+}
+
 /// Whether the cores check themselves: in tests, in debug builds, and in the simulator's.
 pub(crate) const AUDITS: bool = cfg!(any(debug_assertions, feature = "mutants"));
 
@@ -70,12 +134,12 @@ macro_rules! audit_eq {
     };
 }
 
-pub(crate) use {audit, audit_eq, mutant, sometimes};
+pub(crate) use {audit, audit_eq, measure, mutant, sometimes};
 
 #[cfg(feature = "mutants")]
-pub use counted::{hits, plant, take_marks};
+pub use counted::{hits, plant, take_marks, take_measures};
 #[cfg(feature = "mutants")]
-pub(crate) use counted::{is_planted, mark};
+pub(crate) use counted::{is_planted, mark, note};
 
 #[cfg(feature = "mutants")]
 mod counted {
@@ -88,6 +152,7 @@ mod counted {
         static PLANTED: Cell<Option<&'static str>> = const { Cell::new(None) };
         static HITS: Cell<u64> = const { Cell::new(0) };
         static MARKS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+        static MEASURES: RefCell<BTreeMap<&'static str, (u64, f64)>> = const { RefCell::new(BTreeMap::new()) };
     }
 
     /// Plants the bug of this name on this thread, or none, and forgets earlier hits.
@@ -106,6 +171,14 @@ mod counted {
         MARKS.take()
     }
 
+    /// Takes what was measured on this thread since it was last taken: of each the mean of `ln(1 + value)`.
+    pub fn take_measures() -> BTreeMap<&'static str, f64> {
+        let measures = MEASURES.take().into_iter();
+        measures
+            .map(|(name, (times, sum))| (name, sum / times as f64))
+            .collect()
+    }
+
     // Not inlined, because a comparison with a constant would leave no name in the binary to be found.
     #[inline(never)]
     pub(crate) fn is_planted(name: &'static str) -> bool {
@@ -120,6 +193,16 @@ mod counted {
     pub(crate) fn mark(name: &'static str) {
         // What is dropped at the end of a thread may come too late to be counted.
         let _ = MARKS.try_with(|marks| *marks.borrow_mut().entry(name).or_default() += 1);
+    }
+
+    #[inline(never)]
+    pub(crate) fn note(name: &'static str, super::Measured(value): super::Measured) {
+        let _ = MEASURES.try_with(|measures| {
+            let mut measures = measures.borrow_mut();
+            let (times, sum) = measures.entry(name).or_default();
+            *times += 1;
+            *sum += value.max(0.0).ln_1p();
+        });
     }
 }
 
@@ -154,5 +237,17 @@ mod tests {
         let counted: Vec<_> = take_marks().into_iter().collect();
         assert_eq!(counted, [("odd", 2), ("seen", 1)]);
         assert!(take_marks().is_empty());
+    }
+
+    #[test]
+    fn of_measures_the_mean_is_taken() {
+        measure!("wait-ms", Duration::from_millis(9));
+        measure!("wait-ms", Duration::from_millis(99));
+        measure!("places", 0usize);
+        let measured = take_measures();
+        assert_eq!(measured.len(), 2);
+        assert!((measured["wait-ms"] - (10f64.ln() + 100f64.ln()) / 2.0).abs() < 1e-9);
+        assert_eq!(measured["places"], 0.0);
+        assert!(take_measures().is_empty());
     }
 }

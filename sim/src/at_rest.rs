@@ -1,11 +1,14 @@
 //! What a world that has come to rest shows of itself.
 
+use std::time::Duration;
+
 use adit::files::Output;
 
 use crate::{
-    figures::{bytes, figures, limits, sum},
+    event::{Event, Oddity},
+    figures::{bytes, figures, limits, sum, under_way},
     node::{ACCESS_LOG, Boot, Node, group_name},
-    oracle::rest::Rest,
+    oracle::{Oracle, rest::Rest},
     plan::{Plan, who::Who},
     world::World,
 };
@@ -53,18 +56,11 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     // What a forwarder keeps warm is open at its upstreams as well.
     let warm = if plan.forward.is_some() { parked } else { 0 };
     let baseline = [
-        ("sessions", metrics.sessions.get(), 0),
-        ("requests", metrics.http_open_requests.get(), 0),
-        ("upgraded connections", metrics.http_upgrades.get(), 0),
-        ("replay bytes", metrics.replay_bytes.get(), 0),
-        ("unproven connections", metrics.connections_unproven.get(), 0),
         (
             "streams of data links",
             but_for_probes(metrics.streams.get(), 0),
             0,
         ),
-        ("bytes queued on data links", metrics.stream_queued_bytes.get(), 0),
-        ("bytes of widened windows", metrics.stream_window_bytes.get(), 0),
         (
             "streams at the server",
             but_for_probes(last.net.open(), at_server),
@@ -82,6 +78,18 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             warm,
         ),
     ];
+    let at_clients = expected.iter().flat_map(|n| {
+        let who = Who::Client(*n);
+        let boot = world.node(who).and_then(|node| node.boots().pop());
+        let gauges = boot.map(|boot| under_way(who, &boot.metrics)).unwrap_or_default();
+        // A probe is a session to whoever serves it.
+        let but_for_probes = |(what, is, should)| (what, but_for_probes(is, should), should);
+        gauges.into_iter().map(but_for_probes)
+    });
+    let gauges: Vec<_> = under_way(Who::Server, metrics)
+        .into_iter()
+        .chain(at_clients)
+        .collect();
     Rest {
         done: (world.done(), plan.visitors.len() + plan.strangers.len()),
         registered: (
@@ -98,6 +106,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             .map(|(what, is, should)| (what.to_owned(), is, should))
             .into_iter()
             .chain(limits(metrics))
+            .chain(gauges)
             .collect(),
         books: (metrics.visitors.get(), sum(metrics, "session_outcomes")),
         replays_ambiguous: boots
@@ -128,6 +137,48 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
                 None => boot.metrics.visitors.get(),
             })
             .sum(),
+    }
+}
+
+/// Between two looks whether somebody is gone.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Tells everybody who is well to stop, the clients first: whoever carries nothing is soon gone.
+pub fn say_farewell(world: &mut World, plan: &Plan, oracle: &Oracle) {
+    let Some(gone) = plan.knobs.gone_ms().map(Duration::from_millis) else {
+        return;
+    };
+    if plan.forward.is_none() {
+        let clients: Vec<_> = plan.core().into_iter().map(Who::Client).collect();
+        see_off(world, oracle, &clients, gone);
+    }
+    let delay = Duration::from_millis(plan.knobs.drain_delay_ms);
+    see_off(world, oracle, &[Who::Server], gone + delay);
+}
+
+fn see_off(world: &mut World, oracle: &Oracle, nodes: &[Who], at_most: Duration) {
+    let mut there: Vec<_> = nodes
+        .iter()
+        .copied()
+        .filter(|who| world.tell_to_stop(*who))
+        .collect();
+    let deadline = oracle.now() + at_most;
+    while !there.is_empty() && oracle.verdict().is_none() && oracle.now() < deadline {
+        world.run_until(oracle.now() + LOOK);
+        there.retain(|who| {
+            let boot = world.node(*who).and_then(Node::boot);
+            boot.is_some_and(|boot| !boot.finished)
+        });
+        world.reap();
+    }
+    for place in there {
+        oracle.tell(Event::Odd {
+            place,
+            session: None,
+            what: Oddity::GoesOn(format!(
+                "was told to stop at rest, and is still there after {at_most:?}"
+            )),
+        });
     }
 }
 

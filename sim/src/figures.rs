@@ -9,6 +9,15 @@ use crate::{
     world::World,
 };
 
+/// How visitors end whom no client has carried.
+const TURNED_AWAY: [&str; 5] = [
+    "all_refused",
+    "ambiguous_tries",
+    "may_have_arrived",
+    "no_target",
+    "start_timeout",
+];
+
 /// The figures of the nodes that run at rest, and what they make of each other.
 pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     let Some(server) = world.node(Who::Server).and_then(Node::boot) else {
@@ -35,6 +44,14 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     let saved = page.least("http_retry_budget");
     let saved = saved.map(|saved| ("retries saved up".to_owned(), saved as i64, (90, 100)));
     all.extend(saved);
+    for reason in TURNED_AWAY {
+        let carried = count("client_outcomes", &format!("reason=\"{reason}\""));
+        all.push((
+            format!("sessions of clients that end as {reason}"),
+            carried,
+            (0, 0),
+        ));
+    }
     if plan.forward.is_none() {
         clients(world, plan, (&server.metrics, &page), probed, &mut all);
     }
@@ -113,6 +130,42 @@ pub fn limits(metrics: &Metrics) -> Vec<(String, i64, i64)> {
         let name = labels.strip_prefix("{limit=\"")?.strip_suffix("\"}")?;
         let free = FREE_AT_REST.contains(&name);
         free.then_some((format!("used of the limit {name}"), value.parse().ok()?, 0))
+    });
+    shown.collect()
+}
+
+/// Gauges that show something when everybody has gone home: who is there, and what is kept ready. All others show what is
+/// under way.
+const FULL_AT_REST: [&str; 15] = [
+    "active_set_size",
+    "clients",
+    "data_links",
+    "group_targets",
+    "group_usable",
+    "http_retry_budget",
+    "limit_max",
+    "limit_used",
+    "links",
+    "pool_parked",
+    "proxy_connections",
+    "streams",
+    "target_latency_seconds",
+    "target_score",
+    "target_state",
+];
+
+/// All other gauges of a node: which, how much it shows, and that it should be nothing.
+pub fn under_way(who: Who, metrics: &Metrics) -> Vec<(String, i64, i64)> {
+    let page = Page::of(metrics);
+    let types = page.0.lines();
+    let gauges = types.filter_map(|line| line.strip_prefix("# TYPE adit_")?.strip_suffix(" gauge"));
+    let gauges = gauges.filter(|name| !FULL_AT_REST.contains(name));
+    let shown = gauges.flat_map(|name| {
+        let series = page.series(name, "");
+        series.filter_map(move |(labels, value)| {
+            let value: f64 = value.parse().ok()?;
+            Some((format!("adit_{name}{labels} of {who}"), value.ceil() as i64, 0))
+        })
     });
     shown.collect()
 }

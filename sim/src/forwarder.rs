@@ -41,6 +41,8 @@ pub struct Forwarder {
     forward: Rc<Forward>,
     /// How many faults keep each candidate off the list.
     unlisted: Rc<RefCell<Vec<i32>>>,
+    /// By how much faults make each heavier.
+    heavier: Rc<RefCell<Vec<i32>>>,
 }
 
 impl Forwarder {
@@ -49,6 +51,7 @@ impl Forwarder {
         let forwarder = Self {
             node,
             unlisted: Rc::new(RefCell::new(vec![0; forward.candidates.len()])),
+            heavier: Rc::new(RefCell::new(vec![0; forward.candidates.len()])),
             forward: Rc::new(forward),
         };
         forwarder.write();
@@ -63,13 +66,21 @@ impl Forwarder {
         self.write();
     }
 
+    /// Gives a candidate more weight, or less.
+    pub fn reweigh(&self, candidate: usize, by: i32) {
+        if let Some(weight) = self.heavier.borrow_mut().get_mut(candidate) {
+            *weight += by;
+        }
+        self.write();
+    }
+
     fn write(&self) {
         self.node.files.write(LIST, self.list());
     }
 
     fn list(&self) -> String {
         let mut text = String::new();
-        let unlisted = self.unlisted.borrow();
+        let (unlisted, heavier) = (self.unlisted.borrow(), self.heavier.borrow());
         for (n, candidate) in self.forward.candidates.iter().enumerate() {
             if unlisted[n] > 0 {
                 continue;
@@ -79,7 +90,7 @@ impl Forwarder {
                 true => host,
                 false => self.node.addresses[&host].to_string(),
             };
-            let weight = match candidate.weight {
+            let weight = match candidate.weight.saturating_add_signed(heavier[n]) {
                 0 => String::new(),
                 weight => format!(" weight={weight}"),
             };

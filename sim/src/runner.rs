@@ -13,7 +13,7 @@ use std::{
 use adit::probe;
 
 use crate::{
-    at_rest::{rest, tries_failed},
+    at_rest::{rest, say_farewell, tries_failed},
     event::{End, Event},
     mutants,
     oracle::{Class, Oracle, Violation, excuse::Excuses},
@@ -211,6 +211,7 @@ pub fn run(plan: &Plan, options: Options) -> Report {
     let oracle = Oracle::new(plan.clone(), options.engine.can_reset(), recorder.clone());
     probe::plant(plan.planted.as_deref().and_then(mutants::table::name));
     probe::take_marks();
+    probe::take_measures();
     let ran = catch_unwind(AssertUnwindSafe(|| live(plan, options.engine, &oracle)));
     RUNNING.with_borrow_mut(|running| *running = false);
     // A panic anywhere fails the run, even one that some task swallowed.
@@ -228,16 +229,17 @@ pub fn run(plan: &Plan, options: Options) -> Report {
     } = ran.unwrap_or_default();
     let events = recorder.events();
     let coverage = coverage(plan, &events, oracle.excuses());
-    if !counts.is_empty() {
+    if !counts.sums.is_empty() {
         let marks = coverage.marks.iter().map(|(name, times)| ("mark", name, times));
         let excuses = coverage
             .excuses
             .iter()
             .map(|(name, times)| ("excuse", name, times));
         for (kind, name, times) in marks.chain(excuses) {
-            counts.insert(format!("{kind}/{name}"), *times as f64);
+            counts.sums.insert(format!("{kind}/{name}"), *times as f64);
         }
         count_events(&events, &mut counts);
+        counts.means = probe::take_measures();
     }
     Report {
         plan: plan.clone(),
@@ -331,7 +333,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
     let broken = |world: &World, healed_after| Lived {
         healed_after,
         sockets: world.sockets(),
-        counts: Counts::new(),
+        counts: Counts::default(),
     };
     loop {
         let now = world.run_until(next);
@@ -385,8 +387,13 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
             if oracle.verdict().is_some() {
                 return broken(&world, healed_after);
             }
+            let counts = oracle.read(|model| counts(&world, plan, model, &looks));
+            say_farewell(&mut world, plan, oracle);
+            if oracle.verdict().is_some() {
+                return broken(&world, healed_after);
+            }
             return Lived {
-                counts: oracle.read(|model| counts(&world, plan, model, &looks)),
+                counts,
                 healed_after,
                 sockets: Vec::new(),
             };

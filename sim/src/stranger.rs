@@ -20,6 +20,10 @@ use crate::{
     upstream,
 };
 
+/// Connections of one address at once, of which the server refuses some, and the limit on all that leaves room for them.
+const CROWD: usize = 36;
+const ROOMY: usize = 1_024;
+
 /// How long a stranger waits for the door to be shut in its face.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,7 +86,10 @@ impl Stranger {
                 self.knock(CONTROL_PORT, bytes, Duration::ZERO).await;
             }
             Deed::Slowloris => self.knock(CONTROL_PORT, control, Duration::from_secs(1)).await,
-            Deed::Silence => self.knock(PROXY_PORT, Vec::new(), Duration::ZERO).await,
+            Deed::Silence => {
+                let knock = |_| self.knock(PROXY_PORT, Vec::new(), Duration::ZERO);
+                futures_util::future::join_all((0..self.crowd()).map(knock)).await;
+            }
             Deed::ReplayControl { client } => self.replay(client, CONTROL_PORT).await,
             Deed::ReplayProxy { client } => self.replay(client, PROXY_PORT).await,
             Deed::WrongToken => {
@@ -109,6 +116,14 @@ impl Stranger {
             }
         }
         self.tell("is done".to_owned());
+    }
+
+    /// How many connections it opens at once: where there is room for them, more than one address may have.
+    fn crowd(&self) -> usize {
+        match self.node.knobs.unproven_max >= ROOMY {
+            true => CROWD,
+            false => 1,
+        }
     }
 
     fn intrusion_name(&self) -> String {

@@ -33,7 +33,6 @@ pub const SPARE_PORT: u16 = 3001;
 pub const DOORS: [u16; 2] = [PORT, SPARE_PORT];
 /// The most upstreams that run on the machine of another.
 pub const FURTHER_DOORS: usize = 2;
-
 /// Bytes moved at once.
 const CHUNK_LEN: usize = 16 * 1024;
 
@@ -43,6 +42,7 @@ const IDLE_MIN: Duration = Duration::from_secs(2);
 /// What an HTTP probe begins with, and what it is answered.
 const PROBE: &[u8] = b"GET ";
 const PROBE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const UNREADY_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 /// Where an upstream, or a further one on its machine, listens behind a door.
 pub fn port(door: usize) -> u16 {
@@ -63,6 +63,8 @@ pub struct Upstream {
     drops: watch::Sender<bool>,
     open: Rc<Cell<usize>>,
     serial: Rc<Cell<u64>>,
+    /// HTTP probes that have come.
+    probes: Rc<Cell<u64>>,
     /// Streams of HTTP/2 that have come.
     streams: Rc<Cell<u64>>,
 }
@@ -95,6 +97,7 @@ impl Upstream {
             shut: watch::Sender::default(),
             drops: watch::channel(false).0,
             open: Rc::default(),
+            probes: Rc::default(),
             streams: Rc::default(),
             serial: Rc::new(Cell::new((index as u64 + 1) << 32)),
         }
@@ -285,7 +288,13 @@ impl Upstream {
             return self.hang().await;
         }
         if header.starts_with(PROBE) {
-            write.write_all(PROBE_ANSWER).await?;
+            self.probes.set(self.probes.get() + 1);
+            let answer = match *self.mood.borrow() {
+                Mood::Unready => UNREADY_ANSWER,
+                Mood::Hiccups { one_in } if self.probes.get().is_multiple_of(one_in) => UNREADY_ANSWER,
+                _ => PROBE_ANSWER,
+            };
+            write.write_all(answer).await?;
             // What is left unread would turn the end into a reset.
             tokio::io::copy(&mut read, &mut tokio::io::sink()).await?;
             return Ok("a probe");

@@ -64,6 +64,8 @@ pub struct World {
     done: Rc<Cell<usize>>,
     /// How many faults keep a host down.
     downs: BTreeMap<Who, usize>,
+    /// Nodes that were told to stop: which life of theirs, counted from 1.
+    told: BTreeMap<Who, usize>,
     faults: Vec<Fault>,
     /// What is still to be done: when, which fault, whether it begins.
     deeds: Vec<(Duration, usize, bool)>,
@@ -117,6 +119,7 @@ impl World {
             oracle,
             done: Rc::default(),
             downs: BTreeMap::new(),
+            told: BTreeMap::new(),
             refusals: BTreeMap::new(),
             begun: vec![false; plan.faults.len()],
             faults: plan.faults.clone(),
@@ -335,11 +338,28 @@ impl World {
         if self.downs.get(&who).is_some_and(|reasons| *reasons > 0) {
             return false;
         }
-        let boot = self.nodes.get(&who).and_then(Node::boot);
-        boot.is_some_and(|boot| {
+        let Some((boot, life)) = self
+            .nodes
+            .get(&who)
+            .and_then(|node| Some((node.boot()?, node.boots().len())))
+        else {
+            return false;
+        };
+        // A second time would be a second signal, which ends everything at once.
+        let first = self.told.insert(who, life) != Some(life);
+        if first {
             boot.stopper.advance();
-            true
-        })
+        }
+        first
+    }
+
+    /// Boots a node that was told to stop, unless something else has done so.
+    pub fn begin_anew(&mut self, who: Who) {
+        let life = self.nodes.get(&who).map(|node| node.boots().len());
+        if life == self.told.get(&who).copied() {
+            self.take_down(who, ProcessDeed::Crash);
+            self.bring_up(who);
+        }
     }
 
     /// Begins or ends a condition from the first to the second and, when `both`, back.
@@ -417,12 +437,9 @@ impl World {
         }
     }
 
-    /// Takes a candidate from the forwarder's list for one reason more or less.
-    pub fn unlist(&mut self, upstream: usize, by: i32) -> bool {
-        self.forwarder.as_ref().is_some_and(|forwarder| {
-            forwarder.unlist(upstream, by);
-            true
-        })
+    /// Changes the forwarder's list, if there is one.
+    pub fn change_list(&mut self, change: impl Fn(&Forwarder)) -> bool {
+        self.forwarder.as_ref().map(change).is_some()
     }
 
     /// A process that has come to its end takes everything with it.

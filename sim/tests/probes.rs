@@ -98,6 +98,24 @@ fn every_mark_is_listed_and_every_listed_one_is_in_the_source() {
     assert!(MARKS.iter().all(|mark| mark.means.ends_with('.')));
 }
 
+/// What the product measures, by name.
+fn measures() -> BTreeSet<String> {
+    let sources = sources();
+    sources.iter().flat_map(|text| names(text, "measure!(")).collect()
+}
+
+#[test]
+fn everything_that_is_measured_is_measured_in_some_run() {
+    let recorded = fs::read_to_string(root().join("sim/profile.txt")).unwrap();
+    let recorded: BTreeSet<_> = recorded
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("measure/")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(measures(), recorded, "left: the source; right: sim/profile.txt");
+    assert!(recorded.len() >= 20);
+}
+
 /// Builds `adit` as it is shipped, without the feature that a build of the whole workspace turns on, and says
 /// where it is.
 ///
@@ -122,8 +140,8 @@ fn shipped() -> PathBuf {
     PathBuf::from(rest.split('"').next().unwrap())
 }
 
-/// The names of planted bugs and marks that occur in the bytes of `executable`.
-fn names_in(executable: &Path) -> BTreeSet<&'static str> {
+/// The names of planted bugs, marks and measures that occur in the bytes of `executable`.
+fn names_in(executable: &Path) -> BTreeSet<String> {
     let bytes = fs::read(executable).unwrap();
     // Only what could be a name is searched, which is little of a large file.
     let words: Vec<_> = bytes
@@ -131,17 +149,18 @@ fn names_in(executable: &Path) -> BTreeSet<&'static str> {
         .filter(|word| word.contains(&b'-'))
         .map(|word| std::str::from_utf8(word).unwrap())
         .collect();
-    let planted = table::all().map(|planted| planted.name);
-    let all = planted.chain(MARKS.iter().map(|mark| mark.name));
-    all.filter(|name| words.iter().any(|word| word.contains(name)))
+    let planted = table::all().map(|planted| planted.name.to_owned());
+    let marks = MARKS.iter().map(|mark| mark.name.to_owned());
+    let all = planted.chain(marks).chain(measures());
+    all.filter(|name| words.iter().any(|word| word.contains(name.as_str())))
         .collect()
 }
 
 #[test]
-fn the_product_contains_no_planted_bug_and_no_mark() {
+fn the_product_contains_no_planted_bug_no_mark_and_no_measure() {
     let none = BTreeSet::new();
     assert_eq!(names_in(&shipped()), none);
     // The reader of bytes finds names where they are: the simulator runs the same code with them in it.
     let found = names_in(Path::new(env!("CARGO_BIN_EXE_adit-sim")));
-    assert_eq!(found.len(), table::all().count() + MARKS.len());
+    assert_eq!(found.len(), table::all().count() + MARKS.len() + measures().len());
 }

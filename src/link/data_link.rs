@@ -130,7 +130,7 @@ impl State {
                 Event::Writable(id) => wake.extend(self.waiting.get_mut(&id).and_then(|w| w.writer.take())),
             }
         }
-        if self.mux.has_frames() || self.mux.is_over() {
+        if self.mux.has_frames() || self.mux.is_over() && !mutant!("leaving-link-sleeps-on") {
             wake.extend(self.pump.take());
         }
     }

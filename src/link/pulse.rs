@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -74,6 +74,7 @@ impl Pulse {
         }
         if now >= self.silent_at {
             sometimes!("link-fell-silent");
+            measure!("silent-for-ms", now.saturating_duration_since(self.heard_at));
             return Beat::Silent;
         }
         match self.beat_at {

@@ -333,6 +333,7 @@ impl<K: Key, C: Park> Pool<K, C> {
         match (taker, hold) {
             (Some(taker), Some((key, hold))) => match C::lend(hold, taker) {
                 Lent::Done => {}
+                Lent::TakerGone if mutant!("gone-taker-keeps-connection") => {}
                 Lent::TakerGone => self.shelf.handle_parked(now, conn, &mut self.rng),
                 Lent::ConnGone(taker) => {
                     let key = key.clone();

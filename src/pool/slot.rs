@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::ConnId,
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -144,6 +144,7 @@ impl Slot {
     /// A parked connection that was there since then is given to someone.
     pub(super) fn handle_given(&mut self, now: Instant, since: Instant) {
         self.low_water = self.low_water.min(self.idle.len());
+        measure!("parked-for-ms", now.saturating_duration_since(since));
         if now.saturating_duration_since(since) > self.hang_ups.after {
             self.hang_ups = HangUps::default();
         }
@@ -154,7 +155,9 @@ impl Slot {
         if let Some((ordered, _)) = self.orders.pop_front()
             && let Some(demand) = self.demand(now, options)
         {
-            demand.handle_refill(now.saturating_duration_since(ordered));
+            let took = now.saturating_duration_since(ordered);
+            measure!("refill-took-ms", took);
+            demand.handle_refill(took);
         }
         self.failures = 0;
         self.order_after = now;
@@ -192,6 +195,7 @@ impl Slot {
             return 0;
         }
         let count = self.pace.allowed(now, self.lacking(now, caps, options));
+        measure!("connections-wanted", self.base(now, options));
         if count > 0 {
             let mut due = now + ORDER_TIMEOUT;
             if mutant!("lost-order-never-expires") {
@@ -232,6 +236,9 @@ impl Slot {
             .extract_if(.., |conn| until(conn).is_some_and(|until| until <= now))
             .collect();
         self.ages_at = self.idle.iter().filter_map(until).min();
+        if self.ages_at.is_some() && mutant!("age-of-the-rest-forgotten") {
+            self.ages_at = None;
+        }
         self.low_water = self.low_water.min(self.idle.len());
         if !aged.is_empty() {
             // They waited as long as any may, and lived.
@@ -311,7 +318,9 @@ impl Slot {
 
     fn fail(&mut self, now: Instant) {
         let (base, cap) = RETRY_PAUSE;
-        self.order_after = now + base.saturating_mul(1 << self.failures.min(10)).min(cap);
+        let pause = base.saturating_mul(1 << self.failures.min(10)).min(cap);
+        measure!("pause-of-orders-ms", pause);
+        self.order_after = now + pause;
         self.failures = self.failures.saturating_add(1);
     }
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     env::{Env, Task},
+    probe::mutant,
     target::{Reach, Target},
     time::{self, Duration, Instant},
 };
@@ -163,8 +164,10 @@ impl<R: Reach> Handler<Ended<R::Key>> for Prober<R> {
             task.detach();
         }
         let refused = probed.result.is_err_and(ProbeFailure::is_refusal);
-        self.schedule
-            .handle_probed(time::now(), &probed.key, refused, &mut self.rng);
+        if self.schedule.is_watched(&probed.key) || !mutant!("relisted-target-never-probed") {
+            self.schedule
+                .handle_probed(time::now(), &probed.key, refused, &mut self.rng);
+        }
         if self.schedule.is_watched(&probed.key) {
             self.report(ctx, probed);
         }

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::Options;
 use crate::{
-    probe::{audit, mutant},
+    probe::{audit, measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -257,6 +257,13 @@ impl<K: Ord + Clone> Schedule<K> {
         self.dequeue(&key);
         self.probing.insert(key.clone());
         if let Some(watched) = self.watched.get_mut(&key) {
+            if let Some(last) = watched.last {
+                let waited = now.saturating_duration_since(last);
+                match watched.member {
+                    true => measure!("member-probed-after-ms", waited),
+                    false => measure!("other-probed-after-ms", waited),
+                }
+            }
             watched.last = Some(now);
             watched.answered = None;
         }

@@ -96,6 +96,9 @@ impl Waiting {
         }
         let count = counts.entry(address).or_default();
         if *count >= self.per_address_max && !address.is_loopback() {
+            if mutant!("refused-knock-stays-counted") {
+                *count += 1;
+            }
             return Err("unproven_per_address");
         }
         *count += 1;

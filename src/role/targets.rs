@@ -79,7 +79,11 @@ async fn update(
             selector.do_send(Left(*address));
         }
     }
-    for (address, weight) in wanted.iter().filter(|(a, w)| present.get(a) != Some(w)) {
+    let comes = |(a, w): &(&SocketAddr, &u32)| match present.get(a) {
+        Some(weight) if weight != *w => !mutant!("candidate-with-new-weight-lost"),
+        known => known.is_none(),
+    };
+    for (address, weight) in wanted.iter().filter(comes) {
         let mut target = Target::new(*address);
         target.weight = *weight;
         // A selector that has ended publishes nothing any more.

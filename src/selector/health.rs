@@ -5,7 +5,7 @@ use std::fmt;
 use rand::{Rng, RngExt};
 
 use crate::{
-    probe::mutant,
+    probe::{audit, measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -113,7 +113,10 @@ impl Gate {
     /// A connect, or a probe, succeeded. A session's end does not count for this: who accepts and then breaks
     /// everything is not well.
     pub fn handle_success(&mut self, now: Instant) -> bool {
-        self.connect_failures = 0;
+        let well = self.connect_failures > 0 && self.state == State::Closed;
+        if !(well && mutant!("failures-not-in-a-row")) {
+            self.connect_failures = 0;
+        }
         if let State::Open(_) = self.state
             && now >= self.until
         {
@@ -137,8 +140,13 @@ impl Gate {
             return false;
         }
         self.state = State::Closed;
-        (self.connect_failures, self.session_failures) = (0, 0);
-        self.opened = 0;
+        self.connect_failures = 0;
+        if self.session_failures == 0 || !mutant!("broken-sessions-remembered") {
+            self.session_failures = 0;
+        }
+        if self.opened < 2 || !mutant!("earlier-waits-not-forgotten") {
+            self.opened = 0;
+        }
         true
     }
 
@@ -158,6 +166,13 @@ impl Gate {
     }
 
     fn handle_failure(&mut self, now: Instant, too_many: bool, rng: &mut impl Rng) -> bool {
+        measure!("failures-in-a-row", self.failures());
+        audit!(
+            self.state != State::Closed
+                || self.connect_failures <= CONNECT_FAILURES_MAX
+                    && self.session_failures <= SESSION_FAILURES_MAX,
+            "a gate that is closed has seen no more failures in a row than open it"
+        );
         match self.state {
             State::Closed if too_many => self.open(now, Evidence::Hard, rng),
             // What was thought to be poor turns out to be unreachable.
@@ -176,6 +191,7 @@ impl Gate {
         let wait = base
             .saturating_mul(1u32.checked_shl(self.opened.min(30)).unwrap_or(u32::MAX))
             .min(cap);
+        measure!("wait-behind-a-gate-ms", wait);
         self.until = now + wait.mul_f64(rng.random_range(1.0 - WAIT_JITTER..1.0 + WAIT_JITTER));
         self.opened = self.opened.saturating_add(1);
         self.successes = 0;
@@ -207,6 +223,7 @@ impl Gate {
         }
         self.ejections = (self.ejections + 1).min(EJECTIONS_MAX);
         self.ejected_at = now;
+        measure!("ejections-in-a-row", self.ejections);
     }
 
     /// Until when it stays out of the active set, however well it does: `hold_off` times how often it was put out.

@@ -15,7 +15,10 @@ use super::{
     active_set::ActiveSet,
     target::{Reach, SHARE_WHOLE, Target},
 };
-use crate::{probe::mutant, prober::ewma::RTT_DEFAULT};
+use crate::{
+    probe::{measure, mutant},
+    prober::ewma::RTT_DEFAULT,
+};
 
 /// Draws before the allowed targets are counted out.
 const DRAWS_MAX: usize = 4;
@@ -49,7 +52,12 @@ pub fn pick<R: Reach>(
         Strategy::ConsistentHash if mutant!("visitor-not-bound") => random(set, &allowed, rng),
         Strategy::ConsistentHash => bound(set, &allowed, hash.unwrap_or_else(|| rng.random())),
     };
-    place.map(|place| Arc::clone(&set.targets()[place]))
+    place.map(|place| {
+        let target = &set.targets()[place];
+        measure!("share-of-the-chosen", target.gauges.share());
+        measure!("sessions-of-the-chosen", target.gauges.in_flight());
+        Arc::clone(target)
+    })
 }
 
 /// Each by weight and share.

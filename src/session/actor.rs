@@ -152,6 +152,9 @@ impl Session {
             Some(way) => session.dispatch(ctx, way, starting),
             // Nobody is told: the pool may be at its limit, or the client on its way out.
             None => {
+                if mutant!("failed-take-counts-as-starting") {
+                    std::mem::forget(starting);
+                }
                 let cause = Cause::Broken;
                 session.fail(
                     ctx,
@@ -236,7 +239,11 @@ impl Session {
     }
 
     fn fail(&mut self, ctx: &mut Context<Self>, outcome: Outcome) {
-        let Some(target) = self.target.take() else {
+        let target = match mutant!("turned-away-counted-at-client") {
+            false => self.target.take(),
+            true => self.target.clone(),
+        };
+        let Some(target) = target else {
             return;
         };
         self.in_flight = None;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     env::Env,
     pool::{actor::Take, address::AddressPool, dial::connect},
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     selector::{Strategy, actor::Reported, group::Group, roster::Report, strategy::pick},
     target::{InFlight, Target},
     time::{self, Duration, Instant},
@@ -141,6 +141,8 @@ impl Approach {
                 self.leave(dials);
                 return Err(ApproachError::TimedOut);
             }
+            measure!("addresses-tried-before", tried.len());
+            measure!("dials-under-way", dials.len());
             let next = self.next(&tried, hash, rng);
             let is_last = next.is_none();
             if let Some(target) = next {

@@ -9,7 +9,7 @@ use super::{
     visitor_side::{Cause, Outcome},
 };
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     selector::{
         Strategy,
         active_set::ActiveSet,
@@ -109,6 +109,12 @@ impl Attempts {
             sometimes!("start-deadline-passed");
             return Choice::GiveUp("start_timeout");
         }
+        measure!("tried-before", self.tried.len());
+        measure!("ambiguous-before", self.ambiguous);
+        measure!(
+            "time-left-to-start-ms",
+            self.deadline.saturating_duration_since(now)
+        );
         if set.is_empty() {
             return Choice::Empty;
         }
@@ -130,6 +136,7 @@ impl Attempts {
         }
         let (base, cap) = ROUND_PAUSE;
         let pause = base.saturating_mul(1 << self.rounds.min(10)).min(cap);
+        measure!("pause-between-rounds-ms", pause);
         self.rounds += 1;
         self.tried.clear();
         if self.ambiguous > 0 && mutant!("ambiguous-tries-counted-by-round") {

@@ -155,7 +155,10 @@ impl Visit<'_> {
     }
 
     fn end(&self, outcome: Outcome, bytes: (u64, u64), target: &Target<SocketAddr>) -> End {
-        let well = outcome != Outcome::UpstreamBroken;
+        let well = match outcome {
+            Outcome::VisitorGone if mutant!("leaving-visitor-held-against-candidate") => false,
+            outcome => outcome != Outcome::UpstreamBroken,
+        };
         self.forwarding.approach.report_end(target, well);
         (outcome.label(), Some(target.reach), bytes)
     }

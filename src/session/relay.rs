@@ -369,7 +369,8 @@ impl<'a, C: Core> Relay<'a, C> {
         sometimes!(result.is_pending(), "slow-reader-blocked-relay");
         if result.is_pending() && self.core.drops_what_is_held_up() && self.carrier.is_over(cx) {
             sometimes!("held-up-bytes-dropped");
-            self.carrier.consume_body(n);
+            // An end that was said behind them would make what has arrived look whole.
+            self.core.handle_stream_broken(now);
             return Poll::Ready(());
         }
         match ready!(result) {

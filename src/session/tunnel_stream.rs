@@ -232,7 +232,7 @@ impl TunnelStream {
             Some(Outcome::NotStarted {
                 cause: Cause::Refused(_),
                 ..
-            }) => Stage::Refused,
+            }) if !(moved.0 > 0 && mutant!("refusal-taken-for-loss")) => Stage::Refused,
             Some(_) if moved.0 > 0 => Stage::Lost,
             Some(_) => Stage::Gone,
             None if moved.0 > 0 => Stage::Sent,

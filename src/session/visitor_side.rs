@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     id::Ordinal,
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{RefuseCode, Reset, ResetCode, Start, ToClient, ToServer},
 };
@@ -120,6 +120,7 @@ pub struct VisitorSide {
 impl VisitorSide {
     /// Begins a try: `Start`, then whatever the visitor has said so far.
     pub fn new(now: Instant, ordinal: Ordinal, start: Start, patience: Patience, first: FirstBytes) -> Self {
+        measure!("answer-waited-for-ms", patience.answer);
         let mut deadline = (now + patience.answer).min(patience.start_deadline);
         if mutant!("answer-deadline-ignored") {
             deadline = patience.start_deadline;

@@ -29,7 +29,7 @@ use self::{
     path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
     process::{Crash, Pause, PowerLoss, Sluggish, Stop},
     seam::{FailAccepts, FailNames, MoveNames, RefuseConnects, SlowConnects, TakePorts},
-    upstream::{Ail, DropIdle, Flap, Shut, Unlist},
+    upstream::{Ail, DropIdle, Flap, Reweigh, Shut, Unlist},
 };
 use crate::{
     plan::{Millis, who::Who},
@@ -183,7 +183,7 @@ acts! {
     Lag, Loss, Narrow, Clog, Cut, Isolate, Split,
     BlackHole, ResetFlow, CutOff,
     RefuseConnects, SlowConnects, FailAccepts, TakePorts, FailNames, MoveNames,
-    Ail, Flap, Shut, DropIdle, Unlist,
+    Ail, Flap, Shut, DropIdle, Unlist, Reweigh,
     Usurp, FillDisk,
 }
 

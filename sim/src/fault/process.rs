@@ -70,8 +70,7 @@ impl Act for Stop {
     }
 
     fn end(&self, world: &mut World) {
-        world.take_down(self.who, ProcessDeed::Crash);
-        world.bring_up(self.who);
+        world.begin_anew(self.who);
     }
 
     fn lasts_ms(&self) -> (Millis, Millis) {

@@ -180,6 +180,11 @@ impl Act for FailNames {
         ail(world, self.who, |ailments| ailments.names_fail -= 1);
     }
 
+    fn lasts_ms(&self) -> (Millis, Millis) {
+        // For longer than what was resolved is believed.
+        (200, 80_000)
+    }
+
     fn spares_served(&self) -> bool {
         true
     }

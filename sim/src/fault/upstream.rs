@@ -48,7 +48,7 @@ impl Act for Ail {
 
     fn may_last(&self) -> bool {
         // Whom a service closes at once, or answers by halves, it seems to have meant to.
-        self.mood == Mood::Refuses || self.mood.loses()
+        matches!(self.mood, Mood::Refuses | Mood::Unready) || self.mood.loses()
     }
 
     fn leaves_registered(&self) -> bool {
@@ -181,11 +181,11 @@ impl Act for Unlist {
     }
 
     fn begin(&self, world: &mut World) -> bool {
-        world.unlist(self.upstream, 1)
+        world.change_list(|list| list.unlist(self.upstream, 1))
     }
 
     fn end(&self, world: &mut World) {
-        world.unlist(self.upstream, -1);
+        world.change_list(|list| list.unlist(self.upstream, -1));
     }
 
     fn lasts_ms(&self) -> (Millis, Millis) {
@@ -194,5 +194,39 @@ impl Act for Unlist {
 
     fn may_last(&self) -> bool {
         true
+    }
+}
+
+/// A candidate gets another weight while the forwarder runs, and its old one again at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reweigh {
+    /// Which.
+    pub upstream: usize,
+    /// How much more: where none was said it is 1, so less than 2 may change nothing.
+    pub more: i32,
+}
+
+impl Act for Reweigh {
+    const NAME: &'static str = "reweigh";
+    const FAMILY: Family = Family::Candidates;
+
+    fn draw(dice: &mut Dice<'_>) -> Self {
+        Self {
+            upstream: dice.rng.random_range(0..dice.clients),
+            more: dice.rng.random_range(2..6),
+        }
+    }
+
+    /// Its sessions go on.
+    fn troubles(&self) -> Trouble {
+        Trouble::default()
+    }
+
+    fn begin(&self, world: &mut World) -> bool {
+        world.change_list(|list| list.reweigh(self.upstream, self.more))
+    }
+
+    fn end(&self, world: &mut World) {
+        world.change_list(|list| list.reweigh(self.upstream, -self.more));
     }
 }

@@ -32,6 +32,82 @@ pub const ANY: &[Planted] = &[
         name: "probe-counted-as-a-session",
         breaks: "A client counts a server's probe as a session that ended well.",
     },
+    Planted {
+        name: "earlier-waits-not-forgotten",
+        breaks: "The wait behind a gate is not short again after a good time.",
+    },
+    Planted {
+        name: "low-score-forgiven-early",
+        breaks: "Who scored too little comes back before its hold-off.",
+    },
+    Planted {
+        name: "probe-believes-any-status",
+        breaks: "A probe by HTTP takes every status for a good one.",
+    },
+    Planted {
+        name: "leaving-link-sleeps-on",
+        breaks: "The last stream of a link that leaves does not wake it.",
+    },
+    Planted {
+        name: "failures-not-in-a-row",
+        breaks: "A success does not end a row of failed connects.",
+    },
+    Planted {
+        name: "refusal-taken-for-loss",
+        breaks: "A refusal counts as bytes that may have arrived.",
+    },
+    Planted {
+        name: "left-request-open-in-its-rule",
+        breaks: "A request that is left before its answer stays open in the figures of its rule.",
+    },
+    Planted {
+        name: "relisted-target-never-probed",
+        breaks: "A target that leaves while it is probed is never probed when it is back.",
+    },
+    Planted {
+        name: "long-request-repeated-in-part",
+        breaks: "Of more than can be kept the beginning is said again, without the rest.",
+    },
+    Planted {
+        name: "link-one-stream-too-many",
+        breaks: "A link opens one stream more than it may.",
+    },
+    Planted {
+        name: "failed-take-counts-as-starting",
+        breaks: "A session that got no connection counts as starting for ever.",
+    },
+    Planted {
+        name: "age-of-the-rest-forgotten",
+        breaks: "Behind connections that grew old the age of the others is forgotten.",
+    },
+    Planted {
+        name: "broken-sessions-remembered",
+        breaks: "Who is well again is put out by the next session that breaks.",
+    },
+    Planted {
+        name: "candidate-with-new-weight-lost",
+        breaks: "A candidate whose weight changes leaves and does not join.",
+    },
+    Planted {
+        name: "leaving-visitor-held-against-candidate",
+        breaks: "A session that its visitor broke off counts against its candidate.",
+    },
+    Planted {
+        name: "login-lost-with-second-request",
+        breaks: "A connection that somebody has logged in on is given to others after a request without credentials.",
+    },
+    Planted {
+        name: "early-answer-cut-by-unread-upload",
+        breaks: "What is still being uploaded when an answer is over is not read.",
+    },
+    Planted {
+        name: "refused-knock-stays-counted",
+        breaks: "A connection that is one too many from its address stays counted.",
+    },
+    Planted {
+        name: "turned-away-counted-at-client",
+        breaks: "A visitor that is turned away after a try is counted at its client.",
+    },
 ];
 
 /// Those of the HTTP entry.
@@ -59,5 +135,9 @@ pub const WEB: &[Planted] = &[
     Planted {
         name: "answer-left-early-taken-for-whole",
         breaks: "An answer that is dropped before its end counts as whole.",
+    },
+    Planted {
+        name: "gone-taker-keeps-connection",
+        breaks: "A connection that is given to somebody who has gone stays busy.",
     },
 ];

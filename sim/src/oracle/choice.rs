@@ -51,7 +51,9 @@ impl LeftOut {
         match &model.plan.faults[nth].act {
             AnyAct::Ail(ail) if matches!(ail.mood, Mood::Refuses | Mood::Resets) => Some(ail.upstream),
             // Only who asks for an answer finds out that there is none.
-            AnyAct::Ail(ail) if ail.mood == Mood::Hangs && asks(model) => Some(ail.upstream),
+            AnyAct::Ail(ail) if matches!(ail.mood, Mood::Hangs | Mood::Unready) && asks(model) => {
+                Some(ail.upstream)
+            }
             _ => None,
         }
     }

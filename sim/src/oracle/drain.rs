@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Invariant, Model, model::SETTLE, session::Session};
+use super::{Invariant, Model, model::SETTLE, session::Session, silence::outlasts};
 use crate::{
     event::{End, Event, Oddity, named},
     fault::AnyAct,
@@ -19,6 +19,8 @@ struct Leaving {
     /// From when on it takes nobody new: a server first serves on, for as long as its drain is delayed.
     since: Duration,
     deadline: Duration,
+    /// Nothing rides on it, since then.
+    idle: Option<Duration>,
     /// It has stopped; what it said last is still under way.
     gone: bool,
 }
@@ -66,6 +68,8 @@ impl Draining {
             if greeted < leaving.since
                 && early
                 && !other
+                // Whoever is half-closed and silent for too long is not let finish at any time (44).
+                && outlasts(model, session).is_none()
                 && !session.exposure.visitor
                 && only(model, session, who)
             {
@@ -96,6 +100,7 @@ impl Invariant for Draining {
                             who: stop.who,
                             since,
                             deadline,
+                            idle: None,
                             gone: false,
                         },
                     );
@@ -134,16 +139,28 @@ impl Invariant for Draining {
     }
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
+        for leaving in self.leaving.values_mut().filter(|leaving| !leaving.gone) {
+            let idle = model.now >= leaving.since && !is_used(model, leaving.who);
+            leaving.idle = idle.then(|| leaving.idle.unwrap_or(model.now));
+        }
+        let gone = model
+            .plan
+            .knobs
+            .gone_ms()
+            .map_or(Duration::MAX, Duration::from_millis);
+        let waits = self.leaving.iter().find(|(nth, leaving)| {
+            let idle = |idle: Duration| model.now > idle.saturating_add(gone);
+            !leaving.gone && leaving.idle.is_some_and(idle) && is_alone(model, **nth, leaving)
+        });
+        if let Some((_, Leaving { who, idle, .. })) = waits {
+            let idle = idle.unwrap_or_default();
+            return Some(format!(
+                "{who} was told to stop, carries nothing since {idle:?}, and is still there"
+            ));
+        }
         let late = self.leaving.iter().find(|(nth, leaving)| {
             let over = !leaving.gone && model.now > leaving.deadline + GRACE;
-            // A client waits for the server to take note of it, too, and for that the server must be well.
-            let client = match leaving.who {
-                Who::Client(n) => Some(n),
-                _ => None,
-            };
-            let well = client.is_none_or(|client| !model.is_troubled_besides(client, **nth));
-            let alone = felt(model, leaving.who, leaving.since, model.now) == 1;
-            over && well && alone
+            over && is_alone(model, **nth, leaving)
         });
         let (_, leaving) = late?;
         Some(format!(
@@ -151,6 +168,30 @@ impl Invariant for Draining {
             leaving.who, leaving.since
         ))
     }
+}
+
+/// Whether anything rides on a node that has not ended.
+fn is_used(model: &Model, who: Who) -> bool {
+    let by = |upstream: usize| who == Who::Server || who == Who::Client(upstream);
+    let open = model.open.iter().filter_map(|id| model.sessions.get(id));
+    // Whoever is not served yet may come to be.
+    let mut open = open.map(|session| {
+        let greeting = session.greeted;
+        greeting.is_none_or(|(_, greeting)| by(greeting.upstream.into()))
+    });
+    let mut served = model.served.values();
+    open.any(|one| one) || served.any(|served| served.over.is_none() && by(served.upstream))
+}
+
+/// Whether nothing but its stop has befallen a node since. A client waits for the server to take note of it, too, and for
+/// that the server must be well.
+fn is_alone(model: &Model, nth: usize, leaving: &Leaving) -> bool {
+    let client = match leaving.who {
+        Who::Client(n) => Some(n),
+        _ => None,
+    };
+    let well = client.is_none_or(|client| !model.is_troubled_besides(client, nth));
+    well && felt(model, leaving.who, leaving.since, model.now) == 1
 }
 
 /// Whether nothing but one stop has befallen a node while the session lasted.

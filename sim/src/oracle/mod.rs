@@ -5,6 +5,7 @@
 pub mod access;
 mod active;
 mod ailing;
+mod back;
 mod asks;
 pub mod bounds;
 pub mod bytes;
@@ -177,6 +178,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<shares::Strategy>::default(),
         Box::new(strangers::Lured),
         Box::<usable::Usable>::default(),
+        Box::<back::Back>::default(),
     ]
 }
 

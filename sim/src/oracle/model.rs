@@ -416,6 +416,11 @@ impl Model {
         all.filter(move |active| active.trouble.clients.contains(&client))
     }
 
+    /// Everything that is felt right now, one by one.
+    pub fn all_felt(&self) -> impl Iterator<Item = &Active> {
+        self.active.iter()
+    }
+
     /// Whether the server is in trouble right now.
     pub fn is_server_troubled(&self) -> bool {
         self.active.iter().any(|active| active.trouble.server)

@@ -180,7 +180,9 @@ impl Invariant for Strategy {
                     self.last.clear();
                     return None;
                 }
-                let two = members(model, session.visit.group).len() == 2;
+                // Whoever is in trouble at the end may have been one of those drawn before.
+                let serves = |client: &usize| model.plan.serves(*client, session.visit.group);
+                let two = (0..model.plan.clients.len()).filter(serves).count() == 2;
                 match balance {
                     Balance::Hash => self.judge_bound(*id, session, *by),
                     Balance::LeastConnections => judge_fewest(model, *id, session, *by),

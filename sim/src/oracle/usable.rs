@@ -42,7 +42,11 @@ pub struct Usable(BTreeMap<usize, Since>);
 fn killed(model: &Model, act: &AnyAct) -> Option<usize> {
     match act {
         AnyAct::Ail(ail) if ail.mood == Mood::Refuses => Some(ail.upstream),
-        AnyAct::Ail(ail) if ail.mood == Mood::Hangs && model.plan.knobs.probe_http => Some(ail.upstream),
+        AnyAct::Ail(ail)
+            if matches!(ail.mood, Mood::Hangs | Mood::Unready) && model.plan.knobs.probe_http =>
+        {
+            Some(ail.upstream)
+        }
         AnyAct::PowerLoss(loss) => match loss.who {
             Who::Upstream(n) => Some(n),
             _ => None,

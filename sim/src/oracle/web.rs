@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     event::{Event, Oddity, named},
+    fault::AnyAct,
     plan::{Millis, web::Kind},
+    upstream::Mood,
 };
 
 /// What of a request's body is kept to be said again, as docs/http.md has it.
@@ -148,6 +150,29 @@ impl Invariant for Heads {
     }
 }
 
+/// How long a service must have refused for nothing to be under way that it accepted.
+const REFUSES: Duration = Duration::from_millis(300);
+
+/// Whether everybody who was in trouble refused whoever came, and nothing else.
+fn only_refused(model: &Model, session: &Session) -> bool {
+    let at = |ms| Duration::from_millis(ms);
+    let from = session.opened.saturating_sub(REFUSES);
+    let mut faults = model.plan.faults.iter().filter(|fault| {
+        let trouble = fault.act.troubles();
+        let near = trouble
+            .clients
+            .iter()
+            .any(|client| session.exposure.clients.contains(client));
+        let lasted =
+            at(fault.from_ms) <= model.now && fault.to_ms.is_none_or(|end| at(end) + REFUSES >= from);
+        lasted && (near || trouble.server)
+    });
+    faults.all(|fault| {
+        let refuses = matches!(&fault.act, AnyAct::Ail(ail) if ail.mood == Mood::Refuses);
+        refuses && at(fault.from_ms) <= from
+    })
+}
+
 /// Why a broken request has an excuse, or has none. The death of a client excuses none that may be made again.
 fn judge(model: &Model, session: &Session) -> Judgement {
     let exposure = &session.exposure;
@@ -187,16 +212,19 @@ fn judge(model: &Model, session: &Session) -> Judgement {
     if exposure.clients.len() >= TRIES_MAX {
         return Ok(Excuse::Tries);
     }
-    if exposure.upstreams || exposure.worn {
-        return Ok(Excuse::Carried);
-    }
-    // What waits behind another request is lost with it.
+    // What waits behind another request is lost with it; and who was let speak as it likes, and is reset before it hears of
+    // that, does not know that it was answered.
     let alone = session
         .visit
         .call
-        .is_some_and(|call| call.kind != Kind::Pipelined);
-    let again = alone && can_repeat(session);
-    match again {
+        .is_some_and(|call| !matches!(call.kind, Kind::Pipelined | Kind::WebSocket));
+    if alone && is_kept(session) && only_refused(model, session) {
+        return Err("whoever was in trouble refused it, and nothing of it can have arrived");
+    }
+    if exposure.upstreams || exposure.worn {
+        return Ok(Excuse::Carried);
+    }
+    match alone && can_repeat(session) {
         true => Err("it could be made again, and its clients had died and nothing else"),
         false => Ok(Excuse::Carried),
     }

@@ -47,6 +47,11 @@ pub(super) fn ail(seed: u64, plan: &mut Plan) {
     let mood = *[Mood::Hangs, Mood::Stalls, Mood::Resets, Mood::Resets]
         .choose(&mut rng)
         .expect("some");
+    let asks = plan.knobs.probe_http && plan.knobs.probe_interval_ms > 0;
+    let mood = match asks && rng.random_bool(0.5) {
+        true => Mood::Unready,
+        false => mood,
+    };
     let groups: Vec<_> = plan.offers_of(lost).chain([plan.clients[lost]]).collect();
     let others =
         |group: &usize| (0..plan.clients.len()).any(|other| other != lost && plan.serves(other, *group));

@@ -20,12 +20,17 @@ pub(super) fn choose(seed: u64, plan: &mut Plan) {
     }
     plan.knobs.pool_follows = rng.random_ratio(1, 3);
     if rng.random_ratio(1, 6) {
-        plan.knobs.probe_http = true;
-        // Whoever waits for a greeting would wait for ever.
-        for visit in plan.visitors.iter_mut().flatten() {
-            if visit.manner == Manner::ReadFirst {
-                visit.manner = Manner::Plain;
-            }
+        ask_by_http(plan);
+    }
+}
+
+/// Has probes ask by HTTP, and services speak when they are spoken to.
+pub(super) fn ask_by_http(plan: &mut Plan) {
+    plan.knobs.probe_http = true;
+    // Whoever waits for a greeting would wait for ever.
+    for visit in plan.visitors.iter_mut().flatten() {
+        if visit.manner == Manner::ReadFirst {
+            visit.manner = Manner::Plain;
         }
     }
 }

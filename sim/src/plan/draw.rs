@@ -8,7 +8,7 @@ use super::{
     forward::forward,
     impostor,
     knobs::{Carry, Knobs, Overflow},
-    lone, offers, patience,
+    lone, offers, patience, relapse,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -48,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "forward",
         about: "a forwarder, 1 to 8 candidates, 2 to 4 visitors, 120 s; candidates fail, move, come and go",
-        draw: forward,
+        draw: hasty,
     },
     Scenario {
         name: "web",
@@ -74,7 +74,7 @@ pub fn scenario(name: &str) -> Option<&'static Scenario> {
 
 fn any(seed: u64) -> Plan {
     match Purpose::World.rng(seed).random_range(0..5) {
-        0 => forward(seed),
+        0 => hasty(seed),
         1 => web(seed),
         _ => chaos(seed),
     }
@@ -148,6 +148,13 @@ fn smoke(seed: u64) -> Plan {
     plan
 }
 
+/// A forwarder, whose visitors may be hasty.
+fn hasty(seed: u64) -> Plan {
+    let mut plan = forward(seed);
+    relapse::reset_most(seed, &mut plan);
+    plan
+}
+
 /// The latency of a network that is left alone, at most.
 const CALM_LATENCY_MS: Millis = 10;
 
@@ -183,6 +190,7 @@ fn chaos(seed: u64) -> Plan {
     offers::offer(seed, &mut plan);
     lone::add(seed, &mut plan);
     ailing::ail(seed, &mut plan);
+    relapse::relapse(seed, &mut plan);
     plan
 }
 

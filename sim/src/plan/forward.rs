@@ -16,7 +16,7 @@ use crate::{
         path::{Clog, Cut, Isolate, Lag, Loss, Narrow, Split},
         process::{Crash, Pause, PowerLoss, Sluggish, Stop},
         seam::{FailAccepts, FailNames, MoveNames, RefuseConnects, SlowConnects, TakePorts},
-        upstream::{Ail, DropIdle, Flap, Unlist},
+        upstream::{Ail, DropIdle, Flap, Reweigh, Unlist},
     },
     node, upstream,
     upstream::Mood,
@@ -480,6 +480,10 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
             }),
         },
         Family::Candidates if rng.random_bool(0.5) => AnyAct::DropIdle(DropIdle { upstream }),
+        Family::Candidates if rng.random_bool(0.3) => AnyAct::Reweigh(Reweigh {
+            upstream,
+            more: rng.random_range(2..6),
+        }),
         Family::Candidates | Family::Impostor | Family::Disk => AnyAct::Unlist(Unlist { upstream }),
     }
 }

@@ -206,6 +206,13 @@ impl Knobs {
         self.probe_interval_ms > 0 && 4 * self.exchange_ms() * targets as Millis >= self.probe_interval_ms
     }
 
+    /// How long a node that carries nothing may take to be gone when it is told to stop: it says so, is answered, and closes
+    /// what it keeps for later. `None` where its deadline comes as soon.
+    pub fn gone_ms(&self) -> Option<Millis> {
+        let gone_ms = 1_000 + 8 * self.exchange_ms();
+        (gone_ms + 500 <= self.drain_timeout_ms && !self.is_slow()).then_some(gone_ms)
+    }
+
     /// How long nobody has to come for the pools to be full again: what is dead is noticed, and what was ordered
     /// in vain is ordered again.
     pub fn quiet_ms(&self) -> Millis {

@@ -17,6 +17,7 @@ pub mod lone;
 pub mod offers;
 pub mod patience;
 pub mod purpose;
+pub mod relapse;
 mod steady;
 pub mod visits;
 pub mod web;

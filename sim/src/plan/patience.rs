@@ -59,6 +59,10 @@ fn half_closed(rng: &mut ChaCha8Rng, plan: &mut Plan) {
         visit.stall_ms = visit.stall_ms.min(timeout / 3);
         // Whole tenths of a second.
         visit.hold_ms = visit.hold_ms.min(timeout / 300 * 100);
+        // Behind its last piece its upstream may have ended.
+        if visit.piece_pause_ms > timeout / 2 {
+            visit.piece_pause_ms = 0;
+        }
         let lasts = matches!(visit.manner, Manner::Plain | Manner::HalfClose);
         if lasts && visit.at_once == 1 && rng.random_ratio(1, OUTLASTS_ONE_IN) {
             outlast(rng, visit, timeout);

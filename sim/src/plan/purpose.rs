@@ -47,6 +47,8 @@ pub enum Purpose {
     Ailing,
     /// Who is alone in its group.
     Lone,
+    /// Which service fails again and again.
+    Relapses,
     /// Whether request follows upon request for minutes.
     Steady,
     /// The habits of one life of one host: short reads, balking, yields.
@@ -77,6 +79,7 @@ impl Purpose {
             Self::Ailing => 31,
             Self::Lone => 32,
             Self::Steady => 33,
+            Self::Relapses => 34,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -6,7 +6,11 @@ use rand_chacha::ChaCha8Rng;
 use super::{Manner, Millis, Purpose, Visit};
 use crate::payload::When;
 
-/// Now and then somebody stops reading in the middle of more than a window holds: the visitor, or its upstream.
+/// Longer than a reader may pause to keep its window.
+pub(super) const LULL_MS: Millis = 5_500;
+
+/// Now and then somebody stops reading in the middle of more than a window holds: the visitor, or its upstream. Or the visitor
+/// says two windows at once, and goes on after a lull that is too long for a reader.
 pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
     let (much, ms) = (4 * window, 100 * rng.random_range(10..80));
     match rng.random_range(0..30) {
@@ -15,6 +19,10 @@ pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
         1 if visit.when != When::AfterHeader => {
             (visit.hold_ms, visit.len) = (ms, visit.len.max(much));
             (visit.piece, visit.piece_pause_ms) = (PIECE, 0);
+        }
+        2 if visit.hold_ms == 0 => {
+            visit.len = visit.len.max(much);
+            (visit.piece, visit.piece_pause_ms) = (visit.len.div_ceil(2) as usize, LULL_MS + ms / 2);
         }
         _ => {}
     }

@@ -10,6 +10,7 @@ use super::{
     disk, draw,
     knobs::Knobs,
     steady,
+    visits::LULL_MS,
 };
 use crate::{
     fault::{
@@ -140,6 +141,10 @@ pub(super) fn web(seed: u64) -> Plan {
     for visits in &mut plan.visitors {
         let version = *[Version::H1, Version::H2].choose(&mut rng).expect("some");
         for visit in visits {
+            if visit.piece_pause_ms >= LULL_MS {
+                // An entry waits for 5 s for more of a body.
+                visit.piece_pause_ms = 0;
+            }
             ask(visit, version, speech, &mut rng);
         }
     }
@@ -162,21 +167,46 @@ pub(super) fn web(seed: u64) -> Plan {
     plan
 }
 
-/// Nothing but services is in trouble, for long, one after another: what the entry does about each is seen undisturbed.
+/// Nothing but services is in trouble, one after another: what the entry does about each is seen undisturbed. One hangs and
+/// another refuses, both for long; or one refuses after the other, for as long as it takes to be found out.
 fn only_services(plan: &mut Plan, rng: &mut ChaCha8Rng) {
+    let is_long = rng.random_bool(0.5);
+    let (lasts_ms, pause_ms) = match is_long {
+        true => (15_000..18_000, 5_000..8_000),
+        false => (1_000..3_000, 3_000..5_000),
+    };
     let mut from_ms = 6_000;
     let mut ail = |mood| {
         let upstream = rng.random_range(0..plan.clients.len());
-        let to_ms = from_ms + rng.random_range(15_000..18_000);
+        let to_ms = from_ms + rng.random_range(lasts_ms.clone());
         let fault = Fault {
             from_ms,
             to_ms: Some(to_ms),
             act: AnyAct::Ail(Ail { upstream, mood }),
         };
-        from_ms = to_ms + rng.random_range(5_000..8_000);
+        from_ms = to_ms + rng.random_range(pause_ms.clone());
         fault
     };
-    plan.faults = vec![ail(Mood::Hangs), ail(Mood::Refuses)];
+    plan.faults = match is_long {
+        true => vec![ail(Mood::Hangs), ail(Mood::Refuses)],
+        false => (0..6).map(|_| ail(Mood::Refuses)).collect(),
+    };
+    if !is_long {
+        plan.strangers.clear();
+        for visits in &mut plan.visitors {
+            visits.retain(|visit| visit.at_once == 1 && visit.stall_ms == 0);
+            come_often(visits, rng);
+        }
+    }
+}
+
+/// Has those visits follow soon upon each other, again and again.
+fn come_often(visits: &mut Vec<Visit>, rng: &mut ChaCha8Rng) {
+    let often = visits.iter().cycle().take(OFTEN).map(|visit| Visit {
+        pause_ms: rng.random_range(20..300),
+        ..visit.clone()
+    });
+    *visits = often.collect();
 }
 
 /// Visits of each visitor that come one soon after another.
@@ -207,11 +237,7 @@ fn only_doors(plan: &mut Plan, rng: &mut ChaCha8Rng) {
         visits.retain(|visit| {
             visit.call.is_some_and(|call| call.kind != Kind::WebSocket) && visit.stall_ms == 0
         });
-        let often = visits.iter().cycle().take(OFTEN).map(|visit| Visit {
-            pause_ms: rng.random_range(20..300),
-            ..visit.clone()
-        });
-        *visits = often.collect();
+        come_often(visits, rng);
     }
 }
 

@@ -47,8 +47,8 @@ impl Looks {
 
 /// What the run of `plan` has counted, all lives of all nodes together.
 pub fn counts(world: &World, plan: &Plan, model: &Model, looks: &Looks) -> Counts {
-    let mut counts = Counts::new();
-    let mut add = |name: &str, count: f64| *counts.entry(name.to_owned()).or_default() += count;
+    let mut counts = Counts::default();
+    let mut add = |name: &str, count: f64| *counts.sums.entry(name.to_owned()).or_default() += count;
     let clients = (0..plan.clients.len()).map(|n| ("client", Who::Client(n)));
     for (role, who) in [("server", Who::Server)].into_iter().chain(clients) {
         for boot in world.node(who).map(Node::boots).unwrap_or_default() {
@@ -94,7 +94,7 @@ pub fn counts(world: &World, plan: &Plan, model: &Model, looks: &Looks) -> Count
 
 /// Adds what the events of a run say.
 pub fn count_events(events: &[(Duration, Event)], counts: &mut Counts) {
-    let mut add = |name: String, count: f64| *counts.entry(name).or_default() += count;
+    let mut add = |name: String, count: f64| *counts.sums.entry(name).or_default() += count;
     for (_, event) in events {
         match event {
             Event::Dials { .. } => add("event/dials".to_owned(), 1.0),

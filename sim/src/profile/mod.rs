@@ -6,7 +6,13 @@ pub mod gather;
 use std::collections::BTreeMap;
 
 /// What one run counted, by name.
-pub type Counts = BTreeMap<String, f64>;
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// How often, or how much in all.
+    pub sums: BTreeMap<String, f64>,
+    /// Of what the product has measured: the mean of `ln(1 + value)`.
+    pub means: BTreeMap<&'static str, f64>,
+}
 
 /// A figure differs when chance alone would move it so far less than once in a million: so many standard errors.
 pub const DIFFERS: f64 = 5.0;
@@ -18,6 +24,8 @@ pub const RUNS_MIN: u64 = 30;
 /// others.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figure {
+    /// In how many runs it was measured. `None`: it was counted, in all of them.
+    runs: Option<u64>,
     /// The sum.
     sum: f64,
     /// The sum of the squares.
@@ -25,8 +33,16 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn add(&mut self, count: f64) {
-        let value = count.max(0.0).ln_1p();
+    fn measured() -> Self {
+        Self {
+            runs: Some(0),
+            ..Self::default()
+        }
+    }
+
+    /// Adds `ln(1 + count)`, or the mean of such values.
+    fn add(&mut self, value: f64) {
+        self.runs = self.runs.map(|runs| runs + 1);
         self.sum += value;
         self.squares += value * value;
     }
@@ -56,8 +72,13 @@ impl Section {
     /// Adds a run.
     pub fn add(&mut self, counts: &Counts) {
         self.runs += 1;
-        for (name, count) in counts {
-            self.figures.entry(name.clone()).or_default().add(*count);
+        for (name, count) in &counts.sums {
+            let figure = self.figures.entry(name.clone()).or_default();
+            figure.add(count.max(0.0).ln_1p());
+        }
+        for (name, mean) in &counts.means {
+            let figure = self.figures.entry(format!("measure/{name}"));
+            figure.or_insert_with(Figure::measured).add(*mean);
         }
     }
 }
@@ -104,12 +125,21 @@ impl Profile {
             let Some(before) = before.filter(|before| before.runs.min(now.runs) >= RUNS_MIN) else {
                 continue;
             };
-            let runs = (before.runs as f64, now.runs as f64);
             let names: std::collections::BTreeSet<_> =
                 before.figures.keys().chain(now.figures.keys()).collect();
             for name in names {
                 let of = |section: &Section| section.figures.get(name).copied().unwrap_or_default();
                 let (one, other) = (of(before), of(now));
+                // What is counted in neither is measured in both, or new.
+                let is_measured = one.runs.or(other.runs).is_some();
+                let runs = match is_measured {
+                    true => (one.runs.unwrap_or(0), other.runs.unwrap_or(0)),
+                    false => (before.runs, now.runs),
+                };
+                if runs.0.min(runs.1) < RUNS_MIN {
+                    continue;
+                }
+                let runs = (runs.0 as f64, runs.1 as f64);
                 let means = (one.mean(runs.0), other.mean(runs.1));
                 let errors = (means.1 - means.0) / (one.doubt(runs.0) + other.doubt(runs.1)).sqrt();
                 if errors.abs() >= DIFFERS {
@@ -130,9 +160,11 @@ impl Profile {
         let mut text = String::new();
         for (scenario, section) in &self.0 {
             text += &format!("{scenario} {}\n", section.runs);
-            let counted = section.figures.iter().filter(|(_, figure)| figure.sum > 0.0);
+            let counted = |figure: &Figure| figure.sum > 0.0 || figure.runs.is_some();
+            let counted = section.figures.iter().filter(|(_, figure)| counted(figure));
             for (name, figure) in counted {
-                text += &format!("  {name} {:.4} {:.4}\n", figure.sum, figure.squares);
+                let runs = figure.runs.map(|runs| format!(" {runs}")).unwrap_or_default();
+                text += &format!("  {name}{runs} {:.4} {:.4}\n", figure.sum, figure.squares);
             }
         }
         text
@@ -158,8 +190,10 @@ impl Profile {
                     profile.0.insert((*name).to_owned(), section);
                     scenario = Some((*name).to_owned());
                 }
-                (true, [name, sum, squares], Some(scenario)) => {
+                (true, [name, runs @ .., sum, squares], Some(scenario)) if runs.len() < 2 => {
+                    let runs = runs.first().map(|runs| runs.parse().map_err(|_| wrong));
                     let figure = Figure {
+                        runs: runs.transpose()?,
                         sum: sum.parse().map_err(|_| wrong)?,
                         squares: squares.parse().map_err(|_| wrong)?,
                     };
@@ -183,9 +217,15 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut profile = Profile::default();
         for _ in 0..400 {
-            let mut counts = Counts::from([("tries".to_owned(), f64::from(rng.random_range(0..most)))]);
+            let mut counts = Counts::default();
+            let tries = f64::from(rng.random_range(0..most));
+            counts.sums.insert("tries".to_owned(), tries);
             if rare_one_in > 0 && rng.random_ratio(1, rare_one_in) {
-                counts.insert("rare".to_owned(), 1.0);
+                counts.sums.insert("rare".to_owned(), 1.0);
+            }
+            if rng.random_ratio(1, 3) {
+                let wait = rng.random_range(10.0..20.0) * f64::from(most);
+                counts.means.insert("wait", f64::ln_1p(wait));
             }
             profile.add("chaos", &counts);
         }
@@ -199,9 +239,11 @@ mod tests {
             assert_eq!(profile(seed, 100, 200).differences(&before), [], "seed {seed}");
         }
         let more = profile(2, 200, 200).differences(&before);
-        assert_eq!(more.len(), 1);
-        assert_eq!(more[0].name, "chaos tries");
-        assert!(more[0].errors > 0.0 && more[0].middle.1 > more[0].middle.0);
+        let names: Vec<_> = more.iter().map(|one| &one.name[..]).collect();
+        assert_eq!(names, ["chaos measure/wait", "chaos tries"]);
+        for one in more {
+            assert!(one.errors > 0.0 && one.middle.1 > one.middle.0);
+        }
         let new = profile(2, 100, 10).differences(&profile(1, 100, 0));
         assert_eq!(new.len(), 1, "{new:?}");
         assert_eq!(new[0].name, "chaos rare");
@@ -213,6 +255,7 @@ mod tests {
         let read = Profile::of_text(&profile.to_text()).unwrap();
         assert_eq!(read.to_text(), profile.to_text());
         assert_eq!(Profile::of_text("chaos 4\n  tries 1\n"), Err(2));
+        assert_eq!(Profile::of_text("chaos 4\n  wait 1 2 3 4\n"), Err(2));
         assert_eq!(Profile::of_text("  tries 1 2\n"), Err(1));
     }
 }

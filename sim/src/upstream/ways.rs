@@ -25,6 +25,13 @@ pub enum Mood {
     Stalls,
     /// Accepts, and resets.
     Resets,
+    /// Serves who comes, and answers an HTTP probe with 503.
+    Unready,
+    /// The same, but only each probe of so many.
+    Hiccups {
+        /// Of how many; never two in a row.
+        one_in: u64,
+    },
     /// Listens for a while, then does not, and so on.
     Flaps {
         /// So long each.

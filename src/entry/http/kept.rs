@@ -18,7 +18,7 @@ use super::{
     login,
 };
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     session::{
         open::OpenError,
         tunnel_stream::{Progress, Stage},
@@ -230,6 +230,9 @@ impl Place<'_> {
 
     fn own(&self, lease: Lease) -> Lease {
         sometimes!("visitor-used-its-own-connection");
+        if !self.binds && mutant!("login-lost-with-second-request") {
+            return lease;
+        }
         let owner = Some(Arc::clone(self.owner));
         Lease { owner, ..lease }
     }
@@ -248,6 +251,10 @@ impl Place<'_> {
             );
             Some(free.remove(last?))
         })?;
+        measure!(
+            "connection-kept-for-ms",
+            now.saturating_duration_since(free.since)
+        );
         Some(self.lend(Connection::Alone(free.alone), free.age, free.progress, true))
     }
 

@@ -358,7 +358,9 @@ impl Drop for Record {
         sometimes!(notes.status.is_none(), "visitor-left-before-the-answer");
         if let Some(route) = &notes.route {
             let figures = route.figures(&env.metrics);
-            figures.open.dec();
+            if notes.status.is_some() || !mutant!("left-request-open-in-its-rule") {
+                figures.open.dec();
+            }
             figures.answered(Class::of(notes.status));
             for hop in Hop::ALL {
                 let passed = match hop {

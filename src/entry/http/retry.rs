@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::{
-    probe::mutant,
+    probe::{measure, mutant},
     time::{self, Instant},
 };
 
@@ -36,6 +36,7 @@ impl RetryBudget {
     /// A request has come.
     pub fn deposit(&self, now: Instant) {
         self.pass(now);
+        measure!("retries-saved-up", self.saved.load(Ordering::Relaxed) as f64);
         self.add(PER_REQUEST);
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     id::StreamId,
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::Instant,
     wire::{
         frame::kind,
@@ -35,7 +35,13 @@ impl Mux {
         if self.leaving || self.peer_leaving {
             return Err(OpenError::Leaving);
         }
-        if self.streams.len() + self.reserved >= self.options.streams_max {
+        measure!("streams-on-the-link", self.streams.len());
+        measure!("starts-unanswered", self.unanswered);
+        let mut streams_max = self.options.streams_max;
+        if mutant!("link-one-stream-too-many") {
+            streams_max += 1;
+        }
+        if self.streams.len() + self.reserved >= streams_max {
             sometimes!("link-full-of-streams");
             return Err(OpenError::Full);
         }

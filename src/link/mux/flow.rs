@@ -7,7 +7,7 @@
 //! idle gives half of it back.
 
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -160,6 +160,8 @@ impl Inflow {
             self.window += more;
             grant += more;
         }
+        measure!("credit-granted", grant);
+        measure!("window-of-a-stream", self.window);
         self.granted += grant;
         self.granted_at = now;
         self.check();
@@ -279,6 +281,7 @@ impl Outflow {
             self.credit -= back;
         }
         sometimes!("idle-credit-given-back");
+        measure!("credit-given-back", back);
         Some(back)
     }
 }

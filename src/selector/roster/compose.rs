@@ -8,7 +8,7 @@ use super::{
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{measure, mutant, sometimes},
     time::Instant,
 };
 
@@ -188,9 +188,10 @@ impl<K: Ord + Clone> Roster<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        if entry.active_since.take().is_none() {
+        let Some(since) = entry.active_since.take() else {
             return;
-        }
+        };
+        measure!("member-for-ms", now.saturating_duration_since(since));
         entry.ramp_since = None;
         if matches!(reason, Reason::Failing | Reason::RarelySucceeds) {
             entry.gate.handle_ejected(now);

@@ -10,7 +10,7 @@ use super::{
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
 use crate::{
-    probe::mutant,
+    probe::{measure, mutant},
     prober::{ewma::RTT_DEFAULT, score::SCORE_MAX},
     time::{Duration, Instant},
 };
@@ -128,8 +128,10 @@ impl<K: Ord + Clone> Roster<K> {
         let reference = self.reference;
         for entry in self.entries.values_mut() {
             let over = entry.low_since.is_some_and(|since| now >= since + hold_off);
-            if !better || over && score(reference, entry.cost_to_stay(now)) >= needed {
-                entry.low_since = None;
+            let over = over || entry.low_since.is_some() && mutant!("low-score-forgiven-early");
+            let forgiven = !better || over && score(reference, entry.cost_to_stay(now)) >= needed;
+            if forgiven && let Some(since) = entry.low_since.take() {
+                measure!("low-score-lasted-ms", now.saturating_duration_since(since));
             }
         }
     }
@@ -195,6 +197,7 @@ impl<K: Ord + Clone> Roster<K> {
         if let Some((worst_cost, worst)) = worst
             && cost <= worst_cost * (1.0 - switching.hysteresis)
         {
+            measure!("gain-of-an-improvement", worst_cost / cost.max(1e-6));
             self.improved_at = Some(now);
             self.exit(now, &worst, Reason::Worse);
             self.enter(now, &best, Reason::Better);

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// When every name was asked for, unless that failed.
+const RESOLVED: Duration = Duration::from_secs(3);
+
 /// One candidate.
 #[derive(Clone, Debug, Default)]
 struct Standing {
@@ -44,6 +47,8 @@ pub struct Candidates {
     /// Faults of names that last, and when the last was over.
     names_wrong: usize,
     names_right: Option<Duration>,
+    /// Names have led elsewhere, or the forwarder has begun anew: what it knows of them may not be right.
+    names_doubtful: bool,
     /// Connections that have said nothing: to whom, and since when.
     pub silent: BTreeMap<u64, (usize, Duration)>,
 }
@@ -65,6 +70,7 @@ impl Candidates {
             each: each.collect(),
             names_wrong: 0,
             names_right: None,
+            names_doubtful: false,
             silent: BTreeMap::new(),
         })
     }
@@ -85,7 +91,15 @@ impl Candidates {
                     }
                 }
             }
-            AnyAct::FailNames(_) | AnyAct::MoveNames(_) if begins => self.names_wrong += 1,
+            AnyAct::Reweigh(reweigh) => {
+                if let Some(one) = self.each.get_mut(reweigh.upstream) {
+                    one.relisted = now;
+                }
+            }
+            AnyAct::FailNames(_) | AnyAct::MoveNames(_) if begins => {
+                self.names_wrong += 1;
+                self.names_doubtful |= matches!(act, AnyAct::MoveNames(_)) || now < RESOLVED;
+            }
             AnyAct::FailNames(_) | AnyAct::MoveNames(_) => {
                 self.names_wrong = self.names_wrong.saturating_sub(1);
                 self.names_right = Some(now);
@@ -98,6 +112,7 @@ impl Candidates {
             // The dead say nothing of what they had.
             self.silent.retain(|_, (n, _)| Who::Upstream(*n) != *who);
         }
+        self.names_doubtful |= act.kills() && act.troubles().server;
         for n in unreachable(act) {
             if let Some(one) = self.each.get_mut(n) {
                 if begins {
@@ -141,10 +156,21 @@ impl Candidates {
         let sound = |one: &Standing| {
             let listed = one.unlisted == 0
                 && (one.relisted == Duration::ZERO || now > one.relisted + ms(LIST_FOLLOWED_MS));
-            listed && !one.ill && now >= one.sound_at && (names || !one.named)
+            let kept = self.has_stayed(one);
+            listed && !one.ill && now >= one.sound_at && (names || kept || !one.named)
         };
         let all = self.each.iter().enumerate();
         all.filter(|(_, one)| sound(one)).map(|(n, _)| n).collect()
+    }
+
+    /// Whether it was on the list from the beginning, by the same address. A name that does not resolve keeps those it had.
+    pub fn stays(&self, n: usize) -> bool {
+        self.each.get(n).is_some_and(|one| self.has_stayed(one))
+    }
+
+    fn has_stayed(&self, one: &Standing) -> bool {
+        let listed = one.unlisted == 0 && one.relisted == Duration::ZERO;
+        listed && (!one.named || !self.names_doubtful)
     }
 
     /// Since when it has been off the list.

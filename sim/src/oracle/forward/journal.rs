@@ -6,7 +6,10 @@ use adit::selector::journal::{Change, Reason};
 
 use crate::{
     event::Event,
-    fault::{AnyAct, Fault},
+    fault::{
+        AnyAct, Fault,
+        upstream::{Reweigh, Unlist},
+    },
     oracle::{Invariant, model::Model},
     plan::who::Who,
 };
@@ -19,6 +22,9 @@ const EJECTIONS_MAX: u32 = 10;
 
 /// How long an active set may be seen empty, between two looks at the journal.
 const EMPTY_MAX: Duration = Duration::from_secs(1);
+
+/// How long a candidate must have been well for nothing from before to count.
+const WELL: Duration = Duration::from_secs(10);
 
 /// Successes in a row that bring back one that failed.
 const SUCCESSES: usize = 2;
@@ -43,6 +49,8 @@ pub struct Switching {
     /// Nobody is well.
     resort: bool,
     resort_over: Option<Duration>,
+    /// So many were out that what is soft did not count.
+    panicked: bool,
     improved: Option<Duration>,
     /// The most candidates there were.
     most: usize,
@@ -61,7 +69,13 @@ impl Switching {
         let choice = model.candidates.as_ref()?.choice();
         let ms = Duration::from_millis;
         let told = self.targets.get(name).copied().unwrap_or_default();
-        let broken = if added {
+        let stays = |who: Who| match who {
+            Who::Upstream(n) => model.candidates.as_ref().is_some_and(|all| all.stays(n)),
+            _ => false,
+        };
+        let broken = if reason == Reason::Left && name.parse().is_ok_and(stays) {
+            Some(format!("{name} was always on the list, and has left it"))
+        } else if added {
             let held = told.ejected + ms(choice.hold_off_ms) * told.ejections;
             let before =
                 |(other, one): (&String, &Told)| other != name && one.member.is_some_and(|since| since < at);
@@ -73,6 +87,15 @@ impl Switching {
             if told.ejections > 0 && at < held && others && !resort {
                 Some(format!(
                     "{name} is used again at {at:?}, and was to be held off until {held:?}"
+                ))
+            } else if let Some((since, Reason::LowScore)) = told.out
+                && at < since + ms(choice.hold_off_ms)
+                && !resort
+                && !self.panicked
+                && self.lasting_since(name, since)
+            {
+                Some(format!(
+                    "{name} scored too little at {since:?}, and is used again at {at:?}, within its hold-off"
                 ))
             } else if let Some((since, Reason::Failing)) = told.out
                 && !resort
@@ -104,6 +127,9 @@ impl Switching {
                         None
                     }
                 }
+                Reason::Failing if self.is_well(model, name, at) => {
+                    Some(format!("{name} is put out at {at:?} for failing, and was well"))
+                }
                 Reason::RarelySucceeds if self.most < SOFT_MIN => Some(format!(
                     "{name} is put out for succeeding rarely, of {} candidates",
                     self.most
@@ -133,6 +159,26 @@ impl Switching {
             told.ejections = (told.ejections + 1).min(EJECTIONS_MAX);
             told.ejected = at;
         }
+    }
+
+    /// Whether a candidate could be counted on for long when that was decided.
+    fn is_well(&self, model: &Model, name: &str, at: Duration) -> bool {
+        let Ok(Who::Upstream(n)) = name.parse() else {
+            return false;
+        };
+        let all = model.candidates.as_ref();
+        let sound = |when: Duration| all.is_some_and(|all| all.sound(when).contains(&n));
+        sound(at)
+            && sound(at.saturating_sub(WELL))
+            && model.candidates.as_ref().is_some_and(|all| all.stays(n))
+    }
+
+    /// Whether somebody else has been a member all the time since then.
+    fn lasting_since(&self, name: &str, since: Duration) -> bool {
+        let lasts = |(other, one): (&String, &Told)| {
+            other != name && !one.resort && one.member.is_some_and(|member| member < since)
+        };
+        self.targets.iter().any(lasts)
     }
 
     /// How often a target was reached since then.
@@ -167,8 +213,10 @@ impl Invariant for Switching {
             }
             // Who is not a member leaves without a word in the journal.
             Event::FaultBegins { nth, .. } | Event::FaultEnds { nth, .. } => {
-                if let AnyAct::Unlist(unlist) = &model.plan.faults[*nth].act {
-                    self.targets.remove(&Who::Upstream(unlist.upstream).to_string());
+                if let AnyAct::Unlist(Unlist { upstream }) | AnyAct::Reweigh(Reweigh { upstream, .. }) =
+                    &model.plan.faults[*nth].act
+                {
+                    self.targets.remove(&Who::Upstream(*upstream).to_string());
                 }
                 None
             }
@@ -198,6 +246,7 @@ impl Invariant for Switching {
                 self.most = self.most.max(*targets);
                 match (change, reason) {
                     (Change::Noted, Reason::LastResort) => self.resort = true,
+                    (Change::Noted, Reason::Panic) => self.panicked = true,
                     (Change::Noted, Reason::ResortOver) => {
                         (self.resort, self.resort_over) = (false, Some(at));
                     }
