@@ -21,10 +21,6 @@ pub const ANY: &[Planted] = &[
         breaks: "Connections that carry a session do not count for the most of a pool.",
     },
     Planted {
-        name: "end-kept-of-bytes-that-were-cut",
-        breaks: "A reset drops bytes without credit and leaves the end that was said behind them.",
-    },
-    Planted {
         name: "unstarted-session-reset-with-its-client",
         breaks: "A session that has not started is reset when its client falls silent.",
     },

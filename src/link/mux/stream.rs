@@ -188,7 +188,6 @@ impl Stream {
         for item in self.outbox.split_off(keep) {
             match item {
                 Out::Data(bytes) => self.out_len -= bytes.len(),
-                message if mutant!("end-kept-of-bytes-that-were-cut") => self.outbox.push_back(message),
                 Out::Message { .. } => {}
             }
         }
