@@ -26,6 +26,9 @@ const KEPT_MAX: u64 = 64 * 1024;
 /// How long a connection to an upstream is kept on which nothing is asked, with the ways.
 const KEPT_MS: Millis = 5_000;
 
+/// How much later than its upstream gave it an answer may have been read.
+const READ_MS: Millis = 10_000;
+
 /// Every invariant of a world of an HTTP entry.
 pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
@@ -202,7 +205,9 @@ fn judge(model: &Model, session: &Session) -> Judgement {
         // waited for too long.
         // What an upstream has turned away is sent again whatever it is, if it was kept.
         let refused = web.is_some_and(|web| web.refuses_one_in > 0) && !is_kept(session);
-        let excused = refused || (hasty || !model.outside.clients.is_empty()) && !can_repeat(session);
+        // To an upstream a connection has waited since it gave its answer, which a slow visitor may have taken long after.
+        let closes = web.is_some_and(|web| (1..KEPT_MS + READ_MS).contains(&web.idle_ms));
+        let excused = refused || (closes || !model.outside.clients.is_empty()) && !can_repeat(session);
         return match excused {
             true => Ok(Excuse::Lost),
             false => Err("nothing was troubled and a client was registered"),
