@@ -1,5 +1,7 @@
 //! Invariants 1 to 5: what arrives, whole, where it belongs.
 
+use std::time::Duration;
+
 use super::{Invariant, Model, rest::Rest};
 use crate::{
     event::{End, Event, Oddity, named},
@@ -50,6 +52,9 @@ impl Invariant for Order {
     }
 }
 
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(10);
+
 /// 2: a session that looks finished is finished.
 pub struct Completeness;
 
@@ -70,8 +75,14 @@ impl Invariant for Completeness {
                 let exposure = &session.exposure;
                 // Hyper cannot reset what was upgraded over HTTP/2 (docs/http.md).
                 let cannot = session.visit.call.is_some_and(Call::is_extended) && session.was_exposed();
-                let meant =
-                    exposure.server_died || exposure.upstreams || model.may_be_idle(session) || cannot;
+                // The head of a request whose visitor is in trouble may come too late, which closes its connection.
+                let asks = session.visit.call.is_some() && session.greeted.is_none();
+                let late = asks && exposure.visitor && model.now >= session.opened + HEAD;
+                let meant = exposure.server_died
+                    || exposure.upstreams
+                    || model.may_be_idle(session)
+                    || cannot
+                    || late;
                 (!meant).then(|| format!("session {id} looks finished, and was {why}: {session}"))
             }
             Event::Served {

@@ -223,7 +223,8 @@ fn judge(model: &Model, session: &Session) -> Judgement {
         .visit
         .call
         .is_some_and(|call| !matches!(call.kind, Kind::Pipelined | Kind::WebSocket));
-    if alone && is_kept(session) && only_refused(model, session) {
+    let arrived = !session.seen_by.is_empty();
+    if alone && is_kept(session) && !arrived && only_refused(model, session) {
         return Err("whoever was in trouble refused it, and nothing of it can have arrived");
     }
     if exposure.upstreams || exposure.worn {
