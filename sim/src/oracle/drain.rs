@@ -179,8 +179,10 @@ fn is_used(model: &Model, who: Who) -> bool {
         let greeting = session.greeted;
         greeting.is_none_or(|(_, greeting)| by(greeting.upstream.into()))
     });
+    // What is over for its visitor may not be for the node.
+    let unknown = model.sight.sessions > model.open.len() as i64;
     let mut served = model.served.values();
-    open.any(|one| one) || served.any(|served| served.over.is_none() && by(served.upstream))
+    unknown || open.any(|one| one) || served.any(|served| served.over.is_none() && by(served.upstream))
 }
 
 /// Whether nothing but its stop has befallen a node since. A client waits for the server to take note of it, too, and for

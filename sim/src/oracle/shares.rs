@@ -118,7 +118,9 @@ fn judge_fewest(model: &Model, id: u64, session: &Session, by: u8) -> Option<Str
         other.ended.is_none() && there.is_some_and(|(_, greeting)| goes_on(greeting.serial))
     });
     let there = there.count();
-    if there == 0 {
+    // Of sessions that are over for their visitors and not for the server nobody knows where they are.
+    let unknown = model.sight.sessions > model.open.len() as i64;
+    if there == 0 || unknown {
         return None;
     }
     let recent = session.opened.saturating_sub(COUNTED);

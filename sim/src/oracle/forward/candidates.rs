@@ -168,6 +168,12 @@ impl Candidates {
         self.each.get(n).is_some_and(|one| self.has_stayed(one))
     }
 
+    /// Whether it may just have been listed anew, as another target of which nothing is known.
+    pub fn is_new(&self, n: usize, now: Duration) -> bool {
+        let one = self.each.get(n).filter(|one| one.relisted > Duration::ZERO);
+        one.is_some_and(|one| now <= one.relisted + ms(LIST_FOLLOWED_MS))
+    }
+
     fn has_stayed(&self, one: &Standing) -> bool {
         let listed = one.unlisted == 0 && one.relisted == Duration::ZERO;
         listed && (!one.named || !self.names_doubtful)

@@ -68,6 +68,13 @@ impl Switching {
     ) -> Option<String> {
         let choice = model.candidates.as_ref()?.choice();
         let ms = Duration::from_millis;
+        let is_new = |who: Who| match who {
+            Who::Upstream(n) => model.candidates.as_ref().is_some_and(|all| all.is_new(n, at)),
+            _ => false,
+        };
+        if added && name.parse().is_ok_and(is_new) {
+            self.targets.remove(name);
+        }
         let told = self.targets.get(name).copied().unwrap_or_default();
         let stays = |who: Who| match who {
             Who::Upstream(n) => model.candidates.as_ref().is_some_and(|all| all.stays(n)),
