@@ -115,7 +115,10 @@ fn judge_fewest(model: &Model, id: u64, session: &Session, by: u8) -> Option<Str
         let there = other
             .greeted
             .filter(|(at, greeting)| *at < session.opened && greeting.upstream == by);
-        other.ended.is_none() && there.is_some_and(|(_, greeting)| goes_on(greeting.serial))
+        // One that a client took with it when it died is none of whoever has come back in its place.
+        let touched = &other.exposure.touched;
+        let lost = touched.server || touched.clients.contains(&by.into());
+        other.ended.is_none() && !lost && there.is_some_and(|(_, greeting)| goes_on(greeting.serial))
     });
     let there = there.count();
     // Of sessions that are over for their visitors and not for the server nobody knows where they are.
