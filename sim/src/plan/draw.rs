@@ -191,6 +191,13 @@ fn chaos(seed: u64) -> Plan {
     lone::add(seed, &mut plan);
     ailing::ail(seed, &mut plan);
     relapse::relapse(seed, &mut plan);
+    // Whoever dials where nobody is waits for as long as a handshake may take: the healing would come too soon.
+    let long = plan.knobs.handshake_timeout_ms > 10_000;
+    for fault in &mut plan.faults {
+        if let AnyAct::MoveNames(moved) = &mut fault.act {
+            moved.lost &= !long;
+        }
+    }
     plan
 }
 
