@@ -140,8 +140,8 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     }
 }
 
-/// Between two looks whether somebody is gone.
-const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks at a world.
+pub const LOOK: Duration = Duration::from_millis(50);
 
 /// Tells everybody who is well to stop, the clients first: whoever carries nothing is soon gone.
 pub fn say_farewell(world: &mut World, plan: &Plan, oracle: &Oracle) {

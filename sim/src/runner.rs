@@ -13,7 +13,7 @@ use std::{
 use adit::probe;
 
 use crate::{
-    at_rest::{rest, say_farewell, tries_failed},
+    at_rest::{LOOK, rest, say_farewell, tries_failed},
     event::{End, Event},
     mutants,
     oracle::{Class, Oracle, Violation, excuse::Excuses},
@@ -26,9 +26,6 @@ use crate::{
     watch::Watch,
     world::{EngineKind, World},
 };
-
-/// Between two looks at the world.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// How long after the end all books may take to agree at one moment.
 const REST_MAX: Duration = Duration::from_secs(3);
