@@ -327,7 +327,8 @@ impl Invariant for Beside {
                 stalls(other) && by.upstream == greeting.upstream
             };
             let alone = session.was_exposed() || stalls(session) || !running().any(beside);
-            model.now > due && !alone
+            // A service that hangs is not the tunnel's to answer for.
+            model.now > due && !alone && !model.has_met_the_lost(session)
         });
         let (id, session, _) = late?;
         Some(format!("session {id} is held up while another stalls: {session}"))
