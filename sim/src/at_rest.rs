@@ -31,6 +31,12 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     let at_clients: i64 = nodes.map(|boot| boot.net.open()).sum();
     let links = metrics.data_links.get();
     let at_server = clients + parked + links;
+    let second = world.node(Who::SecondServer).and_then(Node::boot);
+    let second = second.map(|boot| (boot.net.open(), boot.metrics));
+    let (at_second, second) = second.as_ref().map_or((0, None), |(open, second)| {
+        let ready = second.pool_parked.get() + second.data_links.get();
+        (clients + ready, Some((*open, second)))
+    });
     let at_upstreams = plan
         .core()
         .iter()
@@ -68,8 +74,8 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         ),
         (
             "streams at the clients",
-            but_for_probes(at_clients, at_server - warm),
-            at_server - warm,
+            but_for_probes(at_clients, at_server + at_second - warm),
+            at_server + at_second - warm,
         ),
         ("targets of groups", targets, plan.targets(&expected) as i64),
         (
@@ -89,6 +95,18 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     // What a probe has under way on a data link is no stream's that should be over.
     let of_probes = |what: &str| probed > 0 && what.starts_with("adit_stream_");
     let all = under_way(Who::Server, metrics).into_iter().chain(at_clients);
+    let of_second = second.into_iter().flat_map(|(open, metrics)| {
+        let gauges = under_way(Who::SecondServer, metrics);
+        gauges.into_iter().chain([
+            (
+                "clients at the second server".to_owned(),
+                metrics.clients.get(),
+                clients,
+            ),
+            ("streams at the second server".to_owned(), open, at_second),
+        ])
+    });
+    let all = all.chain(of_second);
     let gauges: Vec<_> = all.filter(|(what, ..)| !of_probes(what)).collect();
     Rest {
         done: (world.done(), plan.visitors.len() + plan.strangers.len()),
@@ -153,7 +171,7 @@ pub fn say_farewell(world: &mut World, plan: &Plan, oracle: &Oracle) {
         see_off(world, oracle, &clients, gone);
     }
     let delay = Duration::from_millis(plan.knobs.drain_delay_ms);
-    see_off(world, oracle, &[Who::Server], gone + delay);
+    see_off(world, oracle, &[Who::Server, Who::SecondServer], gone + delay);
 }
 
 fn see_off(world: &mut World, oracle: &Oracle, nodes: &[Who], at_most: Duration) {

@@ -77,7 +77,12 @@ fn clients(
         let (Some(boot), Some(page), true) = (boots.last(), pages.last(), registered.contains(&n)) else {
             continue;
         };
-        all.push((format!("links of {who}"), boot.metrics.links.get(), (1, 1)));
+        let servers = if plan.second_server { 2 } else { 1 };
+        all.push((
+            format!("links of {who}"),
+            boot.metrics.links.get(),
+            (servers, servers),
+        ));
         all.push((
             format!("answers to heartbeats at {who}"),
             page.beats("answered"),
@@ -87,8 +92,11 @@ fn clients(
             *sum += gauge;
         }
     }
+    let second = world.node(Who::SecondServer).and_then(Node::boot);
+    let at_second = second.map_or([0; 3], |boot| gauges(&boot.metrics));
     let names = ["proxy connections", "data links", "streams"];
-    for ((name, sum), here) in names.into_iter().zip(sums).zip(gauges(server)) {
+    for (((name, sum), here), there) in names.into_iter().zip(sums).zip(gauges(server)).zip(at_second) {
+        let here = here + there;
         all.push((
             format!("{name} at the clients"),
             sum,

@@ -61,6 +61,10 @@ pub const CONTROL_PORT: u16 = 7000;
 /// Where proxy connections come in.
 pub const PROXY_PORT: u16 = 7001;
 
+/// Where clients register at the second server, and where it has its proxy connections.
+pub const SECOND_CONTROL_PORT: u16 = 7100;
+const SECOND_PROXY_PORT: u16 = 7101;
+
 /// The name of a client's upstream, and of the group that it chooses its doors from.
 const UPSTREAM: &str = "main";
 pub(crate) const UPSTREAM_GROUP: &str = "upstream/main";
@@ -207,16 +211,15 @@ impl Node {
         }
     }
 
-    /// Lives of the server, until it has stopped as it was told to.
+    /// Lives of a server, until it has stopped as it was told to.
     pub async fn serve(self, groups: usize, web: Option<Web>) {
         loop {
             let env = self.begin();
-            let config = server_config(
-                &self.knobs,
-                groups,
-                web.as_ref().map(|web| (web, &*self.addresses)),
-            )
-            .expect("the configuration is sound");
+            let web = web.as_ref().map(|web| (web, &*self.addresses));
+            let mut config = server_config(&self.knobs, groups, web).expect("the configuration is sound");
+            if self.who == Who::SecondServer {
+                stand_second(&mut config);
+            }
             match role::server::run(config, env).await {
                 Ok(()) => return self.finish(),
                 // Its supervisor tries again.
@@ -403,6 +406,14 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
         },
         logging: Logging::default(),
     })
+}
+
+/// Has a server stand beside the other one. It leaves it to that one to look after the services.
+fn stand_second(config: &mut ServerConfig) {
+    (config.control, config.proxy) = (any(SECOND_CONTROL_PORT), any(SECOND_PROXY_PORT));
+    for group in config.groups.values_mut() {
+        group.probing.kind = prober::Kind::Off;
+    }
 }
 
 /// Whom the entry believes for whom they speak: some visitors, and proxies that are not here.

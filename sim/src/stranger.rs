@@ -25,7 +25,7 @@ const CROWD: usize = 36;
 const ROOMY: usize = 1_024;
 
 /// How long a stranger waits for the door to be shut in its face.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One stranger, with its one deed. Cheap to clone.
 #[derive(Clone)]
@@ -183,6 +183,7 @@ impl Stranger {
             id: id.to_owned(),
             group,
             doors: vec![format!("{}:{}", self.node.who, upstream::PORT)],
+            second_server: false,
             further: Vec::new(),
             token,
         };

@@ -24,11 +24,11 @@ use crate::{
     impostor::Impostor,
     lock::Shared,
     net::Ailments,
-    node::{Node, Part, TOKEN},
+    node::{Node, Part},
     oracle::Oracle,
     plan::{Plan, who::Who},
     stranger::Stranger,
-    upstream::{self, Mood, Upstream},
+    upstream::{Mood, Upstream},
     visitor::{Browser, Visitor},
 };
 
@@ -189,20 +189,16 @@ impl World {
             }
         };
         self.install(Who::Server, software);
-        let doors = &upstream::DOORS[..if self.spare_doors { 2 } else { 1 }];
-        for (n, group) in plan.clients.iter().enumerate() {
+        if plan.second_server {
+            let second = node(self, Who::SecondServer, &addresses);
+            self.nodes.insert(Who::SecondServer, second.clone());
+            let software = move || Box::pin(second.clone().serve(groups, None)) as _;
+            self.install(Who::SecondServer, Rc::new(software));
+        }
+        for n in 0..plan.clients.len() {
             let client = node(self, Who::Client(n), &addresses);
             self.nodes.insert(Who::Client(n), client.clone());
-            let part = Part {
-                id: Who::Client(n).to_string(),
-                group: *group,
-                doors: doors
-                    .iter()
-                    .map(|port| format!("{}:{port}", Who::Upstream(n)))
-                    .collect(),
-                further: further(plan, n),
-                token: TOKEN.to_owned(),
-            };
+            let part = Part::of(plan, n);
             self.install(
                 Who::Client(n),
                 Rc::new(move || Box::pin(client.clone().be_client(part.clone()))),
@@ -447,7 +443,7 @@ impl World {
         let over: Vec<_> = self
             .nodes
             .values()
-            .filter(|node| matches!(node.who, Who::Server | Who::Client(_)))
+            .filter(|node| matches!(node.who, Who::Server | Who::SecondServer | Who::Client(_)))
             .filter_map(|node| node.boot().filter(|boot| boot.finished).map(|_| node.clone()))
             .collect();
         for node in over {
@@ -481,17 +477,4 @@ impl World {
         });
         each.collect()
     }
-}
-
-/// The further upstreams of a client: the group of each, and where it is.
-fn further(plan: &Plan, client: usize) -> Vec<(usize, String)> {
-    let doors = upstream::DOORS.len()..;
-    let all = plan.offers_of(client).zip(doors);
-    all.map(|(group, door)| {
-        (
-            group,
-            format!("{}:{}", Who::Upstream(client), upstream::port(door)),
-        )
-    })
-    .collect()
 }

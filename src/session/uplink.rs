@@ -31,7 +31,7 @@ use crate::{
     },
     metrics::Counted,
     notice::times,
-    probe::mutant,
+    probe::{mutant, sometimes},
     selector::failures::{Failures, Notice},
     time::{self, Duration},
     wire::{
@@ -109,6 +109,7 @@ impl Uplink {
                 {
                     return;
                 }
+                Err(_) if mutant!("lost-server-given-up") && self.env.metrics.links.get() > 0 => return,
                 Err(error) => self.complain(&error, &mut failures, &mut backoff, &mut rng),
             };
             tokio::select! {
@@ -136,6 +137,7 @@ impl Uplink {
             }
         }
         let metrics = &self.env.metrics;
+        sometimes!(metrics.links.get() > 0, "registered-elsewhere");
         match error {
             ConnectError::Handshake(HandshakeError::Denied { code, .. }) => {
                 metrics.registrations_denied.inc(code.label());
@@ -238,8 +240,11 @@ impl Uplink {
         if !advertised.is_empty() {
             warn!(server = %self.server, advertised, "the advertised proxy host is none of this client's servers");
         }
-        match control {
+        match control.filter(|_| !mutant!("proxies-go-to-first-server")) {
             Some(control) => SocketAddr::new(control.ip(), granted.proxy_port).to_string(),
+            None if mutant!("proxies-go-to-first-server") => {
+                format!("{}:{}", host(&self.servers[0]), granted.proxy_port)
+            }
             None => format!("{}:{}", host(&self.server), granted.proxy_port),
         }
     }

@@ -351,7 +351,8 @@ impl Trouble {
                 trouble.upstreams.insert(n);
             }
             Who::Visitor(n) => drop(trouble.visitors.insert(n)),
-            Who::Stranger(_) => {}
+            // No visitor comes by way of the second server.
+            Who::Stranger(_) | Who::SecondServer => {}
         }
         trouble
     }
@@ -359,6 +360,7 @@ impl Trouble {
     /// Trouble on the way between a host and the one it talks to.
     pub fn between(one: Who, other: Who) -> Self {
         match (one, other) {
+            (Who::SecondServer, _) | (_, Who::SecondServer) => Self::default(),
             (Who::Server, who) | (who, Who::Server) => Self::at(who),
             (upstream @ Who::Upstream(_), _) | (_, upstream) => Self::at(upstream),
         }

@@ -16,6 +16,11 @@ pub const MARKS: &[Mark] = &[
         name: "false-admission-refused",
         means: "A client did not believe who granted it a registration.",
     },
+    // Several servers of a client.
+    Mark {
+        name: "registered-elsewhere",
+        means: "A client could not register with one of its servers while another had it.",
+    },
     // Sessions before their start.
     Mark {
         name: "session-limit-reached",

@@ -17,6 +17,15 @@ pub const PLANTED: &[Planted] = &[
         name: "lost-client-stays-in-further-groups",
         breaks: "The upstreams of a lost client leave the group of the first of them only.",
     },
+    // Several servers of a client.
+    Planted {
+        name: "lost-server-given-up",
+        breaks: "A client that cannot register with one of its servers while another has it never tries again.",
+    },
+    Planted {
+        name: "proxies-go-to-first-server",
+        breaks: "A client opens the proxy connections of all its servers to the first one.",
+    },
     // Services that ail to the end.
     Planted {
         name: "broken-sessions-forgiven",

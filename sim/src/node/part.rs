@@ -7,8 +7,11 @@ use adit::{
     id::{ClientId, GroupName, UpstreamName},
 };
 
-use super::{CONTROL_PORT, UPSTREAM, group_name, link_options, millis, token};
-use crate::plan::{knobs::Knobs, who::Who};
+use super::{CONTROL_PORT, SECOND_CONTROL_PORT, TOKEN, UPSTREAM, group_name, link_options, millis, token};
+use crate::{
+    plan::{Plan, knobs::Knobs, who::Who},
+    upstream,
+};
 
 /// What a client is called, and what it serves.
 #[derive(Clone, Debug)]
@@ -23,9 +26,26 @@ pub struct Part {
     pub further: Vec<(usize, String)>,
     /// Its secret.
     pub token: String,
+    /// Whether it registers with the second server, too.
+    pub second_server: bool,
 }
 
 impl Part {
+    /// The part of a client of that plan.
+    pub fn of(plan: &Plan, client: usize) -> Self {
+        let door = |n: usize| format!("{}:{}", Who::Upstream(client), upstream::port(n));
+        let doors = if plan.knobs.spare_doors { 2 } else { 1 };
+        let further = plan.offers_of(client).zip(upstream::DOORS.len()..);
+        Self {
+            id: Who::Client(client).to_string(),
+            group: plan.clients[client],
+            doors: (0..doors).map(door).collect(),
+            further: further.map(|(group, n)| (group, door(n))).collect(),
+            token: TOKEN.to_owned(),
+            second_server: plan.second_server,
+        }
+    }
+
     pub(super) fn config(&self, knobs: &Knobs) -> anyhow::Result<ClientConfig> {
         let upstream = |name: &str, group: usize, doors: &[String]| -> anyhow::Result<UpstreamConfig> {
             Ok(UpstreamConfig::new(
@@ -42,11 +62,14 @@ impl Part {
                 std::slice::from_ref(door),
             )?);
         }
+        let mut servers = vec![format!("{}:{CONTROL_PORT}", Who::Server)];
+        let second = format!("{}:{SECOND_CONTROL_PORT}", Who::SecondServer);
+        servers.extend(self.second_server.then_some(second));
         Ok(ClientConfig {
             client_id: ClientId::new(&self.id)?,
             // Its upstreams have groups of their own.
             group: GroupName::new("nobody-s")?,
-            servers: vec![format!("{}:{CONTROL_PORT}", Who::Server)],
+            servers,
             token: token(&self.token)?,
             upstreams,
             link: link_options(knobs),

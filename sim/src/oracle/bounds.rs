@@ -70,13 +70,14 @@ impl Invariant for Balance {
             if members.len() < 2 || total < BALANCE_MIN {
                 continue;
             }
-            // Five standard deviations of a binomial share, and one for small numbers: once in a million.
+            // Six standard deviations of a binomial share, and one for small numbers: about once in a hundred million, for
+            // tens of thousands of seeds are looked at, some groups each.
             let targets = |client: usize| model.plan.targets_in(client, group);
             let all: usize = members.iter().map(|client| targets(*client)).sum();
             let odd = members.iter().find(|client| {
                 let (n, p) = (total as f64, targets(**client) as f64 / all as f64);
-                let most = n * p + 5.0 * (n * p * (1.0 - p)).sqrt() + 1.0;
-                let least = n * p - 5.0 * (n * p * (1.0 - p)).sqrt() - 1.0;
+                let most = n * p + 6.0 * (n * p * (1.0 - p)).sqrt() + 1.0;
+                let least = n * p - 6.0 * (n * p * (1.0 - p)).sqrt() - 1.0;
                 let share = shares[**client] as f64;
                 share > most || share < least
             });

@@ -76,7 +76,8 @@ impl Invariant for Backoff {
                 "{client} has waited {waited} ms, at most {most} are allowed"
             ));
         }
-        let stable = lived_ms.is_some_and(|lived| lived >= STABLE_MS);
+        // It counts from the registration on, which may have taken as long as a handshake may.
+        let stable = lived_ms.is_some_and(|lived| lived >= STABLE_MS + knobs.handshake_timeout_ms);
         (stable && *waited > knobs.backoff_base_ms + SLACK_MS)
             .then(|| format!("{client} has waited {waited} ms after a link that lived {lived_ms:?} ms"))
     }

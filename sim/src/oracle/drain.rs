@@ -192,7 +192,12 @@ fn is_alone(model: &Model, nth: usize, leaving: &Leaving) -> bool {
         Who::Client(n) => Some(n),
         _ => None,
     };
-    let well = client.is_none_or(|client| !model.is_troubled_besides(client, nth));
+    let well = client.is_none_or(|client| {
+        let second = model
+            .plan
+            .harms_second_server(leaving.since.saturating_sub(SETTLE), model.now);
+        !second && !model.is_troubled_besides(client, nth)
+    });
     well && felt(model, leaving.who, leaving.since, model.now) == 1
 }
 

@@ -224,7 +224,10 @@ impl Invariant for Pools {
             return None;
         }
         self.asked = true;
-        model.converged?;
+        // Who has only just come back has yet to open its connections.
+        if model.converged? + POOLS_LOOKED_AT > model.now {
+            return None;
+        }
         if plan.silence_found() > to {
             // One of them may be dead and look alive, or be replaced at this very moment.
             return None;

@@ -6,6 +6,7 @@ use super::{Invariant, Model};
 use crate::{
     event::Event,
     plan::{Deed, Millis, who::Who},
+    stranger::PATIENCE,
 };
 
 /// How long the server may think about nonsense.
@@ -90,7 +91,9 @@ impl Invariant for Admission {
                     _ => knobs.handshake_timeout_ms,
                 };
                 let most = waits + THINKING_MS + 4 * knobs.exchange_ms();
-                let late = shut_after_ms.is_none_or(|after| after > most);
+                // A stranger leaves before a long handshake is over.
+                let waited = u128::from(most) < PATIENCE.as_millis();
+                let late = shut_after_ms.map_or(waited, |after| after > most);
                 (late && !server_was_troubled(model, at_ms)).then(|| {
                     format!(
                         "the door was shut in the face of {stranger} after {shut_after_ms:?} ms, not {most}"

@@ -8,7 +8,7 @@ use super::{
     forward::forward,
     impostor,
     knobs::{Carry, Knobs, Overflow},
-    lone, offers, patience, relapse,
+    lone, offers, patience, relapse, second,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -91,6 +91,7 @@ fn calm(seed: u64) -> Plan {
         knobs: Knobs::default(),
         clients: vec![0; 3],
         offers: Vec::new(),
+        second_server: false,
         forward: None,
         web: None,
         faults: Vec::new(),
@@ -159,7 +160,7 @@ fn hasty(seed: u64) -> Plan {
 const CALM_LATENCY_MS: Millis = 10;
 
 /// Faults begin when everybody is here.
-const FIRST_FAULT: Millis = 4_000;
+pub(super) const FIRST_FAULT: Millis = 4_000;
 
 /// From when on nobody comes any more, and how long it may take until all is at rest.
 const LAST_VISIT_MS: Millis = 102_000;
@@ -191,6 +192,7 @@ fn chaos(seed: u64) -> Plan {
     lone::add(seed, &mut plan);
     ailing::ail(seed, &mut plan);
     relapse::relapse(seed, &mut plan);
+    second::add(seed, &mut plan);
     // Whoever dials where nobody is waits for as long as a handshake may take: the healing would come too soon.
     let long = plan.knobs.handshake_timeout_ms > 10_000;
     for fault in &mut plan.faults {
@@ -227,6 +229,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
         knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
         offers: Vec::new(),
+        second_server: false,
         forward: None,
         web: None,
         faults: Vec::new(),

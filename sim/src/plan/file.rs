@@ -42,6 +42,7 @@ pub fn text(plan: &Plan) -> String {
         knobs,
         clients,
         offers,
+        second_server,
         forward,
         web,
         faults,
@@ -67,6 +68,9 @@ pub fn text(plan: &Plan) -> String {
     fields.extend(forward.as_ref().map(|forward| ("forward", json(forward))));
     if !offers.is_empty() {
         fields.push(("offers", json(offers)));
+    }
+    if *second_server {
+        fields.push(("second_server", json(second_server)));
     }
     fields.extend(web.as_ref().map(|web| ("web", json(web))));
     fields.extend(planted.as_ref().map(|name| ("planted", json(name))));

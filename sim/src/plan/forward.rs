@@ -226,6 +226,7 @@ pub fn forward(seed: u64) -> Plan {
         knobs,
         clients: Vec::new(),
         offers: Vec::new(),
+        second_server: false,
         web: None,
         forward: Some(Forward {
             candidates: candidates(&mut rng, count),

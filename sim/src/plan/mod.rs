@@ -18,6 +18,7 @@ pub mod offers;
 pub mod patience;
 pub mod purpose;
 pub mod relapse;
+mod second;
 mod steady;
 pub mod visits;
 pub mod web;
@@ -69,6 +70,9 @@ pub struct Plan {
     /// What clients offer besides their first upstream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer>,
+    /// Whether there is another server, with which all clients register as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_server: bool,
     /// In a world of the forwarder: it and its candidates. There are no clients then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
@@ -360,7 +364,17 @@ impl Plan {
         hosts.extend((0..self.upstreams()).map(Who::Upstream));
         hosts.extend((0..self.visitors.len()).map(Who::Visitor));
         hosts.extend((0..self.strangers()).map(Who::Stranger));
+        hosts.extend(self.second_server.then_some(Who::SecondServer));
         hosts
+    }
+
+    /// Whether anything befalls the second server between two moments.
+    pub fn harms_second_server(&self, from: Duration, to: Duration) -> bool {
+        let at = Duration::from_millis;
+        let during =
+            |fault: &&Fault| at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from);
+        let harms = |fault: &Fault| hosts::named(&fault.act).contains(&Who::SecondServer);
+        self.second_server && self.faults.iter().filter(during).any(harms)
     }
 
     /// The clients, or candidates, that serve once the run is healed.

@@ -51,6 +51,8 @@ pub enum Purpose {
     Relapses,
     /// Whether request follows upon request for minutes.
     Steady,
+    /// Whether there is a second server, and what happens to it.
+    SecondServer,
     /// The habits of one life of one host: short reads, balking, yields.
     Habits(u64),
     /// The randomness of one life of one host.
@@ -80,6 +82,7 @@ impl Purpose {
             Self::Lone => 32,
             Self::Steady => 33,
             Self::Relapses => 34,
+            Self::SecondServer => 35,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

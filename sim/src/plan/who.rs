@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// One host. Written `server`, `client-1`, `upstream-1` (the service behind `client-1`), `visitor-2`,
-/// `stranger-1`.
+/// `stranger-1`, `second-server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Who {
@@ -19,12 +19,15 @@ pub enum Who {
     Visitor(usize),
     /// A host that means no good.
     Stranger(usize),
+    /// Another public end, with which all clients register as well.
+    SecondServer,
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, n) = match self {
             Self::Server => return f.pad("server"),
+            Self::SecondServer => return f.pad("second-server"),
             Self::Client(n) => ("client", n),
             Self::Upstream(n) => ("upstream", n),
             Self::Visitor(n) => ("visitor", n),
@@ -44,11 +47,16 @@ impl FromStr for Who {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "server" {
-            return Ok(Self::Server);
+        match text {
+            "server" => return Ok(Self::Server),
+            "second-server" => return Ok(Self::SecondServer),
+            _ => {}
         }
-        let unknown =
-            || format!("{text:?} is no host: expected server, client-1, upstream-1, visitor-1 or stranger-1");
+        let unknown = || {
+            format!(
+                "{text:?} is no host: expected server, second-server, client-1, upstream-1, visitor-1 or stranger-1"
+            )
+        };
         let (kind, n) = text.rsplit_once('-').ok_or_else(unknown)?;
         let n = n
             .parse::<usize>()
@@ -81,6 +89,7 @@ mod tests {
     fn names_come_back() {
         for who in [
             Who::Server,
+            Who::SecondServer,
             Who::Client(0),
             Who::Upstream(3),
             Who::Visitor(11),

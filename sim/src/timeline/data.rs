@@ -67,6 +67,7 @@ fn lanes(plan: &Plan) -> impl Iterator<Item = Who> {
     let mut hosts = plan.hosts();
     hosts.sort_by_key(|who| match *who {
         Who::Server => (0, 0, 0),
+        Who::SecondServer => (0, 1, 0),
         Who::Client(n) => (1, n, 0),
         Who::Upstream(n) => (1, n, 1),
         Who::Visitor(n) => (2, n, 0),
@@ -78,6 +79,7 @@ fn lanes(plan: &Plan) -> impl Iterator<Item = Who> {
 fn host(plan: &Plan, who: Who) -> Value {
     let (role, about) = match who {
         Who::Server => ("server", None),
+        Who::SecondServer => ("server", Some("no visitor comes here".to_owned())),
         Who::Client(n) => ("client", Some(format!("serves {}", group_name(plan.clients[n])))),
         Who::Upstream(n) => ("upstream", Some(format!("the service behind {}", Who::Client(n)))),
         Who::Visitor(_) => ("visitor", None),

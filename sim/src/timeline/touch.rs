@@ -82,6 +82,7 @@ fn peers(plan: &Plan, who: Who) -> Vec<Who> {
             .collect(),
         Who::Client(n) => vec![Who::Server, Who::Upstream(n)],
         Who::Upstream(n) => vec![Who::Client(n)],
+        Who::SecondServer => (0..plan.clients.len()).map(Who::Client).collect(),
         Who::Visitor(_) | Who::Stranger(_) => vec![Who::Server],
     }
 }

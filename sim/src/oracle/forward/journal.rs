@@ -173,11 +173,13 @@ impl Switching {
         let Ok(Who::Upstream(n)) = name.parse() else {
             return false;
         };
-        let all = model.candidates.as_ref();
-        let sound = |when: Duration| all.is_some_and(|all| all.sound(when).contains(&n));
-        sound(at)
-            && sound(at.saturating_sub(WELL))
-            && model.candidates.as_ref().is_some_and(|all| all.stays(n))
+        let Some(all) = model.candidates.as_ref() else {
+            return false;
+        };
+        // A connection, a question and its answer.
+        let in_time = 2 * model.plan.knobs.exchange_ms() < all.choice().probe_timeout_ms;
+        let sound = |when: Duration| all.sound(when).contains(&n);
+        in_time && sound(at) && sound(at.saturating_sub(WELL)) && all.stays(n)
     }
 
     /// Whether somebody else has been a member all the time since then.
