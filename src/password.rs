@@ -36,7 +36,7 @@ fn read_all() -> anyhow::Result<Zeroizing<String>> {
     let line = Zeroizing::new(
         text::decode(&bytes)
             .context("cannot read the password")?
-            .to_owned(),
+            .into_owned(),
     );
     let line = without_end(&line);
     ensure!(

@@ -37,6 +37,8 @@ const END_HEADERS: u8 = 4;
 enum Refusal {
     /// Each fourth stream of a connection, by RST_STREAM.
     Stream,
+    /// Each stream of all connections, by RST_STREAM.
+    AllStreams,
     /// The connection, by a GOAWAY whose last stream is the one before; it stays open.
     Connection,
     /// The connection, by a GOAWAY, and it closes.
@@ -51,7 +53,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Speaks HTTP/2 as far as it has to: answers a request with 200, after its end, or turns it away.
+/// A stream is reset by REFUSED_STREAM.
+fn refused(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes())
+}
+
+/// Speaks HTTP/2 as far as it has to: answers a request with 200, after its end, or turns it away. Counts whom it serves, or
+/// all whom it turns away where it serves nobody.
 async fn speak(mut stream: TcpStream, refusal: Refusal, served: Arc<AtomicUsize>) -> std::io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
@@ -71,10 +79,10 @@ async fn speak(mut stream: TcpStream, refusal: Refusal, served: Arc<AtomicUsize>
         if kind == HEADERS {
             seen += 1;
             match refusal {
-                Refusal::Stream if seen % 4 == 0 => {
-                    // REFUSED_STREAM
-                    let reset = frame(RST_STREAM, 0, id, &7_u32.to_be_bytes());
-                    stream.write_all(&reset).await?;
+                Refusal::Stream if seen % 4 == 0 => stream.write_all(&refused(id)).await?,
+                Refusal::AllStreams => {
+                    served.fetch_add(1, Ordering::Relaxed);
+                    stream.write_all(&refused(id)).await?;
                 }
                 Refusal::Connection | Refusal::AndCloses if seen > 1 => {
                     let last: u32 = *taken.last().unwrap();
@@ -114,24 +122,39 @@ async fn post(server: &RunningServer) -> u16 {
     status
 }
 
+/// An upstream that turns streams away, and a server before it. With what the upstream counts.
+async fn start(refusal: Refusal) -> (Arc<AtomicUsize>, RunningServer, support::RunningClient) {
+    let served = Arc::<AtomicUsize>::default();
+    let counter = Arc::clone(&served);
+    let address = support::upstream(move |stream| {
+        let served = Arc::clone(&counter);
+        async move { drop(speak(stream, refusal, served).await) }
+    })
+    .await;
+    let config = configured(
+        "entries:\n  - name: web\n    kind: http\n    listen: 127.0.0.1:0\nrules:\n  \
+         - { path: /, group: default, upstream_protocol: h2c }\n",
+    );
+    let server = RunningServer::start(config).await;
+    let client = server.client("a", address);
+    server.wait_for_clients(1).await;
+    (served, server, client)
+}
+
+#[test]
+fn who_turns_everything_away_is_asked_four_times() {
+    support::run(|| async {
+        let (turned_away, server, _client) = start(Refusal::AllStreams).await;
+        assert_eq!(post(&server).await, 502);
+        assert_eq!(turned_away.load(Ordering::Relaxed), 4);
+    });
+}
+
 #[test]
 fn what_was_turned_away_is_sent_again() {
     for refusal in [Refusal::Stream, Refusal::Connection, Refusal::AndCloses] {
         support::run(|| async move {
-            let served = Arc::<AtomicUsize>::default();
-            let counter = Arc::clone(&served);
-            let address = support::upstream(move |stream| {
-                let served = Arc::clone(&counter);
-                async move { drop(speak(stream, refusal, served).await) }
-            })
-            .await;
-            let config = configured(
-                "entries:\n  - name: web\n    kind: http\n    listen: 127.0.0.1:0\nrules:\n  \
-                 - { path: /, group: default, upstream_protocol: h2c }\n",
-            );
-            let server = RunningServer::start(config).await;
-            let _client = server.client("a", address);
-            server.wait_for_clients(1).await;
+            let (served, server, _client) = start(refusal).await;
             for _ in 0..10 {
                 assert_eq!(post(&server).await, 200, "{refusal:?}");
             }

@@ -43,7 +43,8 @@ fn body(answer: &str) -> &str {
 fn requests_go_where_their_rule_says_and_nowhere_without_one() {
     run(|| async {
         let (server, _client) = start(
-            "  - { host: api.example.com, path: /v1, group: api }\n  - { host: \"*.example.com\", method: [GET, HEAD] }\n",
+            "  - { host: api.example.com, path: /v1, group: api }\n  - { host: \"*.example.com\", method: [GET, HEAD] }\n  \
+             - { host: localhost, group: api }\n",
         )
         .await;
         let check = async |request: &str, host: &str, expected: (u16, &str)| {
@@ -60,6 +61,11 @@ fn requests_go_where_their_rule_says_and_nowhere_without_one() {
         check("GET /v1/x", "www.example.com", (200, "default")).await;
         check("POST /", "www.example.com", (404, "404 Not Found: no_rule\n")).await;
         check("GET /", "example.org", (404, "404 Not Found: no_rule\n")).await;
+        let nameless = exchange(server.public(), b"GET / HTTP/1.0\r\n\r\n").await;
+        assert_eq!(
+            (status(&nameless), body(&nameless)),
+            (Some(404), "404 Not Found: no_rule\n")
+        );
         check(
             "GET /v1/%2e%2e/x",
             "api.example.com",

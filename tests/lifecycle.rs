@@ -340,6 +340,29 @@ fn a_draining_client_finishes_its_sessions_and_leaves_the_rest_to_others() {
 }
 
 #[test]
+fn a_client_serves_everybody_until_the_delay_of_its_drain_is_over() {
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let mut config = eager("a", server.addresses.control, named("a").await);
+        config.drain.delay = Duration::from_millis(300);
+        let leaving = RunningClient::start(config);
+        server.wait_for_clients(1).await;
+        leaving.stopper.advance();
+        let began = time::now();
+        let mut served = 0;
+        while server.metrics.clients.get() > 0 && !leaving.task.is_finished() {
+            if time::now() - began < Duration::from_millis(200) {
+                assert_eq!(visit(server.public(), b"").await.unwrap(), b"a");
+                served += 1;
+            }
+            time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(served > 0 && time::now() - began >= Duration::from_millis(300));
+        leaving.task.await.unwrap();
+    });
+}
+
+#[test]
 fn a_stopped_server_gives_its_ports_back() {
     run(|| async {
         let server = RunningServer::start(with_pool(server_config(), 2, 8)).await;

@@ -92,7 +92,7 @@ fn from_standard_input() -> io::Result<Vec<u8>> {
 /// The bytes as text.
 fn as_text(bytes: &[u8]) -> io::Result<String> {
     let text = text::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    Ok(text.to_owned())
+    Ok(text.into_owned())
 }
 
 /// One configuration file, or none.

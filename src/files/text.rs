@@ -1,5 +1,7 @@
 //! The text of a file, as editors on any system save it.
 
+use std::borrow::Cow;
+
 /// The mark that some editors put in front of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -17,11 +19,12 @@ pub enum NotText {
     },
 }
 
-/// The text of a file without the byte order mark of UTF-8, if it begins with one.
+/// The text of a file without the byte order mark of UTF-8, if it begins with one. Where a line ends with CR alone it ends with
+/// LF then: nobody else reads such lines.
 ///
 /// # Errors
 /// The bytes are not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
+pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     let marked = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
     // Without a mark: the first character is ASCII, and half of it is a zero byte.
     let unmarked =
@@ -30,10 +33,14 @@ pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
         return Err(NotText::Utf16);
     }
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|error| {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         NotText::NotUtf8 { line }
+    })?;
+    Ok(match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+        false => text.into(),
     })
 }
 
@@ -43,9 +50,11 @@ mod tests {
 
     #[test]
     fn a_mark_is_taken_off_and_utf_16_is_named() {
-        assert_eq!(decode(b"\xef\xbb\xbfa: 1\r\n"), Ok("a: 1\r\n"));
-        assert_eq!(decode(b"a"), Ok("a"));
-        assert_eq!(decode(b""), Ok(""));
+        let check = |bytes: &[u8], expected: &str| assert_eq!(decode(bytes).as_deref(), Ok(expected));
+        check(b"\xef\xbb\xbfa: 1\r\n", "a: 1\n");
+        check(b"# a\rb\rc\r\n\r\nd\n", "# a\nb\nc\n\nd\n");
+        check(b"a", "a");
+        check(b"", "");
         for bytes in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0", b"\0a\0b"] {
             assert_eq!(decode(bytes), Err(NotText::Utf16), "{bytes:?}");
         }

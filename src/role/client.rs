@@ -102,10 +102,15 @@ async fn serve(config: ClientConfig, env: Env) {
     };
     let (upstreams, servers) = (Arc::new(upstreams.collect()), Arc::new(config.servers.clone()));
     let (load, unfinished) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+    // They serve on until the delay of the drain is over.
+    let (leaving, leave) = Stop::channel();
     let mut uplinks = Vec::new();
     for server in &config.servers {
         let uplink = Uplink {
-            env: env.clone(),
+            env: Env {
+                stop: leave.clone(),
+                ..env.clone()
+            },
             server: server.clone(),
             servers: Arc::clone(&servers),
             identity: identity.clone(),
@@ -121,17 +126,20 @@ async fn serve(config: ClientConfig, env: Env) {
 
     let mut stop = env.stop.clone();
     stop.reached(StopPhase::Draining).await;
-    info!(timeout = ?config.drain.timeout, "draining");
-    let finished = async {
+    info!(delay = ?config.drain.delay, timeout = ?config.drain.timeout, "draining");
+    let drained = async {
+        time::sleep(config.drain.delay).await;
+        leaving.advance();
         for uplink in &mut uplinks {
             // An uplink that panicked has nothing left to finish.
             let _ = uplink.await;
         }
     };
+    let most = config.drain.delay + config.drain.timeout;
     tokio::select! {
         biased;
         () = stop.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
-        done = time::within(config.drain.timeout, finished) => {
+        done = time::within(most, drained) => {
             if done.is_none() {
                 warn!("drain deadline: resetting what still runs");
             }

@@ -110,7 +110,7 @@ fn follow_list(config: &ForwardConfig, env: &Env) -> Option<Follow<Vec<Candidate
     let name = path.display().to_string();
     let parse = move |content: &[u8]| {
         let text = text::decode(content).map_err(|error| error.to_string())?;
-        candidates::parse(text, &name).map_err(|error| error.to_string())
+        candidates::parse(&text, &name).map_err(|error| error.to_string())
     };
     let current = config.candidates.listed.clone();
     Some(Follow::new(env.clone(), path, current, parse))

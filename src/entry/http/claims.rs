@@ -75,12 +75,15 @@ pub fn address(element: &str) -> Option<IpAddr> {
 }
 
 /// Removes what tells where a request came from: everything, or of a trusted proxy what names another than `client`. CGI and
-/// WSGI servers read `_` and `-` alike, so what is spelled with `_` is removed always.
+/// WSGI servers read `_` and `-` alike, and some of them every character that is no letter and no digit (lighttpd), so what
+/// is spelled with others than `-` is removed always.
 pub fn remove_claims(headers: &mut HeaderMap, client: Option<IpAddr>) {
     let claims = |(name, value): (&HeaderName, &HeaderValue)| {
         let name = name.as_str();
-        if name.contains('_') {
-            return tells_origin(&name.replace('_', "-")) && !mutant!("underscored-claim-passed-on");
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        if !name.chars().all(is_plain) {
+            let alike = name.replace(|letter| !is_plain(letter), "-");
+            return tells_origin(&alike) && !mutant!("underscored-claim-passed-on");
         }
         match client {
             Some(client) => names_address(name) && value.to_str().ok().and_then(address) != Some(client),
@@ -103,4 +106,30 @@ fn names_address(name: &str) -> bool {
 
 fn tells_origin(name: &str) -> bool {
     name.starts_with("x-forwarded") || names_address(name) || TELL_ORIGIN.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_read_as_a_claim_is_removed_however_it_is_spelled() {
+        let client: IpAddr = [203, 0, 113, 7].into();
+        for separator in "!#$%&'*+.^_`|~".chars() {
+            for claim in ["x-real-ip", "x-forwarded-host", "true-client-ip", "x-scheme"] {
+                let name = claim.replace('-', &separator.to_string());
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("it is a token");
+                for trusted in [None, Some(client)] {
+                    let value = HeaderValue::from_static("203.0.113.7");
+                    let mut headers = HeaderMap::from_iter([(name.clone(), value)]);
+                    remove_claims(&mut headers, trusted);
+                    assert!(headers.is_empty(), "{name} of {trusted:?}");
+                }
+            }
+        }
+        let harmless = ["x.under.score", "x_a", "x-a", "content.length"].map(HeaderName::from_static);
+        let mut headers = HeaderMap::from_iter(harmless.map(|name| (name, HeaderValue::from_static("1"))));
+        remove_claims(&mut headers, None);
+        assert_eq!(headers.len(), 4);
+    }
 }

@@ -370,8 +370,11 @@ impl Errand<'_> {
 fn outcome(error: &TryError) -> Outcome {
     let (cause, ambiguous) = match error {
         TryError::Open(_) | TryError::Broken(Stage::Gone) => (Cause::Broken, false),
-        TryError::Broken(Stage::Refused) => (Cause::Refused(RefuseCode::Unreachable), false),
-        TryError::Stale | TryError::NotProcessed => (Cause::Broken, false),
+        // Who has refused it again and again is not asked once more.
+        TryError::Broken(Stage::Refused) | TryError::NotProcessed => {
+            (Cause::Refused(RefuseCode::Unreachable), false)
+        }
+        TryError::Stale => (Cause::Broken, false),
         TryError::Broken(_) | TryError::Timeout | TryError::BodyTimeout => (Cause::Broken, true),
     };
     Outcome::NotStarted { cause, ambiguous }

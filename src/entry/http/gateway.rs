@@ -292,12 +292,14 @@ impl Gateway {
                     .filter(|path| *path != "*")
                     .unwrap_or("/");
                 let method = request.method();
-                let query = Query::new(&host, path, method, request.headers()).map_err(refused)?;
+                // Who names no host falls under no rule that asks for one.
+                let named = host.as_deref().unwrap_or_default();
+                let query = Query::new(named, path, method, request.headers()).map_err(refused)?;
                 self.rules.find(&query).map(|found| Arc::clone(found.value))
             }
         };
         let route = found.or_else(|| self.fallback.clone()).ok_or(Failure::NoRule)?;
-        Ok((host, route))
+        Ok((host.unwrap_or_else(|| headers::NO_HOST.to_owned()), route))
     }
 
     async fn answer(

@@ -62,14 +62,14 @@ impl BadRequest {
     }
 }
 
-/// The host of a request of HTTP/1.0 that names none, as many that look after servers do.
+/// What upstreams are told as the host of a request of HTTP/1.0 that names none, as many that look after servers do.
 pub const NO_HOST: &str = "localhost";
 
-/// The host that a request names: lower case, without a port. [`NO_HOST`] where HTTP/1.0 names none.
+/// The host that a request names: lower case, without a port. `None` where HTTP/1.0 names none.
 ///
 /// # Errors
 /// [`BadRequest`]: there is not exactly one.
-pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, BadRequest> {
+pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, BadRequest> {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, more) = (hosts.next(), hosts.next());
     if more.is_some() {
@@ -83,15 +83,10 @@ pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, 
     {
         return Err(BadRequest::HostsDiffer);
     }
-    let named = authority.or(named);
-    let host = bare(
-        named
-            .or((version == Version::HTTP_10).then_some(NO_HOST))
-            .ok_or(BadRequest::Host)?,
-    );
-    match is_host(&host) {
-        true => Ok(host),
-        false => Err(BadRequest::Host),
+    match authority.or(named).map(bare) {
+        None if version == Version::HTTP_10 => Ok(None),
+        Some(host) if is_host(&host) => Ok(Some(host)),
+        _ => Err(BadRequest::Host),
     }
 }
 
@@ -296,7 +291,11 @@ mod tests {
         let check = |uri: &str, hosts: &[&str], expected: Result<&str, BadRequest>| {
             let lines: Vec<_> = hosts.iter().map(|value| ("host", *value)).collect();
             let found = host(Version::HTTP_11, &uri.parse().unwrap(), &headers(&lines));
-            assert_eq!(found, expected.map(str::to_owned), "{uri} {hosts:?}");
+            assert_eq!(
+                found,
+                expected.map(|host| Some(host.to_owned())),
+                "{uri} {hosts:?}"
+            );
         };
         check("/", &["Example.COM"], Ok("example.com"));
         check("/", &["example.com:8080"], Ok("example.com"));
@@ -308,7 +307,7 @@ mod tests {
         check("/", &["a", "a"], Err(BadRequest::Host));
         check("http://a/", &["b"], Err(BadRequest::HostsDiffer));
         let nobody = host(Version::HTTP_10, &Uri::from_static("/"), &HeaderMap::new());
-        assert_eq!(nobody, Ok(NO_HOST.to_owned()));
+        assert_eq!(nobody, Ok(None));
         for bad in [
             "", " ", "a b", "a,b", "a/b", "u@a", "a?b", "a#b", "[::1", "[a]", "a%41",
         ] {

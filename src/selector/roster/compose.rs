@@ -59,7 +59,11 @@ impl<K: Ord + Clone> Roster<K> {
         }
         for (_, key) in others {
             let served = self.entries.get(&key).is_some_and(|entry| entry.served);
-            let reason = if served { Reason::Recovered } else { Reason::Room };
+            let reason = match self.newcomer.as_ref() == Some(&key) {
+                true => Reason::Joined,
+                false if served => Reason::Recovered,
+                false => Reason::Room,
+            };
             self.enter(now, &key, reason);
         }
     }

@@ -134,6 +134,8 @@ pub struct Roster<K> {
     fault: LocalFault<K>,
     panic: bool,
     last_resort: bool,
+    /// Who is joining right now.
+    newcomer: Option<K>,
     /// The cost that scores half.
     reference: Duration,
     changed: bool,
@@ -162,6 +164,7 @@ impl<K: Ord + Clone> Roster<K> {
             improved_at: None,
             panic: false,
             last_resort: false,
+            newcomer: None,
             changed: false,
             actions: VecDeque::new(),
         }
@@ -263,7 +266,9 @@ impl<K: Ord + Clone> Roster<K> {
             .active_set_size
             .is_none_or(|size| self.members < size);
         if self.last_resort || self.panic {
+            self.newcomer = Some(key);
             self.compose(now);
+            self.newcomer = None;
         } else if room {
             // Nothing is known against a new one, and everybody else stays: no need to look at them all.
             self.enter(now, &key, Reason::Joined);
