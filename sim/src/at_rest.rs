@@ -58,7 +58,8 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     // over.
     let tight = plan.forward.is_none() && plan.knobs.pool_max <= plan.knobs.pool_min;
     let held = if tight { probed } else { 0 };
-    let but_for_probes = |is: i64, should: i64| is - (is - should).clamp(0, probed);
+    let but_for = |each: i64, is: i64, should: i64| is - (is - should).clamp(0, each * probed);
+    let but_for_probes = |is: i64, should: i64| but_for(1, is, should);
     // What a forwarder keeps warm is open at its upstreams as well.
     let warm = if plan.forward.is_some() { parked } else { 0 };
     let baseline = [
@@ -74,7 +75,8 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         ),
         (
             "streams at the clients",
-            but_for_probes(at_clients, at_server + at_second - warm),
+            // A probe has a connection to the service as well.
+            but_for(2, at_clients, at_server + at_second - warm),
             at_server + at_second - warm,
         ),
         ("targets of groups", targets, plan.targets(&expected) as i64),

@@ -6,7 +6,7 @@ use super::{Invariant, Model, model::SETTLE, session::Session, silence::outlasts
 use crate::{
     event::{End, Event, Oddity, named},
     fault::AnyAct,
-    plan::{Manner, who::Who},
+    plan::{Manner, hosts, who::Who},
 };
 
 /// How long a node may take beyond its deadline to reset what still runs, and to be seen to have stopped.
@@ -209,13 +209,14 @@ fn only(model: &Model, session: &Session, who: Who) -> bool {
 /// How many faults were felt at a node between two moments.
 fn felt(model: &Model, who: Who, from: Duration, to: Duration) -> usize {
     let at = |ms| Duration::from_millis(ms);
-    let hits = |trouble: crate::fault::Trouble| match who {
-        Who::Client(n) => trouble.clients.contains(&n) || trouble.server,
-        _ => trouble.server,
+    let hits = |act: &AnyAct| match who {
+        Who::Client(n) => act.troubles().clients.contains(&n) || act.troubles().server,
+        Who::SecondServer => hosts::named(act).contains(&who),
+        _ => act.troubles().server,
     };
     let all = model.plan.faults.iter();
     all.filter(|fault| {
-        hits(fault.act.troubles()) && at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from)
+        hits(&fault.act) && at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from)
     })
     .count()
 }

@@ -326,7 +326,8 @@ impl Plan {
 
     /// How long a node that is told to stop serves everybody as before.
     pub fn drain_delay(&self, act: &AnyAct) -> Duration {
-        let delayed = matches!(act, AnyAct::Stop(stop) if stop.who == Who::Server);
+        let delayed =
+            matches!(act, AnyAct::Stop(stop) if matches!(stop.who, Who::Server | Who::SecondServer));
         Duration::from_millis(if delayed { self.knobs.drain_delay_ms } else { 0 })
     }
 
