@@ -6,7 +6,7 @@ use adit::files::Output;
 
 use crate::{
     event::{Event, Oddity},
-    figures::{bytes, figures, limits, sum, under_way},
+    figures::{bytes, figures, limits, sum, under_way, vain},
     node::{ACCESS_LOG, Boot, Node, group_name},
     oracle::{Oracle, rest::Rest},
     plan::{Plan, who::Who},
@@ -149,6 +149,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         figures: figures(world, plan, probed),
         bytes: bytes(&boots),
         completed_at_clients: completed_at_clients(world, plan),
+        vain: vain(all_boots(world, plan).iter()),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
         visitors: boots
             .iter()

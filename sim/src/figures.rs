@@ -44,6 +44,23 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     let saved = page.least("http_retry_budget");
     let saved = saved.map(|saved| ("retries saved up".to_owned(), saved as i64, (90, 100)));
     all.extend(saved);
+    // What is counted by entry is counted in all.
+    for (label, value) in page.series("session_outcomes", "_total") {
+        let reason = label.trim_matches(['{', '}']);
+        let of_entries = count("entry_outcomes", reason);
+        let in_all = value.parse().unwrap_or(0);
+        all.push((
+            format!("sessions of entries that end as {reason}"),
+            of_entries,
+            (in_all, in_all),
+        ));
+    }
+    let retries = count("http_retries", "");
+    all.push((
+        "retries of rules".to_owned(),
+        count("http_rule_retries", ""),
+        (retries, retries),
+    ));
     for reason in TURNED_AWAY {
         let carried = count("client_outcomes", &format!("reason=\"{reason}\""));
         all.push((
@@ -176,6 +193,31 @@ pub fn under_way(who: Who, metrics: &Metrics) -> Vec<(String, i64, i64)> {
         })
     });
     shown.collect()
+}
+
+/// Counters of what nobody should have to do where nothing goes wrong, and the `reason` or `result` that is no fault.
+const VAIN: [(&str, &[&str]); 8] = [
+    ("data_links_lost", &["reason=\"left\""]),
+    ("handshake_failures", &[]),
+    ("links_lost", &[]),
+    ("probes", &["result=\"ok\""]),
+    ("registrations_denied", &[]),
+    ("replays_ambiguous", &[]),
+    ("tries_failed", &[]),
+    ("violations", &[]),
+];
+
+/// What was done of that, over all lives of some nodes.
+pub fn vain<'a>(boots: impl Iterator<Item = &'a Boot>) -> Vec<(String, u64)> {
+    let pages: Vec<_> = boots.map(|boot| Page::of(&boot.metrics)).collect();
+    let counts = VAIN.iter().map(|(counter, harmless)| {
+        let of_page = |page: &Page| {
+            let harmless: u64 = harmless.iter().map(|label| page.sum(counter, label)).sum();
+            page.sum(counter, "") - harmless
+        };
+        ((*counter).to_owned(), pages.iter().map(of_page).sum())
+    });
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 /// Bytes of sessions up and down, over all lives of a node.

@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     lock::Shared,
     net::Overheard,
-    node::{CONTROL_PORT, Node, PROXY_PORT, Part, TOKEN},
+    node::{CONTROL_PORT, Node, PROXY_PORT, PUBLIC_PORT, Part, TOKEN},
     oracle::Oracle,
     plan::{Deed, Intrusion, Purpose, who::Who},
     upstream,
@@ -24,8 +24,17 @@ use crate::{
 const CROWD: usize = 36;
 const ROOMY: usize = 1_024;
 
+/// How long a client that is none plays its part.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long a stranger waits for the door to be shut in its face.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub fn patience(deed: Deed) -> Duration {
+    match deed {
+        // Longer than whatever is kept for the next request.
+        Deed::Lingers { .. } => Duration::from_secs(75),
+        _ => PATIENCE,
+    }
+}
 
 /// One stranger, with its one deed. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +98,14 @@ impl Stranger {
             Deed::Silence => {
                 let knock = |_| self.knock(PROXY_PORT, Vec::new(), Duration::ZERO);
                 futures_util::future::join_all((0..self.crowd()).map(knock)).await;
+            }
+            Deed::Lingers { asks } => {
+                let said: &[u8] = if asks {
+                    b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n"
+                } else {
+                    b""
+                };
+                self.knock(PUBLIC_PORT, said.to_vec(), Duration::ZERO).await;
             }
             Deed::ReplayControl { client } => self.replay(client, CONTROL_PORT).await,
             Deed::ReplayProxy { client } => self.replay(client, PROXY_PORT).await,
@@ -168,7 +185,9 @@ impl Stranger {
             }
         };
         // However it ends, the door is shut.
-        let shut = adit::time::within(PATIENCE, said).await.is_some();
+        let shut = adit::time::within(patience(self.intrusion.deed), said)
+            .await
+            .is_some();
         let after = (self.oracle.now() - began).as_millis();
         self.oracle.tell(Event::Knocked {
             stranger: self.node.who,

@@ -78,12 +78,19 @@ pub fn login(visitor: impl std::fmt::Display) -> HeaderValue {
     HeaderValue::from_str(&format!("Negotiate {visitor}")).expect("it is text")
 }
 
-/// Says that a request comes from elsewhere.
-pub fn forge(headers: &mut HeaderMap) {
+/// Says that a request comes from elsewhere; `port` names the port with the host alone.
+pub fn forge(headers: &mut HeaderMap, port: bool) {
     for (name, value) in FORGED {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if port {
+        headers.remove("x-forwarded-port");
+        headers.insert("x-forwarded-host", HeaderValue::from_static(ELSEWHERE));
+    }
 }
+
+/// Where a request says it went that names a port.
+pub const ELSEWHERE: &str = "elsewhere.test:8443";
 
 /// An error with its causes.
 pub fn words(error: &dyn std::error::Error) -> String {

@@ -112,7 +112,10 @@ pub async fn register(
 pub async fn dial(env: &Env, authority: &str, patience: Duration) -> io::Result<Box<dyn Stream>> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     let addresses = env.resolve(authority).await?;
-    let share = patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut share = patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    if addresses.len() > 1 && mutant!("first-address-takes-all-the-time") {
+        share = patience;
+    }
     for address in addresses {
         match time::within(share, env.transport.connect(address)).await {
             Some(Ok(stream)) => return Ok(stream),

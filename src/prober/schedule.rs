@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::Options;
 use crate::{
-    probe::{audit, measure, mutant},
+    probe::{audit, audit_eq, measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -286,9 +286,10 @@ impl<K: Ord + Clone> Schedule<K> {
         while !self.hurried.is_empty() && now >= self.hurried_trickle.place {
             let key = self.hurried.pop_front()?;
             let watched = self.watched.get_mut(&key)?;
-            watched.hurried = false;
+            let probing = self.probing.contains(&key);
+            watched.hurried = probing && mutant!("hurried-while-probed-never-again");
             // One that is being probed already gets its answer that way.
-            if !self.probing.contains(&key) {
+            if !probing {
                 let step = self.step();
                 self.hurried_trickle.take(now, step, self.options.interval, rng);
                 return Some(key);
@@ -374,8 +375,34 @@ impl<K: Ord + Clone> Schedule<K> {
             self.members.len() + self.others.len() + self.probing.len() >= self.watched.len(),
             "who is watched waits for a probe or is being probed"
         );
+        if crate::probe::AUDITS && self.watched.len() <= RECOUNTED_MAX {
+            self.recount();
+        }
+    }
+
+    /// Where everybody stands, one by one.
+    fn recount(&self) {
+        for (key, watched) in &self.watched {
+            let hurried = self.hurried.iter().filter(|waiting| *waiting == key).count();
+            audit_eq!(
+                hurried,
+                usize::from(watched.hurried),
+                "who is marked as hurried stands in its queue, once"
+            );
+            let is_probed = self.probing.contains(key);
+            let as_member = self.members.contains(&(watched.due, key.clone()));
+            let as_other = self.others.contains(&(watched.last, key.clone()));
+            audit_eq!(
+                (as_member, as_other),
+                (!is_probed && watched.member, !is_probed && !watched.member),
+                "who is not being probed waits where it belongs"
+            );
+        }
     }
 }
+
+/// Of so many targets each is looked at by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 64;
 
 /// The shortest interval that is reckoned with.
 const STEP_MIN: Duration = Duration::from_millis(1);

@@ -138,7 +138,12 @@ async fn serve(config: ClientConfig, env: Env) {
     let most = config.drain.delay + config.drain.timeout;
     tokio::select! {
         biased;
-        () = stop.reached(StopPhase::Ending) => warn!("second signal: ending at once"),
+        () = stop.reached(StopPhase::Ending) => {
+            warn!("second signal: ending at once");
+            // It may have come within the delay.
+            leaving.advance();
+            leaving.advance();
+        }
         done = time::within(most, drained) => {
             if done.is_none() {
                 warn!("drain deadline: resetting what still runs");

@@ -242,6 +242,9 @@ impl Server {
         if !delay.is_zero() && mutant!("drain-stops-accepting-at-once") {
             self.entries.clear();
         }
+        if !delay.is_zero() && mutant!("doors-close-before-the-delay") {
+            self.doors.clear();
+        }
         time::sleep(delay).await;
         if !mutant!("entries-stay-open-in-drain") {
             self.entries.clear();

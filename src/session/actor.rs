@@ -283,6 +283,7 @@ impl Session {
 
     /// Ends the session. A visitor that is still here is reset: it must not look served.
     fn finish(&mut self, ctx: &mut Context<Self>, outcome: &'static str, (up, down): (u64, u64)) {
+        let before = self.desk.budget.used();
         self.visitor = None;
         if outcome == Outcome::VisitorGone.label()
             && mutant!("visitor-that-leaves-keeps-its-slot")
@@ -290,7 +291,11 @@ impl Session {
         {
             slot.forget();
         }
-        let kept = i64::try_from(self.desk.budget.used()).unwrap_or(i64::MAX);
+        let mut kept = self.desk.budget.used();
+        if kept != before && mutant!("replay-bytes-shown-before-they-are-freed") {
+            kept = before;
+        }
+        let kept = i64::try_from(kept).unwrap_or(i64::MAX);
         self.desk.env.metrics.replay_bytes.set(kept);
         if self.dispatched {
             self.desk.registry.do_send(SessionEnded(self.id));

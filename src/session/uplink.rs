@@ -85,6 +85,7 @@ impl Uplink {
         let mut backoff = Backoff::new(self.backoff);
         let mut previous = None;
         let mut failures = Failures::default();
+        let started = time::now();
         loop {
             let attempt = tokio::select! {
                 biased;
@@ -99,6 +100,10 @@ impl Uplink {
                     match self.serve(framed, registered).await {
                         ControlFlow::Break(()) => return,
                         ControlFlow::Continue(retry_after) => {
+                            let since = match mutant!("link-lived-since-the-client-began") {
+                                false => since,
+                                true => started,
+                            };
                             backoff.handle_lived(since, time::now());
                             retry_after.unwrap_or_default() + backoff.next_wait(&mut rng)
                         }

@@ -104,6 +104,34 @@ pub const ANY: &[Planted] = &[
         name: "turned-away-counted-at-client",
         breaks: "A visitor that is turned away after a try is counted at its client.",
     },
+    Planted {
+        name: "idle-streams-swept-once",
+        breaks: "Idle streams give back credit once, and never again.",
+    },
+    Planted {
+        name: "first-address-takes-all-the-time",
+        breaks: "Of several addresses of a server the first gets the whole time for a handshake.",
+    },
+    Planted {
+        name: "served-verdict-not-forgiven",
+        breaks: "A target that is well again is held to what it did before.",
+    },
+    Planted {
+        name: "replay-bytes-shown-before-they-are-freed",
+        breaks: "The gauge of bytes kept for repeating is set before a visitor's are freed.",
+    },
+    Planted {
+        name: "link-lived-since-the-client-began",
+        breaks: "How long a registration has lasted is counted from the start of the client.",
+    },
+    Planted {
+        name: "doors-close-before-the-delay",
+        breaks: "A server that drains takes no clients and connections of theirs within its delay.",
+    },
+    Planted {
+        name: "hurried-while-probed-never-again",
+        breaks: "A target that is hurried while it is being probed is never hurried again.",
+    },
 ];
 
 /// Those of the HTTP entry.
@@ -135,5 +163,13 @@ pub const WEB: &[Planted] = &[
     Planted {
         name: "gone-taker-keeps-connection",
         breaks: "A connection that is given to somebody who has gone stays busy.",
+    },
+    Planted {
+        name: "visitor-that-asked-is-never-quiet",
+        breaks: "A connection that has brought a request is kept for ever, however long it asks nothing.",
+    },
+    Planted {
+        name: "forwarded-port-of-the-inner-host",
+        breaks: "The port that is told is that of `Host`, though a proxy names another host.",
     },
 ];

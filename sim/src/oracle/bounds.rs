@@ -147,7 +147,16 @@ impl Invariant for Limits {
         } else {
             0
         };
-        let links = links.saturating_add(knobs.sessions_max);
+        let probes = match knobs.probe_interval_ms {
+            0 => 0,
+            _ => {
+                lives
+                    * model
+                        .plan
+                        .targets(&(0..model.plan.clients.len()).collect::<Vec<_>>())
+            }
+        };
+        let links = links.saturating_add(knobs.sessions_max).saturating_add(probes);
         let streams = usize::try_from(sight.links).unwrap_or(0) * knobs.max_streams as usize;
         let limits = [
             ("sessions", sight.sessions, knobs.sessions_max),

@@ -23,8 +23,46 @@ const STABLE_MS: Millis = 11_000;
 /// 22: waits between attempts stay under their ceiling, are spread, and are short again after a stable link.
 #[derive(Default)]
 pub struct Backoff {
+    /// Of each client, waits after losses in a row.
+    rows: BTreeMap<Who, Row>,
     /// Of each client, waits in a row that were exactly a ceiling.
     exact: BTreeMap<Who, u32>,
+}
+
+/// How often in a row a registration must have been lost for the wait after it to be judged, so many waits together have to
+/// have been, and the least that they may come to, in parts of the longest: with eight that are drawn evenly less is one in
+/// ten million.
+const ROW_MIN: u32 = 4;
+const WAITS_MIN: u32 = 8;
+const SHARES_MIN: f64 = 0.5;
+
+/// Waits after a registration that was lost again and again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    losses: u32,
+    waits: u32,
+    shares: f64,
+}
+
+impl Row {
+    /// It was lost again, and the client has waited: for how long, as a part of the longest wait, together.
+    fn handle_lost(&mut self, knobs: &Knobs, waited: Millis) {
+        self.losses += 1;
+        if self.losses < ROW_MIN {
+            return;
+        }
+        let grown = knobs.backoff_base_ms << (self.losses - 1).min(20);
+        self.waits += 1;
+        self.shares += waited as f64 / grown.min(knobs.backoff_cap_ms) as f64;
+    }
+}
+
+/// Whether nothing happens but that control connections are reset, and both ends hear of it.
+fn only_loses_registrations(model: &Model) -> bool {
+    model.plan.strangers.is_empty()
+        && model.plan.faults.iter().all(|fault| {
+            matches!(&fault.act, AnyAct::ResetFlow(reset) if reset.both && reset.flow.port == CONTROL_PORT)
+        })
 }
 
 impl Invariant for Backoff {
@@ -45,6 +83,17 @@ impl Invariant for Backoff {
         let Who::Client(n) = *client else {
             return None;
         };
+        let row = self.rows.entry(*client).or_default();
+        match lived_ms.is_some_and(|lived| lived + 2_000 >= STABLE_MS) {
+            true => *row = Row::default(),
+            false => row.handle_lost(knobs, *waited),
+        }
+        if row.waits >= WAITS_MIN && row.shares < SHARES_MIN && only_loses_registrations(model) {
+            return Some(format!(
+                "{client} has lost its registration {} times in a row, and its waits do not grow",
+                row.losses
+            ));
+        }
         let ceiling = |wait: &Millis| {
             let mut ceiling = knobs.backoff_base_ms;
             while ceiling < *wait && ceiling < knobs.backoff_cap_ms {

@@ -16,6 +16,7 @@ pub mod drain;
 pub mod excuse;
 pub mod figures;
 pub mod forward;
+mod here;
 pub mod model;
 mod past;
 pub mod rest;
@@ -23,6 +24,7 @@ pub mod service;
 pub mod session;
 mod shares;
 pub mod silence;
+pub mod still;
 pub mod strangers;
 mod usable;
 pub mod web;
@@ -179,6 +181,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(strangers::Lured),
         Box::<usable::Usable>::default(),
         Box::<back::Back>::default(),
+        Box::<here::Here>::default(),
+        Box::new(still::Still),
     ]
 }
 

@@ -43,6 +43,8 @@ pub struct Rest {
     pub bytes: (u64, u64),
     /// Sessions that clients say were completed, over all lives of all.
     pub completed_at_clients: u64,
+    /// What nobody should have to do where nothing goes wrong, as far as it was done: what, and how often.
+    pub vain: Vec<(String, u64)>,
     /// Targets that are active, of those whose clients serve.
     pub active: (i64, i64),
 }

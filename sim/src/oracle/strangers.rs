@@ -6,11 +6,16 @@ use super::{Invariant, Model};
 use crate::{
     event::Event,
     plan::{Deed, Millis, who::Who},
-    stranger::PATIENCE,
+    stranger::patience,
 };
 
 /// How long the server may think about nonsense.
 const THINKING_MS: Millis = 2_000;
+
+/// How long an HTTP entry keeps a connection on which nothing is asked, and one on which nothing was ever asked, and how much
+/// later it looks.
+const IDLE_MS: Millis = 60_000 + 5_000;
+const SILENT_MS: Millis = 10_000 + 5_000;
 
 /// How long the holder of a contested id has to answer, as docs/protocol.md has it.
 const CONTEST_MS: Millis = 1_000;
@@ -88,11 +93,13 @@ impl Invariant for Admission {
                     Deed::HugeHeader | Deed::HugeBody | Deed::UnknownFrame | Deed::WrongVersion => 0,
                     // Eight bytes, one a second.
                     Deed::Slowloris => 8_000 + knobs.handshake_timeout_ms,
+                    Deed::Lingers { asks: true } => IDLE_MS,
+                    Deed::Lingers { asks: false } => SILENT_MS,
                     _ => knobs.handshake_timeout_ms,
                 };
                 let most = waits + THINKING_MS + 4 * knobs.exchange_ms();
                 // A stranger leaves before a long handshake is over.
-                let waited = u128::from(most) < PATIENCE.as_millis();
+                let waited = u128::from(most) < patience(deed).as_millis();
                 let late = shut_after_ms.map_or(waited, |after| after > most);
                 (late && !server_was_troubled(model, at_ms)).then(|| {
                     format!(

@@ -46,6 +46,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(service::Beside),
         Box::new(wire::Wires(12)),
         Box::new(strangers::Admission),
+        Box::<super::here::Here>::default(),
+        Box::new(super::still::Still),
         Box::new(bounds::Limits),
         Box::<dials::Backoff>::default(),
         Box::<ailing::Released>::default(),

@@ -8,7 +8,7 @@ use super::{
     forward::forward,
     impostor,
     knobs::{Carry, Knobs, Overflow},
-    lone, offers, patience, relapse, second,
+    lone, offers, patience, relapse, second, still, strained,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -73,11 +73,12 @@ pub fn scenario(name: &str) -> Option<&'static Scenario> {
 }
 
 fn any(seed: u64) -> Plan {
-    match Purpose::World.rng(seed).random_range(0..5) {
+    let plan = match Purpose::World.rng(seed).random_range(0..5) {
         0 => hasty(seed),
         1 => web(seed),
         _ => chaos(seed),
-    }
+    };
+    still::still(seed, plan)
 }
 
 fn calm(seed: u64) -> Plan {
@@ -192,6 +193,7 @@ fn chaos(seed: u64) -> Plan {
     lone::add(seed, &mut plan);
     ailing::ail(seed, &mut plan);
     relapse::relapse(seed, &mut plan);
+    strained::strain(seed, &mut plan);
     second::add(seed, &mut plan);
     // Whoever dials where nobody is waits for as long as a handshake may take: the healing would come too soon.
     let long = plan.knobs.handshake_timeout_ms > 10_000;

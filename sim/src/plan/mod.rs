@@ -20,6 +20,8 @@ pub mod purpose;
 pub mod relapse;
 mod second;
 mod steady;
+mod still;
+mod strained;
 pub mod visits;
 pub mod web;
 pub mod who;
@@ -238,11 +240,16 @@ pub enum Deed {
         /// How often.
         times: u32,
     },
+    /// A visitor of HTTP that goes on holding its connection.
+    Lingers {
+        /// Whether it has asked for something before; for what nobody has.
+        asks: bool,
+    },
 }
 
 impl Deed {
     /// The name of every kind, as plans spell it.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         "garbage",
         "huge-header",
         "huge-body",
@@ -256,6 +263,7 @@ impl Deed {
         "duplicate-id",
         "never-serves",
         "flaps",
+        "lingers",
     ];
 
     /// Its name, without its parameters.
@@ -274,6 +282,7 @@ impl Deed {
             Self::DuplicateId { .. } => 10,
             Self::NeverServes { .. } => 11,
             Self::Flaps { .. } => 12,
+            Self::Lingers { .. } => 13,
         };
         Self::NAMES[nth]
     }

@@ -51,6 +51,12 @@ pub enum Purpose {
     Relapses,
     /// Whether request follows upon request for minutes.
     Steady,
+    /// Which client loses its registration, and how.
+    Strained,
+    /// Whether nothing goes wrong.
+    Still,
+    /// Who goes on holding a connection on which it asks nothing.
+    Lingering,
     /// Whether there is a second server, and what happens to it.
     SecondServer,
     /// The habits of one life of one host: short reads, balking, yields.
@@ -83,6 +89,9 @@ impl Purpose {
             Self::Steady => 33,
             Self::Relapses => 34,
             Self::SecondServer => 35,
+            Self::Strained => 36,
+            Self::Lingering => 37,
+            Self::Still => 38,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -321,7 +321,7 @@ impl Visitor {
         asked.told.add_to(headers, asked.session);
         self.speak_for(headers, &asked.told);
         if asked.call.forges {
-            forge(headers);
+            forge(headers, asked.told.names_port());
         }
         if asked.call.logs_in {
             headers.insert(header::AUTHORIZATION, login(self.browser.address));

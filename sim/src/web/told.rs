@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
-use super::{HOP, PREFIX, SESSION, chain::Chain, host_of};
+use super::{ELSEWHERE, HOP, PREFIX, SESSION, chain::Chain, host_of};
 use crate::{node::group_name, plan::asks::Extras};
 
 /// What the visitor tells, as JSON.
@@ -93,12 +93,21 @@ impl Told {
         ]
     }
 
+    /// Whether the request that says it comes from elsewhere names a port with the host alone.
+    pub fn names_port(&self) -> bool {
+        self.extras.chain % 2 == 1
+    }
+
     /// What has to be said of where the request came `from`. Whoever is not trusted is not believed.
     pub fn origin(&self, group: usize, from: &str) -> [(&'static str, String); 9] {
         let host = self.host(group);
         let believed = self.trusted && self.forges;
         let claim = |claimed: &str, else_: &str| if believed { claimed } else { else_ }.to_owned();
-        let (proto, named) = (claim("https", "http"), claim("elsewhere.test", &host));
+        let (elsewhere, port) = match self.names_port() {
+            true => (ELSEWHERE, "8443"),
+            false => ("elsewhere.test", "4443"),
+        };
+        let (proto, named) = (claim("https", "http"), claim(elsewhere, &host));
         let chain = self.trusted.then(|| Chain::of(self.extras.chain));
         let (line, client, forwarded) = match chain {
             Some(chain) => (
@@ -121,7 +130,7 @@ impl Told {
             ("forwarded", forwarded),
             ("x-forwarded-host", named),
             ("x-forwarded-proto", proto),
-            ("x-forwarded-port", claim("4443", "80")),
+            ("x-forwarded-port", claim(port, "80")),
             ("x_forwarded_for", nothing()),
             ("x_real_ip", nothing()),
             ("true-client-ip", if same { client } else { nothing() }),

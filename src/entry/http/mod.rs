@@ -287,7 +287,9 @@ async fn leave(mut closed: Stop, open: &OpenRequests, left: bool) -> Leave {
             let again = |still: bool, been: Duration| if still { been + look } else { Duration::ZERO };
             unasked = again(now.open == 0 && now.begun == before.begun, unasked);
             quiet = again(now.open == 0 && now == before, quiet);
-            before = now;
+            if now == before || !mutant!("visitor-that-asked-is-never-quiet") {
+                before = now;
+            }
             let most = match now.begun {
                 0 if !left => HEAD_TIMEOUT,
                 _ => IDLE_TIMEOUT,

@@ -319,7 +319,8 @@ impl Mux {
             }
             wide |= stream.outflow.is_wide();
         }
-        self.sweep_at = wide.then(|| now + IDLE);
+        let again = wide && !mutant!("idle-streams-swept-once");
+        self.sweep_at = again.then(|| now + IDLE);
         self.check();
     }
 
@@ -360,6 +361,12 @@ impl Mux {
             streams.clone().map(|stream| stream.inflow.window()).sum::<u64>(),
             self.budget.used() + u64::from(self.options.window) * self.streams.len() as u64,
             "what windows have above their bases is taken from the budget"
+        );
+        let is_wide =
+            |stream: &Stream| !stream.reset && stream.saying == Progress::Open && stream.outflow.is_wide();
+        assert!(
+            self.sweep_at.is_some() || !streams.clone().any(is_wide),
+            "who has more credit than at first is looked at again"
         );
         for stream in streams {
             stream.inflow.check();

@@ -8,7 +8,7 @@ use super::{
     entry::Entry,
 };
 use crate::{
-    probe::mutant,
+    probe::{audit, mutant},
     time::{Duration, Instant},
 };
 
@@ -73,7 +73,14 @@ impl<K: Ord + Clone> Roster<K> {
         let enough = enough && !mutant!("success-of-last-resort-not-enough");
         let closed = entry.gate.handle_success(now) || enough && entry.gate.close();
         if closed {
-            entry.meter.forgive(now);
+            if !mutant!("served-verdict-not-forgiven") {
+                entry.meter.forgive(now);
+            }
+            let score = entry.meter.score(now, self.reference);
+            audit!(
+                score.penalty.is_zero() && score.success.is_none(),
+                "who is well again has no past"
+            );
         } else if !was_well && entry.served && matches!(entry.gate.state(), State::HalfOpen(_)) {
             self.actions.push_back(Action::Hurry(key.clone()));
         }

@@ -38,5 +38,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::Books),
         Box::new(rest::AllEnded),
         Box::new(silence::Silence),
+        Box::new(super::still::Still),
     ]
 }

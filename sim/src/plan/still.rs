@@ -1,0 +1,17 @@
+//! Worlds in which nothing goes wrong, so that nothing has an excuse.
+
+use rand::RngExt;
+
+use super::{Plan, Purpose};
+
+/// In one seed of so many of each scenario that has faults.
+const ONE_IN: u32 = 12;
+
+/// Takes faults and strangers away, if the seed says so.
+pub(super) fn still(seed: u64, mut plan: Plan) -> Plan {
+    if Purpose::Still.rng(seed).random_ratio(1, ONE_IN) {
+        plan.faults.clear();
+        plan.strangers.clear();
+    }
+    plan
+}
