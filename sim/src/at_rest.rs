@@ -97,6 +97,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
     // What a probe has under way on a data link is no stream's that should be over.
     let of_probes = |what: &str| probed > 0 && what.starts_with("adit_stream_");
     let all = under_way(Who::Server, metrics).into_iter().chain(at_clients);
+    let full = plan.knobs.pool_min.min(plan.knobs.pool_max) as i64 * clients;
     let of_second = second.into_iter().flat_map(|(open, metrics)| {
         let gauges = under_way(Who::SecondServer, metrics);
         gauges.into_iter().chain([
@@ -106,6 +107,11 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
                 clients,
             ),
             ("streams at the second server".to_owned(), open, at_second),
+            (
+                "empty places in the pools of the second server".to_owned(),
+                (full - metrics.pool_parked.get()).max(0),
+                0,
+            ),
         ])
     });
     let all = all.chain(of_second);

@@ -1,9 +1,9 @@
 //! Candidates that are further away than others: in some worlds of the forwarder up to half of them are, for the whole run,
 //! and a calm beginning shows what becomes of them.
 
-use rand::{RngExt, seq::SliceRandom};
+use rand::{Rng, RngExt, seq::SliceRandom};
 
-use super::{Millis, Plan, Purpose};
+use super::{Millis, Plan, Purpose, who::Who};
 
 /// In so many of the worlds that have two candidates or more.
 const PROBABILITY: f64 = 0.3;
@@ -69,4 +69,15 @@ pub(super) fn draw(plan: &mut Plan) {
     };
     plan.knobs.tail_one_in = 0;
     plan.faults.retain(|fault| fault.from_ms >= FIRST_FAULT_MS);
+}
+
+/// Some of the candidates, now and then all.
+pub(super) fn some(rng: &mut impl Rng, count: usize) -> Vec<Who> {
+    let mut all: Vec<_> = (0..count).map(Who::Upstream).collect();
+    if rng.random_bool(0.6) {
+        all.shuffle(rng);
+        all.truncate(rng.random_range(1..=count));
+        all.sort();
+    }
+    all
 }

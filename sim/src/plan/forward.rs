@@ -2,7 +2,7 @@
 
 use adit::selector::Strategy;
 use rand::{
-    Rng, RngExt,
+    RngExt,
     seq::{IndexedRandom, SliceRandom},
 };
 use rand_chacha::ChaCha8Rng;
@@ -430,7 +430,7 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
             }),
             3 => AnyAct::Isolate(Isolate { who: node }),
             _ => AnyAct::Split(Split {
-                clients: some(rng, count),
+                clients: far::some(rng, count),
             }),
         },
         Family::Flow => match rng.random_range(0..3) {
@@ -487,15 +487,4 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
         }),
         Family::Candidates | Family::Impostor | Family::Disk => AnyAct::Unlist(Unlist { upstream }),
     }
-}
-
-/// Some of the candidates, now and then all.
-fn some(rng: &mut impl Rng, count: usize) -> Vec<Who> {
-    let mut all: Vec<_> = (0..count).map(Who::Upstream).collect();
-    if rng.random_bool(0.6) {
-        all.shuffle(rng);
-        all.truncate(rng.random_range(1..=count));
-        all.sort();
-    }
-    all
 }

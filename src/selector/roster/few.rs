@@ -1,4 +1,4 @@
-//! Where the best are wanted alone: a low score counts in small groups too.
+//! Groups of few. Where the best are wanted alone a low score counts in them too; and who joins while all others fail.
 
 use super::{
     tests::{Bench, MS, S},
@@ -88,4 +88,14 @@ fn of_few_those_that_are_down_are_not_missed() {
     assert_eq!(bench.members(), [2]);
     bench.down(2);
     assert_eq!(bench.members(), [1], "it is all there is");
+}
+
+#[test]
+fn who_joins_while_all_others_fail_has_joined() {
+    let mut bench = Bench::of(1, Options::default());
+    bench.down(0);
+    assert!(bench.was(None, Reason::LastResort));
+    bench.join(1);
+    assert_eq!(bench.members(), [1]);
+    assert!(bench.was(Some(1), Reason::Joined) && !bench.was(Some(1), Reason::Room));
 }

@@ -148,16 +148,6 @@ fn who_joins_is_used_at_once_and_who_leaves_is_not() {
 }
 
 #[test]
-fn who_joins_while_all_others_fail_has_joined() {
-    let mut bench = Bench::of(1, Options::default());
-    bench.down(0);
-    assert!(bench.was(None, Reason::LastResort));
-    bench.join(1);
-    assert_eq!(bench.members(), [1]);
-    assert!(bench.was(Some(1), Reason::Joined) && !bench.was(Some(1), Reason::Room));
-}
-
-#[test]
 fn who_fails_is_out_at_once_and_another_takes_the_place() {
     let mut bench = Bench::of(4, Bench::sized(2));
     assert_eq!(bench.members(), [0, 1]);
