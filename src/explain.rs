@@ -32,7 +32,10 @@ pub fn explain(args: &ExplainArgs, lookup: config::Lookup<'_>) -> anyhow::Result
             .with_context(|| format!("--header {header:?} has no colon: expected `NAME: VALUE`"))?;
         fields.append(parse_header_name(name.trim())?, value.trim().parse()?);
     }
-    let host = headers::host(Version::HTTP_11, &uri, &fields)?.context("--url names no host")?;
+    let host = headers::host(Version::HTTP_11, &uri, &fields)
+        .ok()
+        .flatten()
+        .context("--url names no host")?;
     let method = parse_method(&args.method)?;
     let query = match Query::new(&host, uri.path(), &method, &fields) {
         Ok(query) => query,

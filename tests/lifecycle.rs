@@ -344,7 +344,7 @@ fn a_client_serves_everybody_until_the_delay_of_its_drain_is_over() {
     run(|| async {
         let server = RunningServer::start(server_config()).await;
         let mut config = eager("a", server.addresses.control, named("a").await);
-        config.drain.delay = Duration::from_millis(300);
+        config.drain.delay = Duration::from_secs(2);
         let leaving = RunningClient::start(config);
         server.wait_for_clients(1).await;
         leaving.stopper.advance();
@@ -357,8 +357,23 @@ fn a_client_serves_everybody_until_the_delay_of_its_drain_is_over() {
             }
             time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(served > 0 && time::now() - began >= Duration::from_millis(300));
+        assert!(served > 0 && time::now() - began >= Duration::from_secs(2));
         leaving.task.await.unwrap();
+    });
+}
+
+#[test]
+fn a_second_signal_ends_a_client_within_the_delay_of_its_drain() {
+    run(|| async {
+        let server = RunningServer::start(server_config()).await;
+        let mut config = eager("a", server.addresses.control, named("a").await);
+        config.drain.delay = Duration::from_secs(3_600);
+        let leaving = RunningClient::start(config);
+        server.wait_for_clients(1).await;
+        leaving.stopper.advance();
+        leaving.stopper.advance();
+        leaving.task.await.unwrap();
+        until(|| server.metrics.clients.get() == 0).await;
     });
 }
 

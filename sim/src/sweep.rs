@@ -28,8 +28,6 @@ pub struct Order {
     pub engine: EngineKind,
     /// The seeds, handed out in order.
     pub seeds: Range<u64>,
-    /// Whether these are seeds that nobody knows.
-    pub fresh: bool,
     /// When no more are handed out; `None` is never.
     pub time: Option<Duration>,
     /// Threads.
@@ -157,13 +155,13 @@ impl Sweep {
         self.took.as_secs_f64().max(1e-6)
     }
 
-    /// Whether it was large enough to have been everywhere. With seeds that nobody knows that would be a matter of luck for
+    /// Whether it was large enough to have been everywhere. With other seeds than the first that would be a matter of luck for
     /// what is rare.
     pub fn is_full(&self) -> bool {
         self.order.scenario.name == "any"
             && self.order.engine == EngineKind::Packets
             && self.order.planted.is_none()
-            && !self.order.fresh
+            && self.order.seeds.start == 1
             && self.failure.is_none()
             && self.runs >= FULL_SEEDS
     }

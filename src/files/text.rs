@@ -34,14 +34,28 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, NotText> {
     }
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+        let line = 1 + with_line_feeds(before).matches('\n').count();
         NotText::NotUtf8 { line }
     })?;
     Ok(match text.contains('\r') {
-        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+        true => with_line_feeds(text).into(),
         false => text.into(),
     })
+}
+
+/// The same with LF behind each line. Copied once: it may be a secret.
+fn with_line_feeds(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\r' if letters.peek() == Some(&'\n') => {}
+            '\r' => out.push('\n'),
+            letter => out.push(letter),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -58,6 +72,8 @@ mod tests {
         for bytes in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a", b"a\0b\0", b"\0a\0b"] {
             assert_eq!(decode(bytes), Err(NotText::Utf16), "{bytes:?}");
         }
-        assert_eq!(decode(b"a\nb\xe9\n"), Err(NotText::NotUtf8 { line: 2 }));
+        for bytes in [&b"a\nb\xe9\n"[..], b"a\rb\xe9\r", b"a\r\nb\xe9\r\n"] {
+            assert_eq!(decode(bytes), Err(NotText::NotUtf8 { line: 2 }), "{bytes:?}");
+        }
     }
 }

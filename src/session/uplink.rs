@@ -71,7 +71,7 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// Runs until the node is told to drain; returns once the server takes note, or cannot.
+    /// Runs until it is told to drain; returns once the server takes note, or cannot.
     pub async fn run(self) {
         let mut stop = self.env.stop.clone();
         self.stay_registered(&mut stop).await;

@@ -47,8 +47,8 @@ pub enum Command {
     Plan(run::PlanArgs),
     /// Run many seeds until one fails, and say what they have reached.
     ///
-    /// A failing seed is shrunk. At least 600 seeds of chaos without a failure make a full sweep: it fails if a
-    /// kind of fault, a stranger's deed or a mark was never reached. A sweep of fresh seeds is never one: what is rare comes
+    /// A failing seed is shrunk. At least 600 seeds of any, from the first on, without a failure make a full sweep: it fails if a
+    /// kind of fault, a stranger's deed or a mark was never reached. A sweep of other seeds is never one: what is rare comes
     /// there by luck.
     Sweep(sweep::SweepArgs),
     /// Make the plan of a failing run smaller, as long as it fails by the same invariant.

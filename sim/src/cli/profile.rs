@@ -55,7 +55,6 @@ impl ProfileArgs {
             scenario: self.scenario,
             engine: EngineKind::default(),
             seeds: self.from..self.from.saturating_add(self.seeds),
-            fresh: false,
             time: None,
             jobs: self.jobs.count(),
             planted: self.plant,

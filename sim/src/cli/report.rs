@@ -40,7 +40,6 @@ impl ReportArgs {
             scenario,
             engine: Engine::default().into(),
             seeds: self.from..self.from.saturating_add(self.seeds),
-            fresh: false,
             time: None,
             jobs: self.jobs.count(),
             planted: None,

@@ -72,7 +72,6 @@ impl SweepArgs {
             scenario: self.scenario,
             engine: self.engine.into(),
             seeds: from..from.saturating_add(self.seeds.unwrap_or(unlimited)),
-            fresh: self.fresh,
             time: self.minutes,
             jobs: self.jobs.count(),
             planted: self.plant,

@@ -193,8 +193,9 @@ fn chaos(seed: u64) -> Plan {
     lone::add(seed, &mut plan);
     ailing::ail(seed, &mut plan);
     relapse::relapse(seed, &mut plan);
-    strained::strain(seed, &mut plan);
-    second::add(seed, &mut plan);
+    if !strained::strain(seed, &mut plan) {
+        second::add(seed, &mut plan);
+    }
     // Whoever dials where nobody is waits for as long as a handshake may take: the healing would come too soon.
     let long = plan.knobs.handshake_timeout_ms > 10_000;
     for fault in &mut plan.faults {

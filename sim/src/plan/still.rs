@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::{Plan, Purpose};
 
-/// In one seed of so many of each scenario that has faults.
+/// In one seed of so many of any.
 const ONE_IN: u32 = 12;
 
 /// Takes faults and strangers away, if the seed says so.

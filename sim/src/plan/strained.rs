@@ -27,11 +27,11 @@ const BETWEEN_MS: (Millis, Millis) = (900, 1_600);
 const DELAY_MS: Millis = 20_000;
 const LOST_AFTER_MS: (Millis, Millis) = (500, 3_000);
 
-/// Has a client lose its registration, if the seed says so. Nothing else happens then.
-pub(super) fn strain(seed: u64, plan: &mut Plan) {
+/// Has a client lose its registration, if the seed says so. Nothing else happens then. Whether it does.
+pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
     let mut rng = Purpose::Strained.rng(seed);
     if !rng.random_ratio(1, ONE_IN) || plan.registered().len() < plan.clients.len() {
-        return;
+        return false;
     }
     plan.faults.clear();
     plan.strangers.clear();
@@ -69,6 +69,7 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) {
             plan.add_fault(lost(who, BEGINS_MS + after));
         }
     }
+    true
 }
 
 /// The control connection is reset, and both ends hear of it.
