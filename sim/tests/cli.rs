@@ -132,7 +132,7 @@ fn a_failure_is_told_with_its_class_and_its_replay() {
     check(
         &["run", "--plan", other.to_str().unwrap()],
         3,
-        &["Liveness: invariant 25"],
+        &["Liveness: invariant 50"],
     );
 }
 
