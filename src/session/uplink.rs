@@ -245,12 +245,13 @@ impl Uplink {
         if !advertised.is_empty() {
             warn!(server = %self.server, advertised, "the advertised proxy host is none of this client's servers");
         }
-        match control.filter(|_| !mutant!("proxies-go-to-first-server")) {
+        let (server, control) = match mutant!("proxies-go-to-first-server") {
+            false => (&self.server, control),
+            true => (&self.servers[0], None),
+        };
+        match control {
             Some(control) => SocketAddr::new(control.ip(), granted.proxy_port).to_string(),
-            None if mutant!("proxies-go-to-first-server") => {
-                format!("{}:{}", host(&self.servers[0]), granted.proxy_port)
-            }
-            None => format!("{}:{}", host(&self.server), granted.proxy_port),
+            None => format!("{}:{}", host(server), granted.proxy_port),
         }
     }
 }
