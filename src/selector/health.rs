@@ -147,6 +147,10 @@ impl Gate {
         if self.opened < 2 || !mutant!("earlier-waits-not-forgotten") {
             self.opened = 0;
         }
+        audit!(
+            (self.opened, self.connect_failures, self.session_failures) == (0, 0, 0),
+            "a gate that is closed holds nothing against its target"
+        );
         true
     }
 
