@@ -120,6 +120,11 @@ impl Meter {
         self.ratio.value(now)
     }
 
+    /// Whether failures are remembered, or how often it succeeded.
+    pub fn is_blamed(&self, now: Instant) -> bool {
+        !self.penalty(now).is_zero() || self.success(now).is_some()
+    }
+
     /// Forgets failures: they led to a verdict that has been served.
     pub fn forgive(&mut self, now: Instant) {
         self.ratio.forget();

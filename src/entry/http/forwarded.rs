@@ -133,11 +133,10 @@ impl Origin {
         headers
             .entry(X_FORWARDED_HOST)
             .or_insert(asked.host.unwrap_or(named));
-        let inner = authority(headers, HOST, host);
         let named = authority(headers, X_FORWARDED_HOST, host);
-        let port = match named != inner && mutant!("forwarded-port-of-the-inner-host") {
+        let port = match mutant!("forwarded-port-of-the-inner-host") {
             false => port(&named, &proto),
-            true => port(&inner, &proto),
+            true => port(&authority(headers, HOST, host), &proto),
         };
         headers.entry(X_FORWARDED_PORT).or_insert(port);
         let client = match client == self.peer {
