@@ -295,8 +295,8 @@ fn is_read_alike(c: char) -> bool {
 fn claims_origin(name: &str) -> bool {
     let spelt = name.replace(|c| !is_read_alike(c), "-");
     let others = [
-        "forwarded front-end-https x-host x-original-host x-scheme",
-        "x-url-scheme",
+        "cf-visitor cloudfront-forwarded-proto forwarded front-end-https https x-arr-ssl x-host x-https",
+        "x-original-host x-original-proto x-scheme x-ssl x-url-scheme",
     ];
     names_address(&spelt) || is_among(&others, &spelt) || spelt.starts_with("x-forwarded")
 }
@@ -304,10 +304,12 @@ fn claims_origin(name: &str) -> bool {
 /// Whether some server takes what it says for the address of whoever asks.
 fn names_address(name: &str) -> bool {
     let all = [
-        "cf-connecting-ip cf-connecting-ipv6 client-ip fastly-client-ip forwarded-for forwarded-for-ip proxy-client-ip",
-        "remote-addr true-client-ip x-original-forwarded-for",
-        "wl-proxy-client-ip x-azure-clientip x-azure-socketip x-client-ip x-cluster-client-ip x-envoy-external-address",
-        "x-originating-ip x-proxyuser-ip x-real-ip x-remote-addr x-remote-ip x-true-client-ip",
+        "cdn-src-ip cf-connecting-ip cf-connecting-ipv6 cf-pseudo-ipv4 client-ip cloudfront-viewer-address",
+        "do-connecting-ip fastly-client-ip fly-client-ip forwarded-for forwarded-for-ip incap-client-ip",
+        "proxy-client-ip remote-addr true-client-ip wl-proxy-client-ip x-appengine-user-ip x-azure-clientip",
+        "x-azure-socketip x-client-ip x-cluster-client-ip x-envoy-external-address x-ms-forwarded-client-ip",
+        "x-original-for x-original-forwarded-for x-originating-ip x-proxyuser-ip x-real-ip x-remote-addr",
+        "x-remote-ip x-sucuri-clientip x-true-client-ip x-true-ip x-vercel-forwarded-for",
     ];
     is_among(&all, name)
 }

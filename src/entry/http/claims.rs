@@ -112,6 +112,17 @@ fn tells_origin(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// The fuzz target `requests` has lists of its own: a name that it does not know fails it with these files.
+    #[test]
+    fn the_fuzz_target_is_asked_for_every_name() {
+        let stranger = include_str!("../../../fuzz/corpus/requests/every-claim-of-a-stranger");
+        let proxy = include_str!("../../../fuzz/corpus/requests/every-claim-through-a-proxy");
+        for name in NAME_ADDRESS.iter().chain(&TELL_ORIGIN) {
+            let line = format!("\n{name}: ");
+            assert!(stranger.contains(&line) && proxy.contains(&line), "{name}");
+        }
+    }
+
     #[test]
     fn what_servers_read_as_a_claim_is_removed_however_it_is_spelled() {
         let client: IpAddr = [203, 0, 113, 7].into();
