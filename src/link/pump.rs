@@ -187,10 +187,8 @@ impl<F: FnMut(LinkStream)> Pump<F> {
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut chunk).limit(CHUNK_LEN));
         let result = match read {
             Poll::Ready(Ok(0)) => {
-                let over = self
-                    .link
-                    .with(|state| state.mux.is_leaving() && state.mux.streams() == 0);
-                Err(if over { Ended::Left } else { Ended::Closed })
+                let left = self.link.with(|state| state.mux.is_left());
+                Err(if left { Ended::Left } else { Ended::Closed })
             }
             Poll::Ready(Ok(_)) => {
                 self.keepalive.handle_input(now);

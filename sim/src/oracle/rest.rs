@@ -268,9 +268,6 @@ impl Invariant for Pools {
     }
 }
 
-/// Ids from which on a data link lasts for a run.
-const LASTING_IDS: u32 = 100_000;
-
 /// 26 as well: whoever is well has a data link, where sessions may ride on one, and no more of them than it may.
 pub struct DataLinks;
 
@@ -289,7 +286,7 @@ impl Invariant for DataLinks {
         let (least, most) = match knobs.has_links() {
             false => (0, 0),
             // Probes use one up, and the next is on its way.
-            true if knobs.ids_max < LASTING_IDS => (0, knobs.links as i64 * clients),
+            true if knobs.uses_up_links() => (0, knobs.links as i64 * clients),
             true => (clients, knobs.links as i64 * clients),
         };
         (is < least || is > most).then(|| format!("{is} data links are open, {least} to {most} are wanted"))

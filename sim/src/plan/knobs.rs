@@ -200,6 +200,11 @@ impl Knobs {
         8 * self.exchange_ms() < PROBE_TIMEOUT_MS && self.pool_max >= 64
     }
 
+    /// Whether probes alone use up the ids of a data link within a run, so that one is replaced now and then.
+    pub fn uses_up_links(&self) -> bool {
+        self.has_links() && self.ids_max < 100_000
+    }
+
     /// Whether of so many targets one is being probed for half of the time: looks at regular moments may then find a probe
     /// each time, and rest never comes.
     pub fn is_always_probing(&self, targets: usize) -> bool {
@@ -208,7 +213,9 @@ impl Knobs {
             true => 1 + 200 / Millis::from(self.window.max(1)),
             false => 1,
         };
-        let takes_ms = 4 * self.exchange_ms() * trips * targets as Millis;
+        // The data link that it rides on may be used up, and another one made.
+        let links = if self.uses_up_links() { 2 } else { 1 };
+        let takes_ms = 4 * self.exchange_ms() * trips * links * targets as Millis;
         self.probe_interval_ms > 0 && takes_ms >= self.probe_interval_ms
     }
 

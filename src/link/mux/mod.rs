@@ -247,6 +247,12 @@ impl Mux {
             && self.urgent.is_empty()
     }
 
+    /// Whether the peer, who says nothing more, has cut nothing short: one end is leaving, and of what is carried nothing goes
+    /// on. Whoever uses a stream may not have noticed yet that it has ended.
+    pub fn is_left(&self) -> bool {
+        self.is_leaving() && self.reserved == 0 && self.streams.values().all(Stream::is_over)
+    }
+
     /// Streams that it carries, and places taken.
     pub fn streams(&self) -> usize {
         self.streams.len() + self.reserved
