@@ -113,6 +113,69 @@ impl From<f64> for Measured {
     }
 }
 
+/// How much a core remembers for its audits.
+#[cfg(feature = "mutants")]
+const HISTORY_LEN: usize = 64;
+
+/// What a core was told last, so that its audits can count anew what it counts itself. Nothing in what is shipped.
+#[derive(Clone, Debug)]
+pub(crate) struct History<E> {
+    #[cfg(feature = "mutants")]
+    events: std::collections::VecDeque<E>,
+    #[cfg(not(feature = "mutants"))]
+    nothing: std::marker::PhantomData<E>,
+}
+
+impl<E> Default for History<E> {
+    fn default() -> Self {
+        Self {
+            #[cfg(feature = "mutants")]
+            events: std::collections::VecDeque::new(),
+            #[cfg(not(feature = "mutants"))]
+            nothing: std::marker::PhantomData,
+        }
+    }
+}
+
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(
+        clippy::unused_self,
+        clippy::needless_pass_by_value,
+        reason = "nothing is remembered in what is shipped"
+    )
+)]
+impl<E> History<E> {
+    /// Remembers `event`, and forgets the oldest.
+    pub(crate) fn push(&mut self, event: E) {
+        #[cfg(feature = "mutants")]
+        {
+            if self.events.len() == HISTORY_LEN {
+                self.events.pop_front();
+            }
+            self.events.push_back(event);
+        }
+        #[cfg(not(feature = "mutants"))]
+        drop(event);
+    }
+
+    /// How many events `count`, from the newest on to the first that `ends` the row. `None` where that is not remembered.
+    pub(crate) fn in_a_row(&self, counts: impl Fn(&E) -> bool, ends: impl Fn(&E) -> bool) -> Option<u32> {
+        #[cfg(feature = "mutants")]
+        {
+            let row = self.events.iter().rev().take_while(|event| !ends(event));
+            let counted = row.filter(|event| counts(event)).count();
+            let whole = self.events.len() < HISTORY_LEN || self.events.iter().any(ends);
+            whole.then(|| u32::try_from(counted).unwrap_or(u32::MAX))
+        }
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = (counts, ends);
+            None
+        }
+    }
+}
+
 /// Whether the cores check themselves: in tests, in debug builds, and in the simulator's.
 pub(crate) const AUDITS: bool = cfg!(any(debug_assertions, feature = "mutants"));
 

@@ -175,11 +175,11 @@ pub fn say_farewell(world: &mut World, plan: &Plan, oracle: &Oracle) {
     let Some(gone) = plan.knobs.gone_ms().map(Duration::from_millis) else {
         return;
     };
+    let delay = Duration::from_millis(plan.knobs.drain_delay_ms);
     if plan.forward.is_none() {
         let clients: Vec<_> = plan.core().into_iter().map(Who::Client).collect();
-        see_off(world, oracle, &clients, gone);
+        see_off(world, oracle, &clients, gone + delay);
     }
-    let delay = Duration::from_millis(plan.knobs.drain_delay_ms);
     see_off(world, oracle, &[Who::Server, Who::SecondServer], gone + delay);
 }
 

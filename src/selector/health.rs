@@ -5,7 +5,7 @@ use std::fmt;
 use rand::{Rng, RngExt};
 
 use crate::{
-    probe::{audit, measure, mutant},
+    probe::{History, audit, audit_eq, measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -64,6 +64,17 @@ impl fmt::Display for State {
     }
 }
 
+/// What a gate was told, for its audits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Reached,
+    Unreachable,
+    Ended,
+    Broke,
+    Opened,
+    Closed,
+}
+
 /// The health gate of one target. Every input says whether it changed the state.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -78,6 +89,7 @@ pub struct Gate {
     until: Instant,
     ejections: u32,
     ejected_at: Instant,
+    told: History<Told>,
 }
 
 impl Gate {
@@ -92,6 +104,38 @@ impl Gate {
             until: now,
             ejections: 0,
             ejected_at: now,
+            told: History::default(),
+        }
+    }
+
+    /// What it counts in a row, counted anew.
+    fn check(&self) {
+        let row = |counts: Told, ends: Told| {
+            self.told.in_a_row(
+                |told| *told == counts,
+                |told| *told == ends || *told == Told::Closed,
+            )
+        };
+        if let Some(failures) = row(Told::Unreachable, Told::Reached) {
+            audit_eq!(
+                self.connect_failures,
+                failures,
+                "connects that failed in a row are counted"
+            );
+        }
+        if let Some(failures) = row(Told::Broke, Told::Ended) {
+            audit_eq!(
+                self.session_failures,
+                failures,
+                "sessions that broke in a row are counted"
+            );
+        }
+        if let Some(opened) = row(Told::Opened, Told::Closed) {
+            audit_eq!(
+                self.opened,
+                opened,
+                "a gate knows how often it opened since it was closed"
+            );
         }
     }
 
@@ -113,6 +157,7 @@ impl Gate {
     /// A connect, or a probe, succeeded. A session's end does not count for this: who accepts and then breaks
     /// everything is not well.
     pub fn handle_success(&mut self, now: Instant) -> bool {
+        self.told.push(Told::Reached);
         let well = self.connect_failures > 0 && self.state == State::Closed;
         if !(well && mutant!("failures-not-in-a-row")) {
             self.connect_failures = 0;
@@ -122,6 +167,7 @@ impl Gate {
         {
             self.handle_timeout(now);
         }
+        self.check();
         if !matches!(self.state, State::HalfOpen(_)) {
             return false;
         }
@@ -131,7 +177,9 @@ impl Gate {
 
     /// A session ended as it should.
     pub fn handle_session_ended(&mut self) {
+        self.told.push(Told::Ended);
         self.session_failures = 0;
+        self.check();
     }
 
     /// Nothing better is left, and it has just succeeded: that is enough.
@@ -139,6 +187,7 @@ impl Gate {
         if matches!(self.state, State::Closed | State::Draining) {
             return false;
         }
+        self.told.push(Told::Closed);
         self.state = State::Closed;
         self.connect_failures = 0;
         if self.session_failures == 0 || !mutant!("broken-sessions-remembered") {
@@ -151,11 +200,13 @@ impl Gate {
             (self.opened, self.connect_failures, self.session_failures) == (0, 0, 0),
             "a gate that is closed holds nothing against its target"
         );
+        self.check();
         true
     }
 
     /// A connect, or a probe, failed.
     pub fn handle_connect_failed(&mut self, now: Instant, rng: &mut impl Rng) -> bool {
+        self.told.push(Told::Unreachable);
         self.connect_failures = self.connect_failures.saturating_add(1);
         self.handle_failure(now, self.connect_failures >= CONNECT_FAILURES_MAX, rng)
     }
@@ -165,6 +216,7 @@ impl Gate {
         if mutant!("broken-sessions-forgiven") {
             return false;
         }
+        self.told.push(Told::Broke);
         self.session_failures = self.session_failures.saturating_add(1);
         self.handle_failure(now, self.session_failures >= SESSION_FAILURES_MAX, rng)
     }
@@ -197,9 +249,11 @@ impl Gate {
             .min(cap);
         measure!("wait-behind-a-gate-ms", wait);
         self.until = now + wait.mul_f64(rng.random_range(1.0 - WAIT_JITTER..1.0 + WAIT_JITTER));
+        self.told.push(Told::Opened);
         self.opened = self.opened.saturating_add(1);
         self.successes = 0;
         self.state = State::Open(evidence);
+        self.check();
         true
     }
 

@@ -81,8 +81,8 @@ impl Part {
             admin: None,
             metrics: None,
             drain: Drain {
+                delay: millis(knobs.drain_delay_ms),
                 timeout: millis(knobs.drain_timeout_ms),
-                ..Drain::default()
             },
             logging: Logging::default(),
         })

@@ -58,7 +58,7 @@ impl Active {
     pub fn of_fault(plan: &Plan, nth: usize, now: Duration) -> Self {
         let fault = &plan.faults[nth];
         let act = &fault.act;
-        let time = Duration::from_millis(plan.knobs.drain_timeout_ms);
+        let time = plan.drain_delay(act) + Duration::from_millis(plan.knobs.drain_timeout_ms);
         let farewell = act.bids_farewell().map(|client| Farewell {
             client,
             until: now + time - FAREWELL_GRACE,

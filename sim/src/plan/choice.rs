@@ -12,6 +12,7 @@ pub(super) fn choose(seed: u64, plan: &mut Plan) {
         Balance::Weighted,
         Balance::LeastConnections,
         Balance::P2c,
+        Balance::PeakEwma,
         Balance::Hash,
     ];
     let (balance, other) = (*balances.choose(rng).expect("some"), rng.random_bool(0.5));

@@ -335,9 +335,10 @@ impl Plan {
 
     /// How long a node that is told to stop serves everybody as before.
     pub fn drain_delay(&self, act: &AnyAct) -> Duration {
-        let delayed =
-            matches!(act, AnyAct::Stop(stop) if matches!(stop.who, Who::Server | Who::SecondServer));
-        Duration::from_millis(if delayed { self.knobs.drain_delay_ms } else { 0 })
+        match act {
+            AnyAct::Stop(_) => Duration::from_millis(self.knobs.drain_delay_ms),
+            _ => Duration::ZERO,
+        }
     }
 
     /// How long a fault that has begun does no harm. A server that is told to stop twice ends at once.

@@ -23,6 +23,9 @@ const BEGINS_MS: Millis = 6_000;
 /// Between two losses where they follow upon each other.
 const BETWEEN_MS: (Millis, Millis) = (900, 1_600);
 
+/// Between two losses of which the client alone hears.
+const AGAIN_MS: (Millis, Millis) = (4_000, 10_000);
+
 /// How long the drain is put off, and how long after the signal the registration is lost.
 const DELAY_MS: Millis = 20_000;
 const LOST_AFTER_MS: (Millis, Millis) = (500, 3_000);
@@ -39,7 +42,7 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
     let knobs = &mut plan.knobs;
     (knobs.backoff_base_ms, knobs.backoff_cap_ms) = (100, 5_000);
     let last = plan.heal_ms.min(60_000) - 2_000;
-    match rng.random_range(0..3) {
+    match rng.random_range(0..4) {
         0 => {
             let mut from_ms = BEGINS_MS;
             while from_ms < last {
@@ -56,6 +59,14 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
             });
             plan.add_fault(lost(who, BEGINS_MS + rng.random_range(1_000..10_000)));
         }
+        2 => {
+            knobs.backoff_cap_ms = 1_000;
+            let mut from_ms = BEGINS_MS;
+            for _ in 0..rng.random_range(3..=6) {
+                plan.add_fault(unheard(who, from_ms));
+                from_ms += rng.random_range(AGAIN_MS.0..AGAIN_MS.1);
+            }
+        }
         _ => {
             knobs.drain_delay_ms = DELAY_MS;
             knobs.backoff_cap_ms = 1_000;
@@ -67,9 +78,35 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
             });
             let after = rng.random_range(LOST_AFTER_MS.0..LOST_AFTER_MS.1);
             plan.add_fault(lost(who, BEGINS_MS + after));
+            crowd(plan);
         }
     }
     true
+}
+
+/// More visitors at once than there are connections ready, within the delay of a drain.
+fn crowd(plan: &mut Plan) {
+    let at_once = (2 * plan.knobs.pool_min + 4).min(60);
+    let first = plan.visitors.first_mut().and_then(|visits| visits.first_mut());
+    if let Some(visit) = first.filter(|_| plan.knobs.sessions_max > 2 * at_once) {
+        visit.pause_ms = BEGINS_MS + DELAY_MS / 2;
+        (visit.at_once, visit.len, visit.reply_len) = (at_once, 100, 100);
+        (
+            visit.piece_pause_ms,
+            visit.read_pause_ms,
+            visit.stall_ms,
+            visit.hold_ms,
+        ) = (0, 0, 0, 0);
+    }
+}
+
+/// The control connection is reset, and the client alone hears of it: it has to come back in its own place.
+fn unheard(who: Who, from_ms: Millis) -> Fault {
+    let mut fault = lost(who, from_ms);
+    if let AnyAct::ResetFlow(reset) = &mut fault.act {
+        reset.both = false;
+    }
+    fault
 }
 
 /// The control connection is reset, and both ends hear of it.
