@@ -139,11 +139,7 @@ impl<E> Default for History<E> {
 
 #[cfg_attr(
     not(feature = "mutants"),
-    expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_value,
-        reason = "nothing is remembered in what is shipped"
-    )
+    expect(clippy::unused_self, reason = "nothing is remembered in what is shipped")
 )]
 impl<E> History<E> {
     /// Remembers `event`, and forgets the oldest.
