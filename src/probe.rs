@@ -196,7 +196,7 @@ macro_rules! audit_eq {
 pub(crate) use {audit, audit_eq, measure, mutant, sometimes};
 
 #[cfg(feature = "mutants")]
-pub use counted::{hits, plant, take_marks, take_measures};
+pub use counted::{hits, is_marked, plant, take_marks, take_measures};
 #[cfg(feature = "mutants")]
 pub(crate) use counted::{is_planted, mark, note};
 
@@ -223,6 +223,11 @@ mod counted {
     /// How often the planted bug was made since it was planted.
     pub fn hits() -> u64 {
         HITS.get()
+    }
+
+    /// Whether a mark has been counted on this thread since they were last taken.
+    pub fn is_marked(name: &str) -> bool {
+        MARKS.with_borrow(|marks| marks.contains_key(name))
     }
 
     /// Takes the marks that were counted on this thread since they were last taken.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use adit::files::Output;
+use adit::{files::Output, probe};
 
 use crate::{
     event::{Event, Oddity},
-    figures::{bytes, figures, limits, sum, under_way, vain},
+    figures::{answers, bytes, figures, limits, sum, under_way, vain},
     node::{ACCESS_LOG, Boot, Node, group_name},
-    oracle::{Oracle, rest::Rest},
+    oracle::{Oracle, rest::Rest, still::TROUBLE},
     plan::{Plan, who::Who},
     world::World,
 };
@@ -143,6 +143,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
             })
             .sum(),
         log: node.files.written(&Output::File(ACCESS_LOG.into())),
+        answers: answers(&boots),
         lines_lost: boots
             .iter()
             .map(|boot| boot.metrics.access_lines_lost.get())
@@ -155,6 +156,11 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         figures: figures(world, plan, probed),
         bytes: bytes(&boots),
         completed_at_clients: completed_at_clients(world, plan),
+        marked: TROUBLE
+            .iter()
+            .copied()
+            .filter(|name| probe::is_marked(name))
+            .collect(),
         vain: vain(all_boots(world, plan).iter()),
         tries_failed: tries_failed(world).saturating_sub(failed_before),
         visitors: boots

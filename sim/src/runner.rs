@@ -15,6 +15,7 @@ use adit::probe;
 use crate::{
     at_rest::{LOOK, rest, say_farewell, tries_failed},
     event::{End, Event},
+    figures::uneven,
     mutants,
     oracle::{Class, Oracle, Violation, excuse::Excuses},
     plan::{Plan, who::Who},
@@ -29,6 +30,9 @@ use crate::{
 
 /// How long after the end all books may take to agree at one moment.
 const REST_MAX: Duration = Duration::from_secs(3);
+
+/// Between two looks at all that nodes show.
+const PAGE: Duration = Duration::from_millis(2_950);
 
 /// When a forwarder has had the time to begin.
 const FORWARDER_STARTED: Duration = Duration::from_secs(3);
@@ -327,6 +331,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
     let mut failed_before = None;
     let mut looks = Looks::default();
     let mut next = LOOK;
+    let (mut is_uneven, mut next_page) = (false, Duration::ZERO);
     let broken = |world: &World, healed_after| Lived {
         healed_after,
         sockets: world.sockets(),
@@ -342,7 +347,13 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
         }
         next = now + LOOK;
         world.reap();
-        let sight = world.sight();
+        let mut sight = world.sight();
+        // A whole page costs much: once in a while, and again as long as it does not agree.
+        if is_uneven || now >= next_page {
+            next_page = now + PAGE;
+            sight.uneven_figures = uneven(&world, plan);
+            is_uneven = sight.uneven_figures.is_some();
+        }
         if sight.registered != registered {
             registered = sight.registered;
             oracle.tell(Event::Registered { clients: registered });

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     probe::mutant,
-    time::{self, Instant, Timer},
+    time::{self, Duration, Instant, Timer},
     transport::Stream,
     wire::{
         codec::{Decoder, FrameError, Piece},
@@ -36,6 +36,10 @@ use crate::{
 
 /// Reads and writes before other tasks get a turn. More starves neighbours; fewer costs wake-ups.
 const TURNS_MAX: usize = 4;
+
+/// How long the peer has to hang up as well when a link is left. What it still says must be read until then: a socket that is
+/// closed over unread bytes is reset, and the peer loses the last words that it was sent.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// Pieces written at once.
 const SLICES_MAX: usize = 64;
@@ -47,6 +51,8 @@ enum Wrote {
     Nothing,
     /// Others have a turn first.
     Later,
+    /// The link is over.
+    Last,
 }
 
 /// Why what came in cannot be trusted.
@@ -72,6 +78,7 @@ pub async fn run(
         decoder: Decoder::new(LINK_BODY_LEN_MAX),
         batch: Batch::default(),
         blocked: false,
+        parting: None,
         gather: Gather::default(),
         keepalive: Keepalive::new(time::now()),
         timer: Timer::default(),
@@ -89,6 +96,8 @@ struct Pump<F> {
     batch: Batch,
     /// The socket has taken no more since.
     blocked: bool,
+    /// All is said but the end of the stream: until when the peer may do the same.
+    parting: Option<Instant>,
     gather: Gather,
     keepalive: Keepalive,
     timer: Timer,
@@ -141,6 +150,9 @@ impl<F: FnMut(LinkStream)> Pump<F> {
 
     /// Writes what the books say, some at a time: what is urgent must not wait behind much that is not.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Wrote, Ended> {
+        if self.parting.is_some() {
+            return self.poll_part(cx);
+        }
         if self.batch.is_empty() {
             let (batch, gather) = (&mut self.batch, &mut self.gather);
             let without = self.link.with(|state| {
@@ -152,13 +164,19 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                     return None;
                 }
                 state.pump = Some(cx.waker().clone());
-                Some(match state.mux.is_over() {
-                    true => Err(Ended::Left),
-                    false => Ok(Wrote::Nothing),
-                })
+                Some(Ok(match state.mux.is_over() {
+                    true => Wrote::Last,
+                    false => Wrote::Nothing,
+                }))
             });
             if let Some(without) = without {
-                return without;
+                return match without {
+                    Ok(Wrote::Last) => {
+                        self.parting = Some(now + PARTING);
+                        self.poll_part(cx)
+                    }
+                    others => others,
+                };
             }
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -182,6 +200,14 @@ impl<F: FnMut(LinkStream)> Pump<F> {
         }
     }
 
+    /// Ends the stream behind the last frame. The link is left once the peer has done the same.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Result<Wrote, Ended> {
+        match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            Poll::Ready(Err(_)) => Err(Ended::Left),
+            _ => Ok(Wrote::Nothing),
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
         let mut chunk = take_chunk();
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut chunk).limit(CHUNK_LEN));
@@ -199,6 +225,7 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                     Ended::Violated
                 })
             }
+            Poll::Ready(Err(_)) if self.parting.is_some() => Err(Ended::Left),
             Poll::Ready(Err(error)) => Err(Ended::Io(error.kind())),
             Poll::Pending => Ok(false),
         };
@@ -237,8 +264,12 @@ impl<F: FnMut(LinkStream)> Pump<F> {
         let books = self.link.with(|state| state.mux.poll_timeout());
         let keepalive = self.keepalive.poll_timeout();
         let due = books.map_or(keepalive, |books| books.min(keepalive));
+        let due = self.parting.map_or(due, |parting| parting.min(due));
         if self.timer.poll(cx, Some(due)).is_pending() {
             return Ok(false);
+        }
+        if self.parting.is_some_and(|parting| parting <= now) {
+            return Err(Ended::Left);
         }
         let act = self.keepalive.handle_timeout(now);
         if act == Some(Act::Dead) {

@@ -22,6 +22,7 @@ pub struct Line {
     client: IpAddr,
     peer: SocketAddr,
     status: Option<u16>,
+    reason: Option<String>,
     end: String,
     tries: u32,
     queue_ms: f64,
@@ -66,6 +67,38 @@ impl Line {
         } else {
             None
         }
+    }
+}
+
+/// How many lines of the access log there should be of one kind of answer.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    /// Of a class, `2xx` for example.
+    Class(String, u64),
+    /// That name a reason.
+    Reason(String, u64),
+}
+
+impl Answers {
+    /// Where the log has less of them, but for those that are `lost`, or more.
+    fn differs(&self, lines: &[Line], lost: u64) -> Option<String> {
+        let (what, counted, logged) = match self {
+            Self::Class(class, counted) => {
+                let is_one = |line: &&Line| {
+                    let first = line
+                        .status
+                        .and_then(|status| char::from_digit(u32::from(status) / 100, 10));
+                    first.is_some() && class.chars().next() == first
+                };
+                (class, *counted, lines.iter().filter(is_one).count() as u64)
+            }
+            Self::Reason(reason, counted) => {
+                let is_one = |line: &&Line| line.reason.as_deref() == Some(reason);
+                (reason, *counted, lines.iter().filter(is_one).count() as u64)
+            }
+        };
+        (logged > counted || logged + lost < counted)
+            .then(|| format!("{counted} answers {what} are counted, the access log has {logged}"))
     }
 }
 
@@ -169,6 +202,13 @@ impl Invariant for Logged {
                 "{} requests were answered, the access log has {answered}, and {lost} lines are said to be lost",
                 rest.visitors
             ));
+        }
+        if let Some(what) = rest
+            .answers
+            .iter()
+            .find_map(|counted| counted.differs(&lines, lost))
+        {
+            return Some(what);
         }
         let wrong = |line: &Line| line.wrong_times().or_else(|| self.hides_wait(line));
         if let Some((what, line)) = lines.iter().find_map(|line| Some((wrong(line)?, line))) {

@@ -27,6 +27,7 @@ pub mod silence;
 pub mod still;
 pub mod strangers;
 mod usable;
+pub mod uneven;
 pub mod web;
 pub mod wire;
 mod words;
@@ -35,7 +36,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use self::{excuse::Excuses, model::Model, rest::Rest};
+use self::{excuse::Excuses, model::Model, rest::Rest, uneven::Uneven};
 use crate::{event::Event, lock::Shared, net::Overheard, plan::Plan, trace::Recorder};
 
 /// How bad it is.
@@ -100,6 +101,8 @@ pub struct Sight {
     pub one_door: u64,
     /// Ends of proxy connections that a black hole has swallowed, still held as if they lived.
     pub silenced: usize,
+    /// Figures of a node that do not agree.
+    pub uneven_figures: Option<Uneven>,
 }
 
 /// The bit of a group in [`Sight::uneven`] and [`Sight::usable`], or of an upstream or client in the others; the last stands for all beyond it.
@@ -183,6 +186,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<back::Back>::default(),
         Box::<here::Here>::default(),
         Box::new(still::Still),
+        Box::<uneven::Agreement>::default(),
     ]
 }
 

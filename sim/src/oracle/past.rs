@@ -25,7 +25,9 @@ impl Model {
     /// Since when the server has been told to stop and serves everybody as before, and until when, if it does `now`.
     pub fn drain_delay(&self, now: Duration) -> Option<(Duration, Duration)> {
         let at = Duration::from_millis;
-        let mut delays = self.plan.faults.iter().filter_map(|fault| {
+        let of_server = |act: &AnyAct| self.plan.troubles(act).server;
+        let stops = self.plan.faults.iter().filter(|fault| of_server(&fault.act));
+        let mut delays = stops.filter_map(|fault| {
             let delay = self
                 .plan
                 .drain_delay(&fault.act)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Class, Invariant, Model};
+use super::{Class, Invariant, Model, access::Answers};
 use crate::{event::Event, plan::Deed};
 
 /// What nodes count of something: of what, how much, and how much it should be at least and at most.
@@ -31,6 +31,8 @@ pub struct Rest {
     pub visitors: u64,
     /// The access log of an HTTP entry, over all lives of the server.
     pub log: Vec<String>,
+    /// What is counted of the same, over all lives.
+    pub answers: Vec<Answers>,
     /// Lines of it that were lost.
     pub lines_lost: u64,
     /// Peers that broke the protocol on a connection that was theirs to use, over all nodes.
@@ -43,6 +45,8 @@ pub struct Rest {
     pub bytes: (u64, u64),
     /// Sessions that clients say were completed, over all lives of all.
     pub completed_at_clients: u64,
+    /// Marks that only trouble brings about, as far as they were counted.
+    pub marked: Vec<&'static str>,
     /// What nobody should have to do where nothing goes wrong, as far as it was done: what, and how often.
     pub vain: Vec<(String, u64)>,
     /// Targets that are active, of those whose clients serve.

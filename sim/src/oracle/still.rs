@@ -2,6 +2,45 @@
 
 use super::{Invariant, Model, rest::Rest};
 
+/// Marks of what happens only where something goes wrong.
+pub const TROUBLE: &[&str] = &[
+    "client-denied-while-draining",
+    "client-left-start-unanswered",
+    "client-refused-start",
+    "contender-turned-away",
+    "drain-deadline-hit",
+    "every-upstream-refused",
+    "false-admission-refused",
+    "first-bytes-sent-again",
+    "group-panicked",
+    "last-resort-used",
+    "lent-connection-was-dead",
+    "link-fell-silent",
+    "lone-target-found-out",
+    "member-ejected-hard",
+    "name-not-resolved",
+    "next-address-reached",
+    "old-epoch-refused",
+    "probe-refused-through-tunnel",
+    "probe-timed-out-through-tunnel",
+    "probes-frozen",
+    "proxy-connection-fell-silent",
+    "registered-elsewhere",
+    "registration-resumed",
+    "silent-holder-lost-its-id",
+    "standby-tried",
+    "start-deadline-passed",
+    "start-retried-elsewhere",
+    "target-held-off",
+    "target-left-out-by-probe",
+    "target-left-out-by-sessions",
+    "target-used-again",
+    "void-ticket-refused",
+    "waiter-gave-up",
+    "warm-stream-was-stale",
+    "wrong-proof-refused",
+];
+
 /// 51: in a world without faults and strangers nothing is done in vain.
 pub struct Still;
 
@@ -16,7 +55,23 @@ impl Invariant for Still {
         if !still || knobs.is_slow() || !knobs.leaves_time_to_probe() {
             return None;
         }
-        let (what, count) = rest.vain.first()?;
-        Some(format!("nothing went wrong, and there are {count} {what}"))
+        if let Some((what, count)) = rest.vain.first() {
+            return Some(format!("nothing went wrong, and there are {count} {what}"));
+        }
+        let mark = rest.marked.first()?;
+        Some(format!("nothing went wrong, and the mark {mark} was counted"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::marks::MARKS;
+
+    #[test]
+    fn trouble_is_marked() {
+        for name in TROUBLE {
+            assert!(MARKS.iter().any(|mark| mark.name == *name), "{name}");
+        }
     }
 }

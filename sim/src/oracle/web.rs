@@ -48,6 +48,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(strangers::Admission),
         Box::<super::here::Here>::default(),
         Box::new(super::still::Still),
+        Box::<super::uneven::Agreement>::default(),
         Box::new(bounds::Limits),
         Box::<dials::Backoff>::default(),
         Box::<ailing::Released>::default(),

@@ -202,6 +202,9 @@ const FIRST_FAULT: Millis = 4_000;
 /// When the faults of a world of the forwarder are over.
 const HEAL_MS: Millis = 56_000;
 
+/// The most visitors that come at once.
+const CROWD: usize = 120;
+
 /// No visit begins so long before the healing, and after it: who was put out has to come back by itself.
 const QUIET_MS: (Millis, Millis) = (5_000, 27_000);
 
@@ -259,6 +262,7 @@ pub fn forward(seed: u64) -> Plan {
     far::draw(&mut plan);
     plan.faults.sort_by_key(|fault| fault.from_ms);
     patience::shorten(seed, &mut plan);
+    visits::come_at_once(seed, &mut plan.visitors, CROWD);
     plan
 }
 

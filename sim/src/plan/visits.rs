@@ -28,66 +28,81 @@ pub(super) fn stall(rng: &mut ChaCha8Rng, visit: &mut Visit, window: u64) {
     }
 }
 
+/// A visit of somebody: whose, and which.
+type Place = (usize, usize);
+
+fn some(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>]) -> Option<(Place, Visit)> {
+    let visitor = rng.random_range(0..visitors.len());
+    let nth = rng.random_range(0..visitors[visitor].len().clamp(1, 60));
+    let visit = visitors[visitor].get(nth)?;
+    Some(((visitor, nth), visit.clone()))
+}
+
 /// Some come in a crowd, all at once, and some stay for more than a minute and go on slowly.
 pub(super) fn crowds(rng: &mut ChaCha8Rng, visitors: &mut [Vec<Visit>], (at_once, most): (usize, u64)) {
-    let mut some = |rng: &mut ChaCha8Rng| {
-        let visitor = rng.random_range(0..visitors.len());
-        let nth = rng.random_range(0..visitors[visitor].len().clamp(1, 60));
-        visitors[visitor]
-            .get_mut(nth)
-            .cloned()
-            .map(|visit| (visitor, nth, visit))
-    };
-    let mut changed = Vec::new();
-    if rng.random_ratio(1, 6)
-        && let Some((visitor, nth, visit)) = some(rng)
-    {
-        let crowd = Visit {
-            len: rng.random_range(0..200),
-            reply_len: rng.random_range(0..200),
-            piece: PIECE,
-            piece_pause_ms: 0,
-            read_pause_ms: 0,
-            stall_ms: 0,
-            hold_ms: 0,
-            at_once: rng.random_range(at_once / 4..=at_once),
-            ..visit
-        };
-        changed.push((visitor, nth, crowd));
-    }
-    if rng.random_ratio(1, 3)
-        && let Some((visitor, nth, visit)) = some(rng)
-    {
-        let steps = rng.random_range(60..80);
-        let pause_ms = 1_000;
-        let manner = match visit.manner {
-            Manner::Plain | Manner::HalfClose | Manner::ReadFirst => visit.manner,
-            _ => Manner::HalfClose,
-        };
-        let long = Visit {
-            stall_ms: 0,
-            hold_ms: 0,
-            manner,
-            ..visit
-        };
-        let long = match rng.random_bool(0.5) && steps * 1_024 <= most {
-            true => Visit {
-                reply_len: steps * 1_024,
-                read_pause_ms: pause_ms,
-                ..long
-            },
-            false => Visit {
-                len: steps * 10,
-                piece: 10,
-                piece_pause_ms: pause_ms,
-                ..long
-            },
-        };
-        changed.push((visitor, nth, long));
-    }
-    for (visitor, nth, visit) in changed {
+    let all = [crowd(rng, visitors, at_once), long(rng, visitors, most)];
+    for ((visitor, nth), visit) in all.into_iter().flatten() {
         visitors[visitor][nth] = visit;
     }
+}
+
+/// Now and then up to so many come in a crowd.
+pub(super) fn come_at_once(seed: u64, visitors: &mut [Vec<Visit>], at_once: usize) {
+    if let Some(((visitor, nth), visit)) = crowd(&mut Purpose::Crowds.rng(seed), visitors, at_once) {
+        visitors[visitor][nth] = visit;
+    }
+}
+
+fn crowd(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], at_once: usize) -> Option<(Place, Visit)> {
+    if !rng.random_ratio(1, 6) {
+        return None;
+    }
+    let (place, visit) = some(rng, visitors)?;
+    let crowd = Visit {
+        len: rng.random_range(0..200),
+        reply_len: rng.random_range(0..200),
+        piece: PIECE,
+        piece_pause_ms: 0,
+        read_pause_ms: 0,
+        stall_ms: 0,
+        hold_ms: 0,
+        at_once: rng.random_range(at_once / 4..=at_once),
+        ..visit
+    };
+    Some((place, crowd))
+}
+
+fn long(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], most: u64) -> Option<(Place, Visit)> {
+    if !rng.random_ratio(1, 3) {
+        return None;
+    }
+    let (place, visit) = some(rng, visitors)?;
+    let steps = rng.random_range(60..80);
+    let pause_ms = 1_000;
+    let manner = match visit.manner {
+        Manner::Plain | Manner::HalfClose | Manner::ReadFirst => visit.manner,
+        _ => Manner::HalfClose,
+    };
+    let long = Visit {
+        stall_ms: 0,
+        hold_ms: 0,
+        manner,
+        ..visit
+    };
+    let long = match rng.random_bool(0.5) && steps * 1_024 <= most {
+        true => Visit {
+            reply_len: steps * 1_024,
+            read_pause_ms: pause_ms,
+            ..long
+        },
+        false => Visit {
+            len: steps * 10,
+            piece: 10,
+            piece_pause_ms: pause_ms,
+            ..long
+        },
+    };
+    Some((place, long))
 }
 
 /// Bytes per write of a visitor that does not dawdle.

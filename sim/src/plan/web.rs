@@ -10,7 +10,7 @@ use super::{
     disk, draw,
     knobs::Knobs,
     steady,
-    visits::LULL_MS,
+    visits::{LULL_MS, come_at_once},
 };
 use crate::{
     fault::{
@@ -110,6 +110,9 @@ impl Call {
     }
 }
 
+/// The most requests that a visitor makes at once.
+const CROWD: usize = 60;
+
 /// A time to answer that a slow upload outlasts.
 const SOON_MS: Millis = 5_000;
 
@@ -135,6 +138,7 @@ pub(super) fn web(seed: u64) -> Plan {
         ..Web::default()
     });
     roomy(&mut plan.knobs);
+    come_at_once(seed, &mut plan.visitors, CROWD);
     // An upstream connection is kept for a while after its last request.
     plan.last_visit_ms -= 8_000;
     let speech = plan.web.as_ref().and_then(|web| web.upstream);

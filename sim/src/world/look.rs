@@ -42,6 +42,7 @@ impl World {
             connected: connected.fold(0, |all, upstream| all | upstream),
             one_door: one_door.map(group_bit).fold(0, |all, client| all | client),
             silenced: self.engine.silenced(PROXY_PORT),
+            uneven_figures: None,
         }
     }
 

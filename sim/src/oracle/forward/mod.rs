@@ -39,5 +39,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(rest::AllEnded),
         Box::new(silence::Silence),
         Box::new(super::still::Still),
+        Box::<super::uneven::Agreement>::default(),
     ]
 }

@@ -1,10 +1,15 @@
 //! What nodes count, as it has to add up when everybody has gone home.
 
+mod meanwhile;
+mod pairs;
+
+use std::collections::BTreeMap;
+
 use adit::metrics::Metrics;
 
 use crate::{
     node::{Boot, Node},
-    oracle::rest::Figure,
+    oracle::{access::Answers, rest::Figure},
     plan::{Plan, who::Who},
     world::World,
 };
@@ -72,6 +77,7 @@ pub fn figures(world: &World, plan: &Plan, probed: i64) -> Vec<Figure> {
     if plan.forward.is_none() {
         clients(world, plan, (&server.metrics, &page), probed, &mut all);
     }
+    all.extend(pairs::pairs(world, plan, probed));
     all
 }
 
@@ -220,6 +226,23 @@ pub fn vain<'a>(boots: impl Iterator<Item = &'a Boot>) -> Vec<(String, u64)> {
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
+/// Answers of an HTTP entry by class, and those that name a reason, over all lives of a node.
+pub fn answers(boots: &[Boot]) -> Vec<Answers> {
+    let pages: Vec<_> = boots.iter().map(|boot| Page::of(&boot.metrics)).collect();
+    let by_reason = |counter: &str| {
+        let mut all = BTreeMap::<String, u64>::new();
+        let series = pages.iter().flat_map(|page| page.series(counter, "_total"));
+        for (labels, value) in series {
+            let reason = labels.trim_start_matches("{reason=\"").trim_end_matches("\"}");
+            *all.entry(reason.to_owned()).or_default() += value.parse::<u64>().unwrap_or(0);
+        }
+        all.into_iter()
+    };
+    let classes = by_reason("http_answers").map(|(class, count)| Answers::Class(class, count));
+    let reasons = by_reason("http_failures").map(|(reason, count)| Answers::Reason(reason, count));
+    classes.chain(reasons).collect()
+}
+
 /// Bytes of sessions up and down, over all lives of a node.
 pub fn bytes(boots: &[Boot]) -> (u64, u64) {
     let way = |page: &Page| ["up", "down"].map(|way| page.sum("bytes", &format!("direction=\"{way}\"")));
@@ -233,6 +256,8 @@ pub fn bytes(boots: &[Boot]) -> (u64, u64) {
 pub fn sum(metrics: &Metrics, counter: &str) -> u64 {
     Page::of(metrics).sum(counter, "")
 }
+
+pub use meanwhile::uneven;
 
 /// All that a node shows.
 pub struct Page(String);
@@ -248,6 +273,21 @@ impl Page {
         let series = self.series(counter, "_total");
         let of_it = series.filter(|(series, _)| series.contains(label));
         of_it.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
+    }
+
+    /// Requests whose whole time is in the histogram of their rule.
+    fn totals(&self) -> i64 {
+        let series = self.series("http_rule_seconds", "_count");
+        let totals = series.filter(|(labels, _)| labels.contains("hop=\"total\""));
+        totals.filter_map(|(_, value)| value.parse::<i64>().ok()).sum()
+    }
+
+    /// The sum of a gauge over all series.
+    fn gauge(&self, gauge: &str) -> i64 {
+        let values = self.series(gauge, "");
+        values
+            .filter_map(|(_, value)| value.parse::<f64>().ok())
+            .sum::<f64>() as i64
     }
 
     /// The lowest of a gauge; `None` where it has no series.
