@@ -91,4 +91,9 @@ impl Timer {
             *armed = deadline;
         }
     }
+
+    /// Whether it wakes its task at `deadline`, or before.
+    pub fn is_armed_for(&self, deadline: Instant) -> bool {
+        self.sleep.as_ref().is_some_and(|(_, armed)| *armed <= deadline)
+    }
 }

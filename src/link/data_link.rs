@@ -133,6 +133,41 @@ impl State {
         if self.mux.has_frames() || self.mux.is_over() && !mutant!("leaving-link-sleeps-on") {
             wake.extend(self.pump.take());
         }
+        #[cfg(feature = "mutants")]
+        self.check();
+    }
+
+    /// Whom the books hold for waiting has left a waker, and nobody else has.
+    #[cfg(feature = "mutants")]
+    fn check(&self) {
+        let mux = &self.mux;
+        assert!(
+            self.pump.is_none() || !(mux.has_frames() || mux.is_over()),
+            "the pump does not sleep while there is something to do"
+        );
+        if self.ended.is_some() || !mux.is_time_to_check() {
+            return;
+        }
+        for (id, waiting) in &self.waiting {
+            let (reads, writes) = mux.who_waits(*id).unwrap_or_default();
+            assert!(
+                reads || waiting.reader.is_none(),
+                "a reader who waits is told of what comes"
+            );
+            assert!(
+                writes || waiting.writer.is_none(),
+                "a writer who waits is told of room"
+            );
+        }
+        for (id, reads, writes) in mux.all_who_wait() {
+            let left = |of: fn(&Waiting) -> &Option<Waker>| {
+                self.waiting.get(&id).is_some_and(|waiting| of(waiting).is_some())
+            };
+            assert!(
+                (!reads || left(|waiting| &waiting.reader)) && (!writes || left(|waiting| &waiting.writer)),
+                "who is to be told has left a waker"
+            );
+        }
     }
 }
 
@@ -208,6 +243,12 @@ impl DataLink {
             .get()
             .is_none_or(|moved| moved < asked)
             .then_some(asked)
+    }
+
+    /// Whether a place would be given now.
+    #[cfg(feature = "mutants")]
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.with(|state| state.ended.is_none() && state.mux.has_room(now))
     }
 
     /// Streams it carries.

@@ -4,7 +4,7 @@
 //! and each costs a write of its own. After a turn for all other tasks their frames leave together. Where nobody joins,
 //! the turn is only a wake-up more: then it is given ever more seldom.
 
-use crate::probe::sometimes;
+use crate::probe::{History, audit, audit_eq, sometimes};
 
 /// The most times in a row that nobody is waited for. More finds out later that many speak; fewer costs those who speak
 /// alone a wake-up more often.
@@ -21,6 +21,8 @@ pub struct Gather {
     skip: u32,
     /// So many times after the last turn that brought nobody.
     backoff: u32,
+    /// Whether the turns of others brought anybody, for its audits.
+    joined: History<bool>,
 }
 
 impl Gather {
@@ -39,7 +41,9 @@ impl Gather {
                 false => (2 * self.backoff + 1).min(SKIP_MAX),
             };
             self.skip = self.backoff;
+            self.joined.push(joined);
         }
+        self.check();
         if !std::mem::take(&mut self.woken) || waiting == 0 || hurry {
             return false;
         }
@@ -49,6 +53,19 @@ impl Gather {
         }
         self.before = Some(waiting);
         true
+    }
+
+    /// What follows from the turns that brought nobody, counted anew.
+    fn check(&self) {
+        if let Some(alone) = self.joined.in_a_row(|joined| !joined, |joined| *joined) {
+            let backoff = 2u32.saturating_pow(alone).saturating_sub(1).min(SKIP_MAX);
+            audit_eq!(
+                self.backoff,
+                backoff,
+                "the more often nobody has joined, the longer nobody is waited for"
+            );
+        }
+        audit!(self.skip <= self.backoff, "who is alone is not waited for longer");
     }
 }
 

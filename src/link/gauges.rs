@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::time::{self, Duration, Instant};
+use crate::{
+    probe::audit,
+    time::{self, Duration, Instant},
+};
 
 /// The round trip assumed before the first measurement.
 const RTT_DEFAULT: Duration = Duration::from_millis(30);
@@ -95,6 +98,7 @@ pub struct StartGuard(Arc<LinkGauges>);
 
 impl Drop for StartGuard {
     fn drop(&mut self) {
-        self.0.starting.fetch_sub(1, Ordering::AcqRel);
+        let before = self.0.starting.fetch_sub(1, Ordering::AcqRel);
+        audit!(before > 0, "only who has begun to start is through with it");
     }
 }

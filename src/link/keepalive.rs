@@ -5,7 +5,7 @@
 //! sign of life of its own every 5 s instead, and does not judge the peer meanwhile.
 
 use crate::{
-    probe::{mutant, sometimes},
+    probe::{History, audit, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,8 @@ enum State {
 #[derive(Debug)]
 pub struct Keepalive {
     state: State,
+    /// When something was heard, for its audits.
+    heard: History<Instant>,
 }
 
 impl Keepalive {
@@ -51,11 +53,13 @@ impl Keepalive {
     pub fn new(now: Instant) -> Self {
         Self {
             state: State::Heard(now),
+            heard: History::default(),
         }
     }
 
     /// Some bytes came in.
     pub fn handle_input(&mut self, now: Instant) {
+        self.heard.push(now);
         if mutant!("keepalive-ignores-input") {
             return;
         }
@@ -105,6 +109,13 @@ impl Keepalive {
             }
             State::Asked(_) => {
                 sometimes!("proxy-connection-fell-silent");
+                let is_late = |at: &Instant| now >= *at + QUIET + ANSWER;
+                audit!(
+                    self.heard
+                        .in_a_row(|at| !is_late(at), is_late)
+                        .is_none_or(|heard| heard == 0),
+                    "who was heard just now is not silent"
+                );
                 Some(Act::Dead)
             }
             State::Stalled(_) => {

@@ -1,8 +1,11 @@
 //! The data links of one registration: which of them opens the next stream.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -86,15 +89,27 @@ impl Links {
                 && links.last().is_some_and(|((silent, ..), _)| *silent),
             "silent-link-passed-over"
         );
-        for (_, (id, link)) in links {
+        for (_rank, (id, link)) in links {
             match link.open() {
                 Ok(stream) => {
+                    #[cfg(feature = "mutants")]
+                    assert!(
+                        open.iter().all(|(other, link)| other == id
+                            || (_rank.0, _rank.1) <= (link.is_silent(now), link.streams())
+                            || !link.has_room(now)),
+                        "no link that speaks and has room carries fewer streams"
+                    );
                     return Some(Place { link: *id, stream });
                 }
                 Err(OpenError::Leaving | OpenError::Full | OpenError::Busy) => {}
             }
         }
         None
+    }
+
+    /// Those that may be used.
+    pub(crate) fn open_ids(&self) -> BTreeSet<LinkId> {
+        self.open.load().iter().map(|(id, _)| *id).collect()
     }
 
     /// Whether there are links, and all of them have fallen silent.

@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::{
-    probe::{measure, mutant, sometimes},
+    probe::{AUDITS, History, audit, measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,8 @@ pub struct Pulse {
     silent_at: Instant,
     heard_at: Instant,
     beat_at: Option<Instant>,
+    /// When an interval was forgiven, for its audits.
+    forgiven: History<Instant>,
 }
 
 impl Pulse {
@@ -29,6 +31,7 @@ impl Pulse {
             silent_at: now + interval * missed_max,
             heard_at: now,
             beat_at: None,
+            forgiven: History::default(),
         }
     }
 
@@ -48,7 +51,27 @@ impl Pulse {
         if !mutant!("heartbeat-does-not-restart-silence") {
             self.silent_at = now + self.interval * self.missed_max;
         }
+        self.check(now);
         missed
+    }
+
+    fn check(&self, now: Instant) {
+        if !AUDITS {
+            return;
+        }
+        let due = self.heard_at + self.interval * self.missed_max;
+        let forgiven = self.forgiven.in_a_row(
+            |at| *at + self.interval == self.silent_at,
+            |at| *at < self.heard_at,
+        );
+        audit!(
+            self.silent_at == due || self.silent_at > due && forgiven != Some(0),
+            "silence is counted from the last that was heard, or from when an interval was forgiven"
+        );
+        audit!(
+            self.beat_at.is_none_or(|due| due <= now + self.interval),
+            "the next beat is due within an interval"
+        );
     }
 
     /// How many beats were due since the peer was last heard.
@@ -71,7 +94,9 @@ impl Pulse {
             || self.beat_at.is_some() && mutant!("client-never-notices-silence")
         {
             self.silent_at = self.silent_at.max(now + self.interval);
+            self.forgiven.push(now);
         }
+        self.check(now);
         if now >= self.silent_at {
             sometimes!("link-fell-silent");
             measure!("silent-for-ms", now.saturating_duration_since(self.heard_at));

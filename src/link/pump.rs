@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    probe::mutant,
+    probe::{AUDITS, audit, mutant},
     time::{self, Duration, Instant, Timer},
     transport::Stream,
     wire::{
@@ -140,12 +140,32 @@ impl<F: FnMut(LinkStream)> Pump<F> {
                 Err(ended) => return Poll::Ready(ended),
             };
             if !moved {
+                self.check();
                 self.gather.sleep();
                 return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Who sleeps is woken again: by its socket, by what there is to say, and by the time.
+    fn check(&self) {
+        if !AUDITS {
+            return;
+        }
+        let woken = self.link.with(|state| {
+            let (mux, pump) = (&state.mux, &state.pump);
+            pump.is_some() || mux.has_frames() || mux.is_over()
+        });
+        audit!(
+            woken || !self.batch.is_empty(),
+            "a pump that sleeps hears of what there is to say"
+        );
+        audit!(
+            self.timer.is_armed_for(self.due()),
+            "a pump that sleeps wakes when something is due"
+        );
     }
 
     /// Writes what the books say, some at a time: what is urgent must not wait behind much that is not.
@@ -260,12 +280,15 @@ impl<F: FnMut(LinkStream)> Pump<F> {
         Ok(())
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+    /// When something has to be done though nothing comes.
+    fn due(&self) -> Instant {
         let books = self.link.with(|state| state.mux.poll_timeout());
         let keepalive = self.keepalive.poll_timeout();
-        let due = books.map_or(keepalive, |books| books.min(keepalive));
-        let due = self.parting.map_or(due, |parting| parting.min(due));
-        if self.timer.poll(cx, Some(due)).is_pending() {
+        books.into_iter().chain(self.parting).fold(keepalive, Instant::min)
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {
+        if self.timer.poll(cx, Some(self.due())).is_pending() {
             return Ok(false);
         }
         if self.parting.is_some_and(|parting| parting <= now) {

@@ -7,7 +7,7 @@
 //! idle gives half of it back.
 
 use crate::{
-    probe::{measure, mutant, sometimes},
+    probe::{audit, measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -214,6 +214,10 @@ impl Inflow {
             self.window,
             "what is granted, unread and owed makes up the window"
         );
+        audit!(
+            (self.base..=WINDOW_MAX.max(self.base)).contains(&self.window),
+            "a window is between its base and the widest"
+        );
     }
 }
 
@@ -282,7 +286,20 @@ impl Outflow {
         }
         sometimes!("idle-credit-given-back");
         measure!("credit-given-back", back);
+        audit!(
+            self.credit == self.base + above - back,
+            "what is given back is not used again, and never the base"
+        );
         Some(back)
+    }
+
+    /// The sentence this book believes at every moment.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
+    pub fn check(&self) {
+        assert!(
+            self.credit <= WINDOW_MAX.max(self.base),
+            "nobody has more credit than the widest window holds"
+        );
     }
 }
 

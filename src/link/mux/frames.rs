@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Refusals that may wait to be sent. A peer that opens on and on and does not read is cut off.
-const REFUSALS_MAX: usize = 1024;
+pub(super) const REFUSALS_MAX: usize = 1024;
 
 /// What a peer did to a whole link. The link is closed; nothing after this can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

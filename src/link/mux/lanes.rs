@@ -41,11 +41,16 @@ pub struct Lanes {
     bulk: VecDeque<StreamId>,
     /// Turns of young streams since the last of a bulk stream.
     run: u32,
+    /// How many turns of others each stream has seen since it stands here, and how many it may see.
+    #[cfg(feature = "mutants")]
+    turns: std::collections::BTreeMap<StreamId, (usize, usize)>,
 }
 
 impl Lanes {
     /// A stream that did not wait does so now, behind all others of its lane.
     pub fn push(&mut self, lane: Lane, stream: StreamId) {
+        #[cfg(feature = "mutants")]
+        self.expect_turn(lane, stream);
         match lane {
             Lane::Young => self.young.push_back(stream),
             Lane::Bulk => self.bulk.push_back(stream),
@@ -75,6 +80,8 @@ impl Lanes {
                 self.bulk.pop_front()
             }
         };
+        #[cfg(feature = "mutants")]
+        self.count_turn(stream);
         Some((stream?, quantum))
     }
 
@@ -82,6 +89,41 @@ impl Lanes {
     pub fn remove(&mut self, stream: StreamId) {
         for lane in [&mut self.young, &mut self.bulk] {
             lane.retain(|waiting| *waiting != stream);
+        }
+        #[cfg(feature = "mutants")]
+        self.turns.remove(&stream);
+    }
+
+    /// Who stands where.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
+    pub fn standing(&self) -> impl Iterator<Item = (Lane, StreamId)> {
+        let young = self.young.iter().map(|stream| (Lane::Young, *stream));
+        young.chain(self.bulk.iter().map(|stream| (Lane::Bulk, *stream)))
+    }
+
+    /// A stream begins to wait: of its lane it lets those go first who stand there, of the other no more than its share.
+    #[cfg(feature = "mutants")]
+    fn expect_turn(&mut self, lane: Lane, stream: StreamId) {
+        let (young, bulk) = (self.young.len(), self.bulk.len());
+        let turns_max = match lane {
+            Lane::Young => young + young / YOUNG_RUN as usize + 1,
+            Lane::Bulk => bulk + (bulk + 1) * YOUNG_RUN as usize,
+        };
+        let stood = self.turns.insert(stream, (0, turns_max));
+        assert!(stood.is_none(), "a stream stands in one lane, once");
+    }
+
+    /// It is the turn of a stream: all others wait for one turn more.
+    #[cfg(feature = "mutants")]
+    fn count_turn(&mut self, stream: Option<StreamId>) {
+        let stood = stream.and_then(|stream| self.turns.remove(&stream));
+        assert!(stood.is_some(), "whose turn it is has waited for it");
+        for (turns, turns_max) in self.turns.values_mut() {
+            *turns += 1;
+            assert!(
+                *turns <= *turns_max,
+                "nobody waits for more turns than those who stood before it have"
+            );
         }
     }
 

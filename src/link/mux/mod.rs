@@ -11,6 +11,8 @@
 //! [`poll_event`](Mux::poll_event) whom to wake, [`poll_timeout`](Mux::poll_timeout) when to call
 //! [`handle_timeout`](Mux::handle_timeout).
 
+#[cfg(any(test, fuzzing, feature = "mutants"))]
+mod audits;
 pub mod batch;
 mod commands;
 mod counts;
@@ -193,6 +195,9 @@ pub struct Mux {
     opened: Vec<StreamId>,
     events: VecDeque<Event>,
     counts: Counts,
+    /// How often its audits were asked for.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
+    checks: std::cell::Cell<u32>,
 }
 
 impl Mux {
@@ -230,6 +235,8 @@ impl Mux {
             opened: Vec::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
+            #[cfg(any(test, fuzzing, feature = "mutants"))]
+            checks: std::cell::Cell::default(),
         }
     }
 
@@ -341,53 +348,8 @@ impl Mux {
             "a stream stands in one lane, once"
         );
         #[cfg(any(test, fuzzing, feature = "mutants"))]
-        self.check_all();
-    }
-
-    /// All of them: for tests, fuzzing and the simulator.
-    #[cfg(any(test, fuzzing, feature = "mutants"))]
-    pub fn check_all(&self) {
-        let streams = self.streams.values();
-        assert_eq!(
-            streams.clone().map(Stream::out_len).sum::<usize>(),
-            self.queued,
-            "what is queued is what the streams have queued"
-        );
-        assert_eq!(
-            streams.clone().filter(|stream| !stream.answered).count(),
-            self.unanswered,
-            "who waits for an answer is counted"
-        );
-        assert_eq!(
-            streams.clone().filter(|stream| stream.enrolled).count(),
-            self.lanes.len(),
-            "who stands in a lane is marked"
-        );
-        assert_eq!(
-            streams.clone().map(|stream| stream.inflow.window()).sum::<u64>(),
-            self.budget.used() + u64::from(self.options.window) * self.streams.len() as u64,
-            "what windows have above their bases is taken from the budget"
-        );
-        let is_wide =
-            |stream: &Stream| !stream.reset && stream.saying == Progress::Open && stream.outflow.is_wide();
-        assert!(
-            self.sweep_at.is_some() || !streams.clone().any(is_wide),
-            "who has more credit than at first is looked at again"
-        );
-        for stream in streams {
-            stream.inflow.check();
-            assert!(
-                stream.enrolled || !stream.can_send(),
-                "a stream that could send waits for its turn"
-            );
-            assert!(
-                stream.out_len() <= OUT_LEN_MAX,
-                "a queue is no longer than it may be"
-            );
-            assert!(
-                !stream.writer_waits || stream.out_len() > OUT_LEN_MAX / 2,
-                "who waits for room is told when there is some"
-            );
+        if self.is_time_to_check() {
+            self.check_all();
         }
     }
 }

@@ -345,6 +345,70 @@ impl Stream {
         }
     }
 
+    /// The sentences that a stream believes at every moment.
+    ///
+    /// # Panics
+    /// When one of them is wrong.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
+    pub fn check(&self) {
+        self.inflow.check();
+        self.outflow.check();
+        let mut out_len = 0;
+        let mut ended = false;
+        for (place, item) in self.outbox.iter().enumerate() {
+            match item {
+                Out::Data(bytes) => {
+                    assert!(!ended, "no byte stands behind the end");
+                    out_len += bytes.len();
+                }
+                Out::Message { kind, .. } => {
+                    ended |= matches!(*kind, kind::FIN | kind::FINISHED | kind::RESET);
+                    assert_eq!(
+                        *kind == kind::START,
+                        place == 0 && !self.begun,
+                        "a stream begins with START, once"
+                    );
+                }
+            }
+        }
+        assert!(
+            self.begun || self.reset || !self.outbox.is_empty(),
+            "START waits for its turn"
+        );
+        assert_eq!(out_len, self.out_len, "the queue is as long as what is in it");
+        assert!(
+            !ended || self.saying > Progress::Open,
+            "who has queued an end has said it"
+        );
+        assert!(
+            !self.reset || out_len as u64 <= self.outflow.credit(),
+            "a stream that was reset waits for no credit"
+        );
+        assert!(
+            !self.starved || self.outflow.credit() == 0,
+            "who is starved has no credit"
+        );
+        let messages = self.inbox.iter().filter(|item| matches!(item, In::Head(_)));
+        assert_eq!(
+            messages.count(),
+            self.in_messages,
+            "messages that came are counted"
+        );
+        let in_len = self.inbox.iter().map(|item| match item {
+            In::Head(_) => 0,
+            In::Shared(bytes) => bytes.len() as u64,
+            In::Copied(bytes) => bytes.len() as u64,
+        });
+        assert!(
+            in_len.sum::<u64>() <= self.inflow.unread(),
+            "what waits to be read is not consumed"
+        );
+        assert!(
+            !self.released || self.inbox.is_empty(),
+            "nothing is kept for nobody"
+        );
+    }
+
     /// Whether the peer has said its last before it heard ours: it wants no bytes, and grants no credit for any.
     pub fn is_refused(&self, side: Side) -> bool {
         side == Side::Opener && self.hearing == Progress::Done

@@ -4,12 +4,12 @@ use super::{
     Event, Mux, OUT_LEN_MAX, Urgent,
     batch::Batch,
     frames::{go_away, refuse},
-    lanes::Lane,
+    lanes::{Lane, QUANTUM},
     stream::Stream,
 };
 use crate::{
     id::StreamId,
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     time::Instant,
     wire::frame::kind,
 };
@@ -49,6 +49,10 @@ impl Mux {
             let Some((id, quantum)) = self.lanes.pop() else {
                 break;
             };
+            audit!(
+                quantum == QUANTUM || self.streams.values().filter(|stream| stream.enrolled).count() <= 1,
+                "who may send a whole frame stands alone"
+            );
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
             };
@@ -57,6 +61,7 @@ impl Mux {
             let sent = stream.send(now, id.value(), quantum, batch);
             self.queued -= sent as usize;
             self.counts.sent(lane, sent);
+            audit!(sent <= quantum, "nobody sends more in one turn than it may");
             let starved = !stream.is_flushed() && !stream.can_send();
             if starved && !std::mem::replace(&mut stream.starved, true) {
                 sometimes!("stream-out-of-credit");

@@ -1,6 +1,9 @@
 //! The round trip of a link, asked for while its windows are at work.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{History, audit},
+    time::{Duration, Instant},
+};
 
 /// What is assumed before the first answer.
 const TRIP_DEFAULT: Duration = Duration::from_millis(30);
@@ -18,12 +21,20 @@ pub struct Trip {
     asked: Option<(u32, Instant)>,
     asked_at: Option<Instant>,
     last: u32,
+    /// The trips seen, for its audits.
+    seen: History<Duration>,
 }
 
 impl Trip {
     /// The round trip, as far as known.
     pub fn estimate(&self) -> Duration {
         self.estimate.unwrap_or(TRIP_DEFAULT)
+    }
+
+    /// The token that was asked with last.
+    #[cfg(any(test, fuzzing, feature = "mutants"))]
+    pub fn last_asked(&self) -> u32 {
+        self.last
     }
 
     /// Asks now; returns the token to send.
@@ -47,10 +58,29 @@ impl Trip {
         };
         self.asked = None;
         let seen = now - at;
+        self.seen.push(seen);
         self.estimate = Some(match self.estimate {
             Some(old) if seen > old => (old * (GAIN - 1) + seen) / GAIN,
             _ => seen,
         });
+        self.check();
+    }
+
+    fn check(&self) {
+        let estimate = self.estimate();
+        let (shorter, longer) = (
+            self.seen.in_a_row(|seen| *seen <= estimate, |_| false),
+            self.seen.in_a_row(|seen| *seen >= estimate, |_| false),
+        );
+        audit!(
+            shorter != Some(0) && longer != Some(0),
+            "a trip is not estimated beyond what was seen"
+        );
+        audit!(
+            self.asked
+                .is_none_or(|(token, at)| token == self.last && Some(at) == self.asked_at),
+            "the answer that is waited for is that of the last question"
+        );
     }
 }
 
