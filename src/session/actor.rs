@@ -24,7 +24,7 @@ use crate::{
     id::{EntryName, SessionId},
     link::gauges::StartGuard,
     metrics::TrafficSeries,
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     registry::actor::{Registry, SessionDispatched, SessionEnded},
     selector::{Strategy, actor::Reported, group::Group, strategy::bound_to},
     target::{InFlight, Reach, Target, Tunnel},
@@ -319,6 +319,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.desk.env.metrics.sessions.dec();
+        let before = self.desk.env.metrics.sessions.dec();
+        audit!(before > 0, "a session that ends was counted");
     }
 }

@@ -9,7 +9,7 @@ use super::{
     visitor_side::{Cause, Outcome},
 };
 use crate::{
-    probe::{measure, mutant, sometimes},
+    probe::{History, audit, audit_eq, measure, mutant, sometimes},
     selector::{
         Strategy,
         active_set::ActiveSet,
@@ -41,6 +41,14 @@ pub enum Choice {
     GiveUp(&'static str),
 }
 
+/// What was told, for the audits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Refused,
+    Lost { ambiguous: bool },
+    Round,
+}
+
 /// One visitor's tries.
 #[derive(Debug)]
 pub struct Attempts {
@@ -54,6 +62,7 @@ pub struct Attempts {
     given_up: Option<&'static str>,
     bound_to: Option<u64>,
     preferred: Option<<Tunnel as Reach>::Key>,
+    told: History<Told>,
 }
 
 impl Attempts {
@@ -69,6 +78,7 @@ impl Attempts {
             given_up: None,
             bound_to: None,
             preferred: None,
+            told: History::default(),
         }
     }
 
@@ -130,6 +140,13 @@ impl Attempts {
             sometimes!(!self.tried.is_empty(), "start-retried-elsewhere");
             return Choice::Try(target);
         }
+        audit!(
+            set.targets()
+                .iter()
+                .chain(set.reserve())
+                .all(|target| self.tried.contains(&target.key())),
+            "a round ends when everybody was tried"
+        );
         if self.only_refused {
             sometimes!("every-upstream-refused");
             return Choice::GiveUp("all_refused");
@@ -143,6 +160,8 @@ impl Attempts {
             self.ambiguous = 0;
         }
         self.only_refused = true;
+        self.told.push(Told::Round);
+        self.check();
         Choice::Pause(pause)
     }
 
@@ -154,6 +173,10 @@ impl Attempts {
         let Outcome::NotStarted { cause, ambiguous } = outcome else {
             panic!("only a try that did not start may be followed by another");
         };
+        self.told.push(match cause {
+            Cause::Refused(_) => Told::Refused,
+            Cause::Broken | Cause::Silent => Told::Lost { ambiguous },
+        });
         if !mutant!("failed-target-forgotten") {
             self.tried.insert(target);
         }
@@ -161,10 +184,12 @@ impl Attempts {
             if mutant!("first-refusal-is-final") {
                 self.given_up = Some("all_refused");
             }
+            self.check();
             return false;
         }
         self.only_refused = false;
         if !ambiguous {
+            self.check();
             return false;
         }
         self.ambiguous += 1;
@@ -177,7 +202,47 @@ impl Attempts {
             Replay::Unacknowledged => {}
         }
         sometimes!(self.given_up.is_none(), "sent-bytes-repeated");
+        self.check();
         self.given_up.is_none()
+    }
+
+    /// What it counts, counted anew.
+    fn check(&self) {
+        let row = |counts: fn(&Told) -> bool, ends: fn(&Told) -> bool| self.told.in_a_row(counts, ends);
+        let is_round = |told: &Told| *told == Told::Round;
+        let never = |_: &Told| false;
+        if let Some(ambiguous) = row(|told| *told == Told::Lost { ambiguous: true }, never) {
+            audit_eq!(
+                self.ambiguous,
+                ambiguous,
+                "tries that may have arrived are counted over all rounds"
+            );
+        }
+        if let Some(rounds) = row(is_round, never) {
+            audit_eq!(self.rounds, rounds, "rounds are counted");
+        }
+        if let Some(lost) = row(|told| matches!(told, Told::Lost { .. }), is_round) {
+            audit_eq!(
+                self.only_refused,
+                lost == 0,
+                "whether all were refused is known of each round"
+            );
+        }
+        if let Some(failed) = row(|told| *told != Told::Round, is_round) {
+            audit!(
+                self.tried.len() <= failed as usize && self.tried.is_empty() == (failed == 0),
+                "who was tried in this round is known"
+            );
+        }
+        let ambiguous_max = match self.replay {
+            Replay::RefusedOnly => 1,
+            Replay::Unacknowledged => AMBIGUOUS_MAX,
+        };
+        audit_eq!(
+            self.given_up.is_some(),
+            self.ambiguous >= ambiguous_max,
+            "a visitor is given up when its bytes have been sent often enough"
+        );
     }
 }
 

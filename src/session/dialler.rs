@@ -20,7 +20,7 @@ use crate::{
     },
     metrics::Counted,
     notice::times,
-    probe::mutant,
+    probe::{AUDITS, audit, mutant},
     time::Duration,
     wire::{message::ResetCode, preamble::Purpose},
 };
@@ -137,6 +137,7 @@ impl Handler<Gone> for Dialler {
         if let Some((_, task)) = self.tasks.remove(&ticket) {
             task.detach();
         }
+        self.check();
     }
 }
 
@@ -197,6 +198,22 @@ impl Dialler {
             }
         });
         self.tasks.insert(ticket, (purpose, task));
+        self.check();
+    }
+
+    fn check(&self) {
+        if !AUDITS {
+            return;
+        }
+        audit!(
+            self.links() <= OPEN_MAX,
+            "no more data links are open than may be"
+        );
+        let opening = OPENING_MAX - self.opening.available_permits();
+        audit!(
+            *self.ended.borrow() || opening <= self.tasks.len(),
+            "only connections that are there are being opened"
+        );
     }
 
     /// Data links that are open or being opened.

@@ -14,7 +14,7 @@ use super::{first_bytes::FirstBytes, raw::RawStream};
 use crate::{
     link::buffer::{Buffer, CHUNK_LEN},
     metrics::Meter,
-    probe::mutant,
+    probe::{audit, audit_eq, mutant},
     time::{self, Duration, Instant, Timer},
 };
 
@@ -299,6 +299,7 @@ impl Direct {
                 .poll(cx, &mut self.upstream, &mut self.visitor, &mut None);
             if self.kept.is_some() {
                 if self.is_stale(&down) {
+                    self.check_kept();
                     return Poll::Ready(None);
                 }
                 if self.down.pending.is_some() && !mutant!("repeated-after-the-answer") {
@@ -312,10 +313,47 @@ impl Direct {
                 self.last_byte = time::now();
                 continue;
             }
-            return self.poll_timer(cx).map(Some);
+            let over = self.poll_timer(cx);
+            if over.is_pending() {
+                self.check();
+            }
+            return over.map(Some);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Who sleeps is woken in time, and could still say again what may have to be.
+    fn check(&self) {
+        let is_armed = |at| self.timer.is_armed_for(at);
+        let half_closed = self.up.stage != Stage::Open || self.down.stage != Stage::Open;
+        audit!(
+            !half_closed || is_armed(self.last_byte + self.half_closed_timeout),
+            "a half-closed session is not waited for without end"
+        );
+        let blocked = self.up.pending.is_some() || self.down.pending.is_some();
+        audit!(
+            !blocked || is_armed(self.look_at),
+            "a side that is not read is looked at"
+        );
+        self.check_kept();
+    }
+
+    fn check_kept(&self) {
+        let Some(kept) = &self.kept else { return };
+        audit!(
+            self.down.bytes == 0 && self.down.pending.is_none(),
+            "nothing is said again once the visitor has heard something"
+        );
+        if self.up.stage != Stage::Deaf {
+            let pending = self.up.pending.as_ref().map_or(0, |buffer| buffer.filled().len());
+            audit_eq!(
+                kept.bytes().len() as u64,
+                self.up.bytes + pending as u64,
+                "what may have to be said again is kept, all of it"
+            );
+            audit_eq!(kept.fin(), self.up.stage != Stage::Open, "and its end");
+        }
     }
 
     /// Whether the upstream has ended, or failed, without having said a byte.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::probe::{mutant, sometimes};
+use crate::probe::{audit, mutant, sometimes};
 
 /// The most a session keeps. Larger holds memory under attack; smaller stops large first requests early.
 pub const FIRST_BYTES_MAX: usize = 64 * 1024;
@@ -46,7 +46,8 @@ impl ReplayBudget {
     }
 
     fn release(&self, bytes: usize) {
-        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        audit!(before >= bytes, "no more is given back than was reserved");
     }
 }
 
@@ -79,6 +80,14 @@ impl FirstBytes {
             self.reserved += STEP;
         }
         sometimes!(self.reserved == self.bytes.len(), "replay-buffer-exhausted");
+        audit!(
+            self.bytes.len() <= self.reserved && self.reserved <= FIRST_BYTES_MAX,
+            "no more is kept than is reserved, nor more than a session may"
+        );
+        audit!(
+            self.reserved <= self.budget.used(),
+            "what a session has reserved is taken from the budget"
+        );
         self.reserved - self.bytes.len()
     }
 
@@ -104,6 +113,11 @@ impl FirstBytes {
     /// Whether the visitor ended its direction behind [`bytes`](Self::bytes).
     pub fn fin(&self) -> bool {
         self.fin
+    }
+
+    /// Whether nothing is kept, and nothing reserved.
+    pub fn is_cleared(&self) -> bool {
+        self.bytes.is_empty() && self.reserved == 0
     }
 
     /// Forgets everything and gives the memory back.

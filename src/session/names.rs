@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
-use crate::probe::mutant;
+use crate::probe::{audit, audit_eq, mutant};
 
 /// Where to ask. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -136,12 +136,16 @@ impl Answers {
 
     /// A round begins.
     pub fn begin(&self) {
-        self.rounds.send_modify(|rounds| rounds.begun += 1);
+        self.rounds.send_modify(|rounds| {
+            audit_eq!(rounds.begun, rounds.ended, "one round is under way at a time");
+            rounds.begun += 1;
+        });
     }
 
     /// It has ended, and the group knows what came of it. `failure` says why a name did not resolve, if one did not.
     pub fn end(&self, failure: Option<&str>) {
         self.rounds.send_modify(|rounds| {
+            audit!(rounds.ended < rounds.begun, "only a round that has begun ends");
             rounds.ended = rounds.begun;
             rounds.failure = failure.map(Arc::from);
         });

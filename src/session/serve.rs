@@ -33,7 +33,7 @@ use crate::{
     },
     metrics::Counted,
     notice::times,
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     selector::strategy::bound_to,
     time::{self, Duration, Instant, Timer},
     transport::{BoxFuture, null::Null},
@@ -250,7 +250,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "only what was counted is counted no more");
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use super::core::{Action, Core, Fate, Flow};
 use crate::{
     id::Ordinal,
-    probe::{mutant, sometimes},
+    probe::{History, audit, mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{Finished, RefuseCode, Refused, Reset, ResetCode, ToClient, ToServer},
 };
@@ -77,6 +77,8 @@ pub struct UpstreamSide {
     violated: bool,
     outcome: Option<Outcome>,
     actions: VecDeque<Action<ToServer>>,
+    /// How often the raw side was reset or closed, for its audits.
+    parted: History<()>,
 }
 
 impl UpstreamSide {
@@ -90,6 +92,7 @@ impl UpstreamSide {
             violated: false,
             outcome: None,
             actions: VecDeque::new(),
+            parted: History::default(),
         }
     }
 
@@ -155,6 +158,7 @@ impl UpstreamSide {
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
             self.actions.push_back(Action::ResetRaw);
+            self.parted.push(());
         }
         self.state = State::Ended(Fate::Dead);
     }
@@ -173,6 +177,7 @@ impl UpstreamSide {
             self.outcome = Some(Outcome::Completed);
             // `Finished` says that the upstream's socket is closed, so it is closed first.
             self.actions.push_back(Action::CloseRaw);
+            self.parted.push(());
             self.finish();
         }
     }
@@ -187,6 +192,25 @@ impl UpstreamSide {
         assert!(
             self.state != State::Ended(Fate::Reusable) || self.outcome.is_some(),
             "a stream is free again only when the session's end is known"
+        );
+        let refused = matches!(self.outcome, Some(Outcome::Refused(_)));
+        match self.state {
+            State::Connecting => audit!(
+                self.outcome.is_none() && !self.flow.fin_sent && !self.flow.fin_received,
+                "nothing has happened before the upstream is connected"
+            ),
+            State::Open => audit!(self.outcome.is_none(), "a session that is open has not ended"),
+            State::Discarding { left, .. } => audit!(
+                refused && left <= DISCARD_MAX,
+                "what comes is thrown away where nobody was reached"
+            ),
+            State::Ended(_) => audit!(self.outcome.is_some(), "a session that is over has an outcome"),
+        }
+        audit!(
+            self.parted
+                .in_a_row(|()| true, |()| false)
+                .is_none_or(|times| times == u32::from(self.outcome.is_some() && !refused)),
+            "the upstream is parted with once, as the outcome is known"
         );
     }
 }
@@ -313,6 +337,10 @@ impl Core for UpstreamSide {
             State::Discarding { .. } => self.state = State::Ended(Fate::Dead),
             State::Connecting | State::Ended(_) => {}
         }
+        audit!(
+            self.poll_timeout().is_none_or(|due| due > now),
+            "a deadline that has come is dealt with"
+        );
         self.check();
     }
 

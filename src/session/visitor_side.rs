@@ -11,6 +11,8 @@
 //!    +-------------------+-----------> ended, stream dead   (break, silence: released too)
 //! ```
 
+mod audits;
+
 use std::collections::VecDeque;
 
 use super::{
@@ -20,7 +22,7 @@ use super::{
 };
 use crate::{
     id::Ordinal,
-    probe::{measure, mutant, sometimes},
+    probe::{History, audit, measure, mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{RefuseCode, Reset, ResetCode, Start, ToClient, ToServer},
 };
@@ -115,6 +117,8 @@ pub struct VisitorSide {
     refusal: String,
     backlog: Option<Backlog>,
     actions: VecDeque<Action<ToClient>>,
+    /// How often the raw side was given back, reset or closed, for its audits.
+    parted: History<()>,
 }
 
 impl VisitorSide {
@@ -140,6 +144,7 @@ impl VisitorSide {
             refusal: String::new(),
             backlog: None,
             actions: VecDeque::from([Action::Send(ToClient::Start(start))]),
+            parted: History::default(),
         };
         sometimes!(side.sent, "first-bytes-sent-again");
         if side.sent && !mutant!("replay-forgets-first-bytes") {
@@ -226,6 +231,7 @@ impl VisitorSide {
             ambiguous: self.sent,
         });
         self.actions.push_back(Action::ReleaseRaw);
+        self.parted.push(());
     }
 
     /// Ends the session in a way that must not look like an end.
@@ -233,6 +239,7 @@ impl VisitorSide {
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
             self.actions.push_back(Action::ResetRaw);
+            self.parted.push(());
         }
         self.state = State::Ended(Fate::Dead);
     }
@@ -260,6 +267,7 @@ impl VisitorSide {
             self.outcome = Some(Outcome::Completed);
             self.state = State::Ended(Fate::Reusable);
             self.actions.push_back(Action::CloseRaw);
+            self.parted.push(());
         }
     }
 
@@ -280,23 +288,6 @@ impl VisitorSide {
             ToServer::Reset(reset) => self.break_off(Outcome::Reset(ResetCode::from(reset.code))),
             _ => self.handle_violation(now),
         }
-    }
-
-    /// The sentences this core believes at every moment.
-    fn check(&self) {
-        self.flow.check();
-        assert!(
-            !self.finished || (self.flow.fin_sent && self.flow.fin_received),
-            "Finished counts only after both FINs"
-        );
-        assert!(
-            self.state != State::Ended(Fate::Reusable) || self.outcome.is_some(),
-            "a stream is free again only when the visitor's fate is known"
-        );
-        assert!(
-            self.outcome != Some(Outcome::Completed) || (self.flow.shut_down && self.finished),
-            "a session is complete only when the visitor has everything and the client says it is finished"
-        );
     }
 }
 
@@ -359,7 +350,12 @@ impl Core for VisitorSide {
         match (self.state, message) {
             (State::Starting(_), ToServer::Accepted) => {
                 let deadline = now + self.patience.connect + self.patience.answer;
-                self.state = State::Working(deadline.min(self.patience.start_deadline));
+                let deadline = deadline.min(self.patience.start_deadline);
+                audit!(
+                    self.poll_timeout().is_none_or(|before| before <= deadline),
+                    "who is at work has no less time than who has not answered"
+                );
+                self.state = State::Working(deadline);
             }
             (State::Starting(_) | State::Working(_), ToServer::Started) => {
                 self.state = State::Open;
@@ -465,6 +461,10 @@ impl Core for VisitorSide {
             (State::Refused(_), _) => self.state = State::Ended(Fate::Dead),
             (State::Ended(_), _) => {}
         }
+        audit!(
+            self.poll_timeout().is_none_or(|due| due > now),
+            "a deadline that has come is dealt with"
+        );
         self.check();
     }
 
