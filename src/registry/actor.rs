@@ -32,7 +32,7 @@ use crate::{
         actor::{Add, Order, OrderFailed, Remove},
         conn::ConnPool,
     },
-    probe::mutant,
+    probe::{AUDITS, mutant},
     selector::{setup::Setup, target::Tunnel},
     time::{self, Duration},
     wire::{
@@ -60,8 +60,8 @@ pub struct Registry {
     grant: Grant,
     pub(super) link_options: link::Options,
     pool: Option<Addr<ConnPool>>,
-    groups: Groups,
-    joining: BTreeMap<JoinId, Join>,
+    pub(super) groups: Groups,
+    pub(super) joining: BTreeMap<JoinId, Join>,
     next_join: JoinId,
     pub(super) links: BTreeMap<Epoch, Live>,
     /// The tasks of data links; also of those whose registration has ended.
@@ -311,6 +311,9 @@ impl Registry {
                 registry.trunks.handle_timeout(time::now());
                 registry.drive(ctx);
             }));
+        }
+        if AUDITS {
+            self.check();
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{
         actor::Arrived,
         conn::{Conn, ConnPool},
     },
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     time::{self, Duration},
     transport::{Listener, Stream},
     wire::{
@@ -102,6 +102,17 @@ impl Waiting {
             return Err("unproven_per_address");
         }
         *count += 1;
+        audit!(
+            counts.values().sum::<usize>() <= self.total_max,
+            "no more wait at the door than may"
+        );
+        audit!(
+            counts
+                .iter()
+                .all(|(address, count)| *count > 0
+                    && (*count <= self.per_address_max || address.is_loopback())),
+            "who waits at the door is counted by address, and nobody else"
+        );
         Ok(Place(self.clone(), address))
     }
 }
@@ -112,6 +123,10 @@ impl Drop for Place {
             return;
         }
         let mut counts = self.0.counts.write().unwrap_or_else(PoisonError::into_inner);
+        audit!(
+            counts.contains_key(&self.1),
+            "who leaves the door has waited there"
+        );
         if let Some(count) = counts.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -191,6 +206,11 @@ impl Door {
         if result.is_ok() || !mutant!("failed-handshake-stays-counted") {
             self.env.metrics.connections_unproven.dec();
         }
+        audit!(
+            u64::try_from(self.env.metrics.connections_unproven.get())
+                .is_ok_and(|unproven| unproven <= self.waiting.count() as u64),
+            "who is not proved has a place at the door"
+        );
         if let Err(turned) = result {
             self.env.metrics.handshake_failures.inc(turned.label());
             if let Turned::Preamble(PreambleError::Version(_)) = turned {

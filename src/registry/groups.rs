@@ -7,7 +7,7 @@ use actix::{Actor, Addr};
 use crate::{
     env::Env,
     id::{Epoch, GroupName},
-    probe::mutant,
+    probe::{audit, mutant},
     selector::{
         actor::{Joined, Left, Selector},
         group::Group,
@@ -64,6 +64,21 @@ impl Groups {
         let membership = self.open(name, Setup::default);
         membership.members += 1;
         membership.selector.do_send(Joined(Arc::new(Target::new(tunnel))));
+        self.check();
+    }
+
+    /// Registered upstreams that serve a group, of all groups.
+    pub(super) fn members(&self) -> usize {
+        self.all.values().map(|membership| membership.members).sum()
+    }
+
+    fn check(&self) {
+        audit!(
+            self.all
+                .values()
+                .all(|membership| membership.members > 0 || membership.pinned),
+            "a group that nobody serves or visits is forgotten"
+        );
     }
 
     /// Whether visitors come to this group.
@@ -88,12 +103,14 @@ impl Groups {
     pub fn leave(&mut self, names: &[GroupName]) {
         for name in names {
             if let Some(membership) = self.all.get_mut(name) {
+                audit!(membership.members > 0, "only who serves a group leaves it");
                 membership.members -= 1;
                 if membership.members == 0 && !membership.pinned {
                     self.all.remove(name);
                 }
             }
         }
+        self.check();
     }
 
     fn open(&mut self, name: &GroupName, setup: impl FnOnce() -> Setup<Tunnel>) -> &mut Membership {

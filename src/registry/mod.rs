@@ -1,6 +1,7 @@
 //! Who is here: the clients, what they serve, and what their links carry.
 
 pub mod actor;
+mod audits;
 pub mod auth;
 pub mod data_links;
 pub mod door;

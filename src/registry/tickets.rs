@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     id::ProxyConnId,
+    probe::audit,
     time::{Duration, Instant},
     wire::preamble::Purpose,
 };
@@ -46,7 +47,28 @@ impl Tickets {
                 .iter()
                 .map(|ticket| (*ticket, Ticket { purpose, expires })),
         );
+        audit!(
+            tickets.iter().all(|ticket| self.is_valid(now, purpose, *ticket)),
+            "a ticket that is given out may be used"
+        );
+        self.check();
         tickets
+    }
+
+    /// Those that are out.
+    pub fn out(&self) -> impl Iterator<Item = ProxyConnId> {
+        self.out.keys().copied()
+    }
+
+    fn check(&self) {
+        let count = |purpose| {
+            let out = self.out.values().filter(|ticket| ticket.purpose == purpose);
+            out.count()
+        };
+        audit!(
+            count(Purpose::Proxy) <= TICKETS_MAX && count(Purpose::Link) <= TICKETS_MAX,
+            "no more tickets are out for a purpose than may be"
+        );
     }
 
     /// Whether a connection for `purpose` may redeem this ticket now.

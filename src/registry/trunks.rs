@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::tickets::TICKET_TIMEOUT;
 use crate::{
     id::{Epoch, LinkId},
-    probe::{audit, audit_eq, mutant},
+    probe::{History, audit, audit_eq, mutant},
     time::{Duration, Instant},
 };
 
@@ -53,6 +53,8 @@ struct Fleet {
     failures: u32,
     /// Nothing is ordered before.
     pause_until: Instant,
+    /// How long after the last pause each failure came, for its audits.
+    gaps: History<Duration>,
 }
 
 impl Trunks {
@@ -93,6 +95,7 @@ impl Trunks {
             open: BTreeSet::new(),
             failures: 0,
             pause_until: now,
+            gaps: History::default(),
         };
         self.fleets.insert(epoch, fleet);
         self.due.insert((now, epoch));
@@ -168,6 +171,10 @@ impl Trunks {
         {
             self.change(now, epoch, |fleet| fleet.expire(now));
         }
+        audit!(
+            self.poll_timeout().is_none_or(|due| due > now),
+            "what is due is done"
+        );
     }
 
     /// The next thing to do.
@@ -182,6 +189,7 @@ impl Trunks {
 
     /// Changes the books of a registration, if it has any, and orders what is missing then.
     fn change<R>(&mut self, now: Instant, epoch: Epoch, change: impl FnOnce(&mut Fleet) -> R) -> Option<R> {
+        let links_max = self.links_max;
         let fleet = self.fleets.get_mut(&epoch)?;
         if let Some(due) = fleet.due() {
             self.due.remove(&(due, epoch));
@@ -193,6 +201,7 @@ impl Trunks {
                 self.actions.push_back(Action::Order(epoch));
             }
         }
+        fleet.check(now, links_max);
         if let Some(due) = fleet.due() {
             self.due.insert((due, epoch));
         }
@@ -216,6 +225,17 @@ impl Trunks {
             self.due,
             "what is due at a registration is known, and nothing else is"
         );
+        let open = || self.fleets.values().flat_map(|fleet| &fleet.open);
+        audit!(
+            open().collect::<BTreeSet<_>>().len() == open().count()
+                && open().all(|link| link.value() <= self.next),
+            "no two data links have the same name"
+        );
+    }
+
+    /// The registrations that have data links, and those that are open.
+    pub(super) fn fleets(&self) -> impl Iterator<Item = (&Epoch, &BTreeSet<LinkId>)> {
+        self.fleets.iter().map(|(epoch, fleet)| (epoch, &fleet.open))
     }
 }
 
@@ -243,207 +263,51 @@ impl Fleet {
         if now < self.pause_until {
             return;
         }
-        if now - self.pause_until >= FORGIVEN_AFTER {
+        let gap = now - self.pause_until;
+        self.gaps.push(gap);
+        if gap >= FORGIVEN_AFTER {
             self.failures = 0;
         }
         let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.pause_until = now + PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX);
         self.failures += 1;
     }
+
+    /// The sentences that hold when its books were changed.
+    fn check(&self, now: Instant, links_max: usize) {
+        audit!(
+            (1..=links_max).contains(&self.wanted),
+            "at least one data link is wanted, and no more than may be"
+        );
+        audit!(
+            self.missing() == 0 || now < self.pause_until,
+            "what is missing is ordered, unless there is a pause"
+        );
+        audit!(
+            self.pause_until <= now + PAUSE_MAX,
+            "a pause is no longer than the longest"
+        );
+        audit!(
+            self.ordered.iter().is_sorted()
+                && self
+                    .ordered
+                    .back()
+                    .is_none_or(|last| *last <= now + ORDER_TIMEOUT),
+            "the oldest order is given up first, none later than it may take"
+        );
+        let (all, row) = (
+            self.gaps.in_a_row(|_| true, |_| false),
+            self.gaps.in_a_row(|_| true, |gap| *gap >= FORGIVEN_AFTER),
+        );
+        if let (Some(all), Some(row)) = (all, row) {
+            audit_eq!(
+                self.failures,
+                row + u32::from(row < all),
+                "failures in a row are counted, from the first behind a quiet time"
+            );
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::time;
-
-    fn epoch(counter: u64) -> Epoch {
-        Epoch::new(1, counter)
-    }
-
-    /// Orders since the last look.
-    fn orders(trunks: &mut Trunks) -> usize {
-        std::iter::from_fn(|| trunks.poll_action()).count()
-    }
-
-    /// A registration whose first order is out.
-    fn joined(links_max: usize) -> (Instant, Trunks) {
-        let (now, mut trunks) = (time::now(), Trunks::new(links_max));
-        trunks.handle_joined(now, epoch(1));
-        assert_eq!(trunks.poll_action(), Some(Action::Order(epoch(1))));
-        assert_eq!(orders(&mut trunks), 0);
-        (now, trunks)
-    }
-
-    #[test]
-    fn one_from_the_start_and_more_on_demand_one_at_a_time() {
-        let (now, mut trunks) = joined(3);
-        trunks.handle_demand(now, epoch(1));
-        assert_eq!(orders(&mut trunks), 0, "the first is on its way");
-        let first = trunks.handle_arrived(now, epoch(1)).unwrap();
-        assert_eq!(orders(&mut trunks), 0);
-        for open in 2..=3 {
-            for _ in 0..100 {
-                trunks.handle_demand(now, epoch(1));
-            }
-            assert_eq!(orders(&mut trunks), 1);
-            assert_ne!(trunks.handle_arrived(now, epoch(1)), Some(first));
-            assert_eq!(trunks.count(epoch(1)), open);
-        }
-        trunks.handle_demand(now, epoch(1));
-        assert_eq!(orders(&mut trunks), 0, "there are as many as there may be");
-        assert_eq!(
-            trunks.handle_arrived(now, epoch(1)),
-            None,
-            "nobody ordered this one"
-        );
-        assert_eq!(trunks.poll_timeout(), None);
-    }
-
-    #[test]
-    fn nothing_is_ordered_where_nothing_is_wanted() {
-        let now = time::now();
-        let mut none = Trunks::new(0);
-        none.handle_joined(now, epoch(1));
-        none.handle_demand(now, epoch(1));
-        assert_eq!((orders(&mut none), none.handle_arrived(now, epoch(1))), (0, None));
-
-        let (now, mut trunks) = joined(4);
-        let link = trunks.handle_arrived(now, epoch(1)).unwrap();
-        trunks.handle_left(epoch(1));
-        trunks.handle_lost(now, epoch(1), link);
-        trunks.handle_demand(now, epoch(1));
-        trunks.handle_failed(now, epoch(1));
-        assert_eq!(trunks.handle_arrived(now, epoch(1)), None);
-        assert_eq!((orders(&mut trunks), trunks.poll_timeout()), (0, None));
-    }
-
-    /// Orders that fail at once, until `end`; the pauses between them in milliseconds.
-    fn pauses(trunks: &mut Trunks, mut now: Instant, end: Instant) -> Vec<u128> {
-        let mut pauses = Vec::new();
-        while now < end {
-            trunks.handle_failed(now, epoch(1));
-            assert_eq!(orders(trunks), 0, "nothing is ordered in a pause");
-            let due = trunks.poll_timeout().unwrap();
-            pauses.push((due - now).as_millis());
-            now = due;
-            trunks.handle_timeout(now);
-            assert_eq!(orders(trunks), 1);
-        }
-        pauses
-    }
-
-    #[test]
-    fn pauses_grow_and_start_over_after_a_quiet_time() {
-        let (now, mut trunks) = joined(1);
-        let end = now + Duration::from_secs(15);
-        let grown = [100, 200, 400, 800, 1600, 3200, 5000, 5000];
-        assert_eq!(pauses(&mut trunks, now, end), grown);
-
-        // A link that comes and goes has not made anything better.
-        let now = end + Duration::from_secs(3);
-        let link = trunks.handle_arrived(now, epoch(1)).unwrap();
-        trunks.handle_lost(now, epoch(1), link);
-        let due = trunks.poll_timeout().unwrap();
-        assert_eq!(due - now, PAUSE_MAX);
-        trunks.handle_timeout(due);
-        let link = trunks.handle_arrived(due, epoch(1)).unwrap();
-        let now = due + FORGIVEN_AFTER;
-        trunks.handle_lost(now, epoch(1), link);
-        assert_eq!(trunks.poll_timeout(), Some(now + PAUSE_MIN));
-    }
-
-    #[test]
-    fn orders_that_fail_together_have_failed_once() {
-        let (now, mut trunks) = joined(3);
-        let links = std::iter::from_fn(|| {
-            trunks.handle_demand(now, epoch(1));
-            trunks.handle_arrived(now, epoch(1))
-        });
-        let links: Vec<_> = links.collect();
-        orders(&mut trunks);
-        for link in links {
-            trunks.handle_lost(now, epoch(1), link);
-        }
-        assert_eq!(trunks.poll_timeout(), Some(now + PAUSE_MIN));
-        trunks.handle_timeout(now + PAUSE_MIN);
-        assert_eq!(orders(&mut trunks), 3, "all of them are wanted again");
-    }
-
-    #[test]
-    fn an_order_that_is_given_up_may_still_be_filled() {
-        let (now, mut trunks) = joined(1);
-        let late = now + ORDER_TIMEOUT;
-        assert_eq!(trunks.poll_timeout(), Some(late));
-        trunks.handle_timeout(late);
-        trunks.handle_failed(late, epoch(1));
-        assert_eq!(trunks.poll_timeout(), Some(late + PAUSE_MIN), "it fails once");
-        trunks.handle_timeout(late + PAUSE_MIN);
-        assert_eq!(orders(&mut trunks), 1);
-        assert!(trunks.handle_arrived(late + PAUSE_MIN, epoch(1)).is_some());
-        assert_eq!(
-            trunks.handle_arrived(late + PAUSE_MIN, epoch(1)),
-            None,
-            "the second is one too many"
-        );
-        assert_eq!(trunks.poll_timeout(), None);
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        Join,
-        Leave,
-        Demand,
-        Arrive,
-        Fail,
-        Lose,
-        Wait(u64),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            Just(Step::Join),
-            Just(Step::Leave),
-            Just(Step::Demand),
-            Just(Step::Arrive),
-            Just(Step::Fail),
-            Just(Step::Lose),
-            (0u64..20_000).prop_map(Step::Wait),
-        ]
-    }
-
-    proptest! {
-        /// The books believe their own sentences, and a timer that is due leads somewhere.
-        #[test]
-        fn whatever_happens(links_max in 0usize..4, steps in proptest::collection::vec((step(), 0u64..3), 0..200)) {
-            let (mut now, mut trunks) = (time::now(), Trunks::new(links_max));
-            let mut open = Vec::new();
-            for (step, counter) in steps {
-                let epoch = epoch(counter);
-                match step {
-                    Step::Join => {
-                        trunks.handle_left(epoch);
-                        trunks.handle_joined(now, epoch);
-                    }
-                    Step::Leave => trunks.handle_left(epoch),
-                    Step::Demand => trunks.handle_demand(now, epoch),
-                    Step::Arrive => open.extend(trunks.handle_arrived(now, epoch).map(|link| (epoch, link))),
-                    Step::Fail => trunks.handle_failed(now, epoch),
-                    Step::Lose => {
-                        if let Some((epoch, link)) = open.pop() {
-                            trunks.handle_lost(now, epoch, link);
-                        }
-                    }
-                    Step::Wait(ms) => {
-                        now += Duration::from_millis(ms);
-                        trunks.handle_timeout(now);
-                    }
-                }
-                prop_assert!(trunks.poll_timeout().is_none_or(|due| due > now));
-                prop_assert!(trunks.count(epoch) <= links_max);
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::{
     id::{Epoch, LinkId, SessionId},
-    probe::audit_eq,
+    probe::{audit, audit_eq},
 };
 
 /// What a session rides on.
@@ -216,6 +216,34 @@ impl<A> TunnelConnectionManager<A> {
             self.sessions.len(),
             "every session is carried by exactly one connection"
         );
+        audit!(
+            self.sessions
+                .iter()
+                .all(|(session, (ride, _))| self.carries(*session, *ride)),
+            "what a session rides on knows it"
+        );
+        audit!(
+            self.clients
+                .values()
+                .all(|client| !client.proxied.is_empty() || !client.links.is_empty()),
+            "a registration that carries nothing is forgotten"
+        );
+    }
+
+    fn carries(&self, session: SessionId, ride: Ride) -> bool {
+        self.clients.get(&ride.epoch).is_some_and(|client| match ride.on {
+            Carrier::Proxy => client.proxied.contains(&session),
+            Carrier::Link(link, stream) => client
+                .links
+                .get(&link)
+                .is_some_and(|streams| streams.get(&stream) == Some(&session)),
+        })
+    }
+
+    /// The data links of all registrations.
+    pub(super) fn all_links(&self) -> impl Iterator<Item = (Epoch, LinkId)> {
+        let clients = self.clients.iter();
+        clients.flat_map(|(epoch, client)| client.links.keys().map(|link| (*epoch, *link)))
     }
 }
 
