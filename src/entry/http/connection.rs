@@ -17,7 +17,7 @@ use hyper::{
 use super::body::TryBody;
 use crate::{
     env::Task,
-    probe::mutant,
+    probe::{audit, mutant},
     time::{Duration, Instant},
 };
 
@@ -174,7 +174,8 @@ impl Sharer {
 
 impl Drop for Sharer {
     fn drop(&mut self) {
-        self.0.sharers.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.sharers.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "only who shares a connection leaves it");
     }
 }
 

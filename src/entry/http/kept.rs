@@ -4,6 +4,8 @@
 //! HTTP/1 carries one request at a time, so those that are free wait in a stack; HTTP/2 is shared by many. Each has a task
 //! that moves its bytes. What carries nothing for some seconds is closed.
 
+mod audits;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, Weak},
@@ -182,6 +184,7 @@ impl Place<'_> {
             true => self.home.own(self.owner, self.key, Own::Shared(shared)),
             false => with(&self.home.shared, |all| all.push(shared)),
         }
+        self.home.check();
         lease
     }
 
@@ -316,6 +319,7 @@ impl Connections {
             }
             all.push(connection);
         });
+        self.check();
     }
 
     fn keep(&self, free: Free) {
@@ -328,6 +332,7 @@ impl Connections {
                 all.push(free);
             }
         });
+        self.check();
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{interim::Interim, turns::Turns};
 use crate::{
-    probe::mutant,
+    probe::{audit, mutant},
     time::{Duration, Instant},
 };
 
@@ -217,7 +217,8 @@ impl OpenRequests {
 
     /// A request is answered to its end.
     pub fn end(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        let before = self.open.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "only a request that has begun ends");
     }
 
     /// What there is now.
@@ -251,6 +252,7 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.of.bodies.fetch_sub(1, Ordering::Relaxed);
+        let before = self.of.bodies.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "only a body that may come comes no more");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     env::Env,
     id::EntryName,
     metrics::{Class, Counted, Hop},
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     session::tunnel_stream::Progress,
     target::{Reach, Target, Tunnel},
     time::{self, Instant},
@@ -359,7 +359,8 @@ impl Drop for Record {
         if let Some(route) = &notes.route {
             let figures = route.figures(&env.metrics);
             if notes.status.is_some() || !mutant!("left-request-open-in-its-rule") {
-                figures.open.dec();
+                let before = figures.open.dec();
+                audit!(before > 0, "a request that ends was open in its rule");
             }
             figures.answered(Class::of(notes.status));
             for hop in Hop::ALL {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::{
-    probe::{measure, mutant},
+    probe::{audit, measure, mutant},
     time::{self, Instant},
 };
 
@@ -47,9 +47,18 @@ impl RetryBudget {
             return false;
         }
         let enough = |saved: i64| (saved >= 1000).then_some(saved - 1000);
-        self.saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough)
-            .is_ok()
+        let withdrawn = self
+            .saved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, enough);
+        self.check();
+        withdrawn.is_ok()
+    }
+
+    fn check(&self) {
+        audit!(
+            (0..=SAVED_MAX).contains(&self.saved.load(Ordering::Relaxed)),
+            "no more is withdrawn than is saved, and no more saved than may be"
+        );
     }
 
     /// How many requests may be tried again now.
@@ -72,6 +81,7 @@ impl RetryBudget {
     fn add(&self, amount: i64) {
         let sum = |saved: i64| Some((saved + amount).min(SAVED_MAX));
         let _ = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
+        self.check();
     }
 }
 
