@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
 };
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::audit,
+    time::{Duration, Instant},
+};
 
 /// How long equal lines are collected after one was written.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -101,6 +104,17 @@ struct Collected {
     held: BTreeMap<Key, Line>,
 }
 
+impl Collected {
+    /// The sentence that these books believe at every moment.
+    fn check(&self) {
+        let counting = self.limiter.keys.iter().filter(|(_, state)| state.held > 0);
+        audit!(
+            counting.map(|(key, _)| key).eq(self.held.keys()),
+            "a line is held for each key that counts, and for no other"
+        );
+    }
+}
+
 /// A line that was held back: it is due at a time.
 #[derive(Debug)]
 #[must_use = "a held line is written by `write_due`"]
@@ -141,6 +155,7 @@ impl Notices {
             }
             Verdict::Hold(due) => {
                 collected.held.insert(key.clone(), Box::new(line));
+                collected.check();
                 Some(Held { due, key })
             }
             Verdict::Count => None,
@@ -152,6 +167,7 @@ impl Notices {
         let mut collected = self.lock();
         let count = collected.limiter.handle_due(now, &held.key);
         let line = collected.held.remove(&held.key);
+        collected.check();
         drop(collected);
         if let Some(line) = line {
             line(count);

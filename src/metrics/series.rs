@@ -154,6 +154,11 @@ impl<F> Drop for Entry<F> {
         {
             home.remove(&self.labels);
         }
+        #[cfg(feature = "mutants")]
+        assert!(
+            home.values().all(|member| member.strong_count() > 0),
+            "who has left is not remembered"
+        );
     }
 }
 

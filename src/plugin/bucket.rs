@@ -11,6 +11,9 @@ use crate::{
 /// pushes others out sooner, and gets their tokens.
 pub(super) const KEYS_MAX: usize = 10_000;
 
+/// Buckets that are checked each time.
+const CHECKED_MAX: usize = 64;
+
 /// What a bucket holds and how fast it fills.
 ///
 /// A bucket is remembered as the moment at which it will be full again, which is exact and small: each token that is
@@ -71,6 +74,10 @@ impl<K: Copy + Ord> Buckets<K> {
         }
         self.full_at.insert(key, after);
         self.by_time.insert((after, key));
+        audit!(
+            after <= now + self.terms.interval * self.terms.burst,
+            "no more is taken than a full bucket holds"
+        );
         self.check();
         Ok(())
     }
@@ -95,6 +102,14 @@ impl<K: Copy + Ord> Buckets<K> {
             self.full_at.len(),
             self.by_time.len(),
             "each key stands in both orders"
+        );
+        // Of many those that are looked at next stand for all.
+        audit!(
+            self.by_time
+                .iter()
+                .take(CHECKED_MAX)
+                .all(|(at, key)| self.full_at.get(key) == Some(at)),
+            "each bucket stands at the time at which it is full"
         );
     }
 }
