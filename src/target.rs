@@ -13,6 +13,7 @@ use crate::{
     id::{ClientId, Epoch, UpstreamName},
     link::{gauges::LinkGauges, links::Links},
     metrics::TrafficSeries,
+    probe::audit,
     time::Duration,
 };
 
@@ -236,7 +237,8 @@ pub struct InFlight(Arc<TargetGauges>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "a session that ends on a target was counted there");
     }
 }
 

@@ -7,7 +7,7 @@ use prometheus_client::{
 };
 
 use super::traffic::TrafficSeries;
-use crate::probe::mutant;
+use crate::probe::{audit, mutant};
 
 /// Shows a metric in a registry, under one name and one help.
 pub(super) trait Show {
@@ -41,7 +41,8 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        let before = self.0.dec();
+        audit!(before > 0, "only what was counted is counted no more");
     }
 }
 
