@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-use crate::probe::{measure, mutant};
+use crate::probe::{History, audit, audit_eq, measure, mutant};
 
 /// How a [`Backoff`] grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,24 +29,63 @@ impl Default for Options {
     }
 }
 
+/// What a [`Backoff`] was told.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// Somebody waits for the next try.
+    Waits,
+    /// A connection lasted so long.
+    Lived(Duration),
+}
+
 /// Counts failures and says how long to wait before the next try.
 #[derive(Debug)]
 pub struct Backoff {
     options: Options,
     failures: u32,
+    told: History<Told>,
 }
 
 impl Backoff {
     /// A backoff that has seen no failure.
     pub fn new(options: Options) -> Self {
-        Self { options, failures: 0 }
+        Self {
+            options,
+            failures: 0,
+            told: History::default(),
+        }
+    }
+
+    /// The waits since a connection was stable, counted anew, and how long the next one may be.
+    fn check(&self) {
+        let stable = |told: &Told| matches!(told, Told::Lived(lived) if *lived >= self.options.stable_after);
+        let waits = self.told.in_a_row(|told| matches!(told, Told::Waits), stable);
+        if let Some(waits) = waits {
+            audit_eq!(
+                self.failures,
+                waits,
+                "a backoff counts the waits since a stable connection"
+            );
+            let grown = (0..waits.min(64)).fold(self.options.base, |wait, _| wait.saturating_mul(2));
+            audit_eq!(
+                self.ceiling(),
+                grown.min(self.options.cap),
+                "a wait doubles with each failure, up to its cap"
+            );
+        }
+        audit!(
+            self.ceiling() <= self.options.cap,
+            "no wait is longer than the cap"
+        );
     }
 
     /// The wait before the next try: uniform in `[0, min(cap, base * 2^failures)]`.
     pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self.ceiling();
+        self.told.push(Told::Waits);
         measure!("backoff-up-to-ms", ceiling);
         self.failures = self.failures.saturating_add(1);
+        self.check();
         if mutant!("backoff-without-jitter") {
             return ceiling;
         }
@@ -55,10 +94,13 @@ impl Backoff {
 
     /// Tells that a connection lived from `since` to `now`; a stable one forgives all failures.
     pub fn handle_lived(&mut self, since: Instant, now: Instant) {
-        let stable = now.saturating_duration_since(since) >= self.options.stable_after;
+        let lived = now.saturating_duration_since(since);
+        self.told.push(Told::Lived(lived));
+        let stable = lived >= self.options.stable_after;
         if stable && !mutant!("backoff-never-forgives") {
             self.failures = 0;
         }
+        self.check();
     }
 
     fn ceiling(&self) -> Duration {

@@ -155,6 +155,18 @@ impl<E> History<E> {
         drop(event);
     }
 
+    /// What is remembered, oldest first, and whether that is all there was. Nothing in what is shipped.
+    pub(crate) fn remembered(&self) -> (impl DoubleEndedIterator<Item = &E> + Clone, bool) {
+        #[cfg(feature = "mutants")]
+        {
+            (self.events.iter(), self.events.len() < HISTORY_LEN)
+        }
+        #[cfg(not(feature = "mutants"))]
+        {
+            (std::iter::empty(), false)
+        }
+    }
+
     /// How many events `count`, from the newest on to the first that `ends` the row. `None` where that is not remembered.
     pub(crate) fn in_a_row(&self, counts: impl Fn(&E) -> bool, ends: impl Fn(&E) -> bool) -> Option<u32> {
         #[cfg(feature = "mutants")]
