@@ -1,6 +1,6 @@
 //! Owns the warm connections to every target. Never reads a session's bytes, never dials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle};
 use rand::SeedableRng;
@@ -15,12 +15,15 @@ use super::{
 use crate::{
     env::{Env, Task},
     id::ConnId,
-    probe::mutant,
+    probe::{AUDITS, audit, audit_eq, mutant},
     time::{self, Instant},
 };
 
 /// Causes of a connection's end that are its peer's breach of the protocol.
 const VIOLATIONS: [&str; 3] = ["violation", "unexpected", "malformed"];
+
+/// Of so many connections and takers all are looked at by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 128;
 
 /// What tells the targets of a pool apart: an `Epoch`, a `SocketAddr`.
 pub trait Key: Ord + Clone + Send + Unpin + 'static {}
@@ -296,6 +299,31 @@ impl<K: Key, C: Park> Pool<K, C> {
                 pool.drive(ctx);
             }));
         }
+        self.check();
+    }
+
+    /// What the shelf knows of, its shell has, and nobody else waits.
+    fn check(&self) {
+        if !AUDITS || self.kept.len() + self.takers.len() > RECOUNTED_MAX {
+            return;
+        }
+        let tickets: BTreeSet<_> = self.shelf.tickets().collect();
+        audit!(
+            self.takers.keys().eq(&tickets),
+            "whoever waits is known, and nobody else is kept waiting"
+        );
+        for (conn, key) in self.shelf.held() {
+            let kept = self.kept.get(conn);
+            audit!(
+                kept.is_some_and(|kept| kept.key == *key && kept.hold.is_some()),
+                "what the shelf holds is kept for the same target"
+            );
+        }
+        audit_eq!(
+            self.timer.is_some(),
+            self.shelf.poll_timeout().is_some(),
+            "a pool is woken when there is something to do"
+        );
     }
 
     /// Tells the metrics how the shelf stands; what is counted as it happens is counted where it happens.

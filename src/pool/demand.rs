@@ -1,6 +1,9 @@
 //! How many connections to one target are taken, and how long a new one takes. Pure.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{AUDITS, History, audit, audit_eq},
+    time::{Duration, Instant},
+};
 
 /// What the fast average of arrivals looks back: a burst shows at once.
 const FAST: Duration = Duration::from_secs(1);
@@ -57,6 +60,9 @@ pub struct Demand {
     refill: Duration,
     misses: usize,
     last_miss: Instant,
+    taken_at: History<Instant>,
+    missed_at: History<Instant>,
+    refilled: History<Duration>,
 }
 
 impl Demand {
@@ -73,11 +79,15 @@ impl Demand {
             refill: REFILL_UNKNOWN,
             misses: 0,
             last_miss: now,
+            taken_at: History::default(),
+            missed_at: History::default(),
+            refilled: History::default(),
         }
     }
 
     /// Someone wanted a connection.
     pub fn handle_take(&mut self, now: Instant) {
+        self.taken_at.push(now);
         let since = now.saturating_duration_since(self.last_take);
         self.fast.take(since);
         self.slow.take(since);
@@ -91,12 +101,14 @@ impl Demand {
 
     /// There was none.
     pub fn handle_miss(&mut self, now: Instant) {
+        self.missed_at.push(now);
         self.misses = self.missed(now).saturating_add(1);
         self.last_miss = now;
     }
 
     /// A connection is ready, so long after it was ordered.
     pub fn handle_refill(&mut self, took: Duration) {
+        self.refilled.push(took);
         if self.refills.len() < REFILLS {
             self.refills.push(took);
         } else {
@@ -144,6 +156,67 @@ impl Demand {
     fn parts_since(&self, now: Instant) -> usize {
         let parts = now.saturating_duration_since(self.part_began).as_millis() / PEAK_PART.as_millis();
         usize::try_from(parts).unwrap_or(usize::MAX)
+    }
+
+    /// What it says now, found anew from what it was told.
+    pub(super) fn check(&self, now: Instant) {
+        if !AUDITS {
+            return;
+        }
+        let (rate, said, whole) = (self.rate_anew(now), self.rate(now), self.taken_at.remembered().1);
+        let slack = 1e-6 * (1.0 + rate);
+        audit!(
+            said >= rate - slack && (said <= rate + slack || !whole),
+            "{said} takes per second are {rate} by their times"
+        );
+        let (misses, whole) = self.missed_at.remembered();
+        let halved = |count: usize, since: Option<Instant>, at: Instant| {
+            let since = since.map_or(Duration::ZERO, |since| at.saturating_duration_since(since));
+            (0..(since.as_millis() / MISS_HALF_LIFE.as_millis()).min(64)).fold(count, |left, _| left / 2)
+        };
+        let (count, last) = misses.fold((0, None), |(count, last), at| {
+            (halved(count, last, *at) + 1, Some(*at))
+        });
+        let (count, said) = (halved(count, last, now), self.missed(now));
+        audit!(
+            said == count || said > count && !whole,
+            "{said} misses that are not forgotten are {count}"
+        );
+        let mut refills: Vec<_> = self.refilled.remembered().0.rev().take(REFILLS).collect();
+        refills.sort_unstable();
+        if let Some(longest) = refills.len().checked_sub(1 + refills.len() / 10) {
+            audit_eq!(
+                self.refill,
+                *refills[longest],
+                "nine of ten refills take no longer"
+            );
+        }
+    }
+
+    /// The rate, from the times of the last takes alone.
+    fn rate_anew(&self, now: Instant) -> f64 {
+        let (takes, _) = self.taken_at.remembered();
+        let part = self.part_began + PEAK_PART.saturating_mul(self.parts_since(now).min(1 << 20) as u32);
+        let kept_from = part.checked_sub(PEAK_PART * (PEAK_PARTS as u32 - 1));
+        let (mut fast, mut slow, mut peak) = (0.0, 0.0, 0.0_f64);
+        let mut last = None;
+        for at in takes {
+            let since = last.map_or(Duration::ZERO, |last| at.saturating_duration_since(last));
+            fast = fast * (-since.as_secs_f64()).exp() + 1.0;
+            slow = slow * (-since.as_secs_f64() / self.slow.tau).exp() + 1.0 / self.slow.tau;
+            if kept_from.is_none_or(|from| *at >= from) {
+                peak = peak.max(fast);
+            }
+            last = Some(*at);
+        }
+        let since = last.map_or(PEAK_WINDOW, |last| now.saturating_duration_since(last));
+        if since >= PEAK_WINDOW {
+            return 0.0;
+        }
+        let since = since.as_secs_f64();
+        (fast * (-since).exp())
+            .max(slow * (-since / self.slow.tau).exp())
+            .max(peak / 2.0)
     }
 }
 

@@ -1,10 +1,22 @@
 //! How fast one target may be dialled beyond what is taken from it. Pure: the generic cell rate algorithm
 //! (ITU-T I.371), with a burst of `burst` and a steady `per_second`.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{AUDITS, History, audit},
+    time::{Duration, Instant},
+};
+
+/// What a [`Pace`] was told.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// So many were ordered.
+    Ordered(Instant, u32),
+    /// One was taken.
+    Taken,
+}
 
 /// The pace of one target's orders.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     /// Between two orders; `None` is no limit.
     interval: Option<Duration>,
@@ -12,6 +24,7 @@ pub struct Pace {
     burst: u32,
     /// Up to when the orders so far have used the time.
     used_until: Instant,
+    told: History<Told>,
 }
 
 impl Pace {
@@ -21,6 +34,7 @@ impl Pace {
             interval: per_second.map(|count| Duration::from_secs(1) / count.max(1)),
             burst: u32::try_from(burst).unwrap_or(u32::MAX).max(1),
             used_until: now,
+            told: History::default(),
         }
     }
 
@@ -40,11 +54,36 @@ impl Pace {
         if let Some(interval) = self.interval {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             self.used_until = self.used_until.max(now) + interval.saturating_mul(count);
+            self.told.push(Told::Ordered(now, count));
+            self.check(now, interval);
+        }
+    }
+
+    /// From any order on no more were ordered than a burst, one in each interval, and one for each that was taken.
+    fn check(&self, now: Instant, interval: Duration) {
+        audit!(
+            self.used_until <= now + interval.saturating_mul(self.burst),
+            "no more is ordered at once than a burst"
+        );
+        if !AUDITS {
+            return;
+        }
+        let (mut ordered, mut taken) = (0, 0);
+        for told in self.told.remembered().0.rev() {
+            match told {
+                Told::Taken => taken += 1,
+                Told::Ordered(at, count) => {
+                    ordered += count;
+                    let earned = now.saturating_duration_since(*at) + interval * (self.burst + taken);
+                    audit!(interval * ordered <= earned, "orders keep to their pace");
+                }
+            }
         }
     }
 
     /// One was taken: the order that replaces it is free.
     pub fn handle_taken(&mut self) {
+        self.told.push(Told::Taken);
         if let Some(interval) = self.interval
             && let Some(earlier) = self.used_until.checked_sub(interval)
         {

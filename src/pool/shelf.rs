@@ -121,7 +121,7 @@ impl<K: Ord + Clone> Shelf<K> {
             .entry(key.clone())
             .or_insert_with(|| Slot::new(now, caps));
         self.refill(now, &key);
-        self.check(&key);
+        self.check(now, &key);
     }
 
     /// A target has ended, or drains: nothing of it is handed out or parked again.
@@ -138,7 +138,7 @@ impl<K: Ord + Clone> Shelf<K> {
             self.actions
                 .extend(slot.waiters.into_iter().map(|(ticket, _)| Action::Refuse(ticket)));
         }
-        self.check(key);
+        self.recount();
     }
 
     /// Someone wants a connection to `key`, and waits until `patience`, or not at all. Says whether one was parked.
@@ -161,7 +161,8 @@ impl<K: Ord + Clone> Shelf<K> {
         }
         self.serve(now, key);
         self.refill(now, key);
-        self.check(key);
+        self.check_aged(now, key);
+        self.check(now, key);
         hit
     }
 
@@ -210,7 +211,7 @@ impl<K: Ord + Clone> Shelf<K> {
         }
         self.serve(now, &key);
         self.refill(now, &key);
-        self.check(&key);
+        self.check(now, &key);
     }
 
     /// A connection is no more.
@@ -233,7 +234,7 @@ impl<K: Ord + Clone> Shelf<K> {
             }
         }
         self.refill(now, &key);
-        self.check(&key);
+        self.check(now, &key);
     }
 
     /// The target closed a connection that nobody used: it is no more, and who does so twice gets none to keep.
@@ -256,7 +257,7 @@ impl<K: Ord + Clone> Shelf<K> {
             slot.set_mark(now, Mark::SpeaksFirst);
         }
         self.refill(now, &key);
-        self.check(&key);
+        self.check(now, &key);
     }
 
     /// `count` of the connections ordered could not be opened.
@@ -266,7 +267,7 @@ impl<K: Ord + Clone> Shelf<K> {
             slot.handle_failed(now, count);
         }
         self.refill(now, key);
-        self.check(key);
+        self.check(now, key);
     }
 
     /// A deadline may have come.
@@ -286,8 +287,13 @@ impl<K: Ord + Clone> Shelf<K> {
                 self.retire(trimmed);
             }
             self.refill(now, &key);
-            self.check(&key);
+            self.check_aged(now, &key);
+            self.check(now, &key);
         }
+        audit!(
+            self.due.first().is_none_or(|(due, _)| *due > now),
+            "nothing that is due is left behind"
+        );
     }
 
     /// The next thing to do.
@@ -352,12 +358,24 @@ impl<K: Ord + Clone> Shelf<K> {
         }
     }
 
+    /// Whom the shell owes an answer.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.slots
+            .values()
+            .flat_map(|slot| slot.waiters.iter().map(|(ticket, _)| *ticket))
+    }
+
+    /// Which connections of present targets there are, and whose.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&ConnId, &K)> {
+        self.held.iter().map(|(conn, held)| (conn, &held.key))
+    }
+
     /// The sentences this core believes at every moment, as far as they concern this target.
-    fn check(&self, key: &K) {
+    fn check(&self, now: Instant, key: &K) {
         if !AUDITS {
             return;
         }
-        audit!(self.parked <= self.held.len(), "what is parked is held");
+        self.recount();
         let Some(slot) = self.slots.get(key) else {
             return;
         };
@@ -386,8 +404,74 @@ impl<K: Ord + Clone> Shelf<K> {
             !self.caps.single_use || slot.idle.len() <= self.options.max,
             "no more is parked than may be"
         );
+        audit!(
+            slot.idle
+                .iter()
+                .filter_map(|conn| self.held.get(conn))
+                .all(|held| self.ages_in_time(held, slot)),
+            "what is parked is not kept for longer than it may be"
+        );
+        slot.check(now, &self.caps, &self.options);
+    }
+
+    /// Behind a look at what is too old nothing that is stays.
+    fn check_aged(&self, now: Instant, key: &K) {
+        if !AUDITS {
+            return;
+        }
+        let idle = self.slots.get(key).into_iter().flat_map(|slot| &slot.idle);
+        let until = |conn| self.held.get(conn).and_then(|held| held.until);
+        audit!(
+            idle.filter_map(until).all(|until| until > now),
+            "nothing is parked or given that is too old"
+        );
+    }
+
+    /// Whether a parked connection has an age where there are ages, and its slot is looked at by then.
+    fn ages_in_time(&self, held: &Held<K>, slot: &Slot) -> bool {
+        let by = |at: Option<Instant>, until| at.is_some_and(|at| at <= until);
+        match (held.until, self.options.max_age) {
+            (None, None) => true,
+            (Some(until), Some(max)) => {
+                until <= held.since + max && by(slot.ages_at, until) && by(slot.due, until)
+            }
+            _ => false,
+        }
+    }
+
+    /// What it knows of all targets together, counted anew.
+    fn recount(&self) {
+        if !AUDITS || self.held.len() + self.slots.len() > RECOUNTED_MAX {
+            return;
+        }
+        let slots = || self.slots.values();
+        audit_eq!(
+            self.parked,
+            slots().map(|slot| slot.idle.len()).sum::<usize>(),
+            "what is parked is counted"
+        );
+        audit_eq!(
+            self.held.len(),
+            slots()
+                .map(|slot| slot.idle.len() + slot.busy.len())
+                .sum::<usize>(),
+            "what is held stands in one slot, once"
+        );
+        let due = self
+            .slots
+            .iter()
+            .filter_map(|(key, slot)| Some((slot.due?, key.clone())));
+        audit!(
+            due.collect::<BTreeSet<_>>() == self.due,
+            "each slot is looked at when it wants to be"
+        );
+        let tickets: BTreeSet<_> = self.tickets().collect();
+        audit_eq!(tickets.len(), self.tickets().count(), "nobody waits twice");
     }
 }
+
+/// Of so many connections and targets all are counted by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     id::ConnId,
-    probe::{measure, mutant, sometimes},
+    probe::{AUDITS, History, audit, audit_eq, measure, mutant, sometimes},
     time::{Duration, Instant},
 };
 
@@ -47,12 +47,23 @@ impl Mark {
 }
 
 /// How often a target closed connections that waited.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct HangUps {
     count: u32,
     last: Option<Instant>,
     /// How long the last one had waited. Who waits longer and lives clears the target.
     after: Duration,
+}
+
+/// What a slot hears of how long connections may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// One that was parked since then was closed by the target.
+    HungUp { now: Instant, since: Instant },
+    /// One had waited so long when it was given.
+    Given(Duration),
+    /// Nothing is held against the target any more.
+    Forgiven,
 }
 
 #[derive(Debug)]
@@ -79,6 +90,9 @@ pub(super) struct Slot {
     pub ages_at: Option<Instant>,
     mark: Option<(Mark, Instant)>,
     hang_ups: HangUps,
+    /// Of each event about orders, whether one arrived.
+    orders_told: History<bool>,
+    waits_told: History<Wait>,
 }
 
 impl Slot {
@@ -99,6 +113,8 @@ impl Slot {
             ages_at: None,
             mark: None,
             hang_ups: HangUps::default(),
+            orders_told: History::default(),
+            waits_told: History::default(),
         }
     }
 
@@ -131,8 +147,14 @@ impl Slot {
             && now.saturating_duration_since(since) >= MARK_LASTS
         {
             self.mark = None;
+            self.waits_told.push(Wait::Forgiven);
             self.hang_ups = HangUps::default();
         }
+        audit!(
+            self.mark
+                .is_none_or(|(_, since)| now.saturating_duration_since(since) < MARK_LASTS),
+            "whoever comes finds no mark that is too old"
+        );
         if let Some(demand) = self.demand(now, options) {
             demand.handle_take(now);
             if !hit {
@@ -144,6 +166,8 @@ impl Slot {
     /// A parked connection that was there since then is given to someone.
     pub(super) fn handle_given(&mut self, now: Instant, since: Instant) {
         self.low_water = self.low_water.min(self.idle.len());
+        self.waits_told
+            .push(Wait::Given(now.saturating_duration_since(since)));
         measure!("parked-for-ms", now.saturating_duration_since(since));
         if now.saturating_duration_since(since) > self.hang_ups.after {
             self.hang_ups = HangUps::default();
@@ -152,6 +176,7 @@ impl Slot {
 
     /// An order was carried out.
     pub(super) fn handle_arrived(&mut self, now: Instant, options: &Options) {
+        self.orders_told.push(true);
         if let Some((ordered, _)) = self.orders.pop_front()
             && let Some(demand) = self.demand(now, options)
         {
@@ -165,6 +190,7 @@ impl Slot {
 
     /// `count` orders failed.
     pub(super) fn handle_failed(&mut self, now: Instant, count: usize) {
+        self.orders_told.push(false);
         self.orders.drain(..count.min(self.orders.len()));
         self.fail(now);
     }
@@ -172,6 +198,7 @@ impl Slot {
     /// The target closed a connection that had waited since then. Those that were parked when it last did so, and
     /// went with it, count once.
     pub(super) fn handle_hung_up(&mut self, now: Instant, since: Instant) {
+        self.waits_told.push(Wait::HungUp { now, since });
         if self.hang_ups.last.is_some_and(|last| since <= last) {
             return;
         }
@@ -215,6 +242,7 @@ impl Slot {
     /// Orders and takers that are too late; the takers are returned.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Ticket> {
         if self.orders.front().is_some_and(|(_, due)| *due <= now) {
+            self.orders_told.push(false);
             self.orders.retain(|(_, due)| *due > now);
             self.fail(now);
         }
@@ -242,6 +270,7 @@ impl Slot {
         self.low_water = self.low_water.min(self.idle.len());
         if !aged.is_empty() {
             // They waited as long as any may, and lived.
+            self.waits_told.push(Wait::Forgiven);
             self.hang_ups = HangUps::default();
         }
         aged
@@ -322,5 +351,103 @@ impl Slot {
         measure!("pause-of-orders-ms", pause);
         self.order_after = now + pause;
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// What it believes at the end of every input, counted anew from what it was told and what it holds.
+    pub(super) fn check(&self, now: Instant, caps: &Caps, options: &Options) {
+        if !AUDITS {
+            return;
+        }
+        if let Some(failures) = self.orders_told.in_a_row(|arrived| !arrived, |arrived| *arrived) {
+            audit_eq!(self.failures, failures, "orders that failed in a row are counted");
+        }
+        if let Some(hang_ups) = self.hang_ups_anew() {
+            audit_eq!(self.hang_ups, hang_ups, "hang-ups in a row are counted");
+        }
+        audit!(
+            self.hang_ups.count < HANG_UPS_MAX || self.mark.is_some(),
+            "a target that hangs up again and again is marked"
+        );
+        audit!(
+            self.mark.is_none() || self.idle.is_empty(),
+            "nothing is kept of a target that is marked"
+        );
+        audit!(
+            self.low_water <= self.idle.len(),
+            "there were never fewer than are now"
+        );
+        audit!(
+            self.orders.iter().is_sorted() && self.orders.iter().all(|(_, due)| *due <= now + ORDER_TIMEOUT),
+            "an order is void after its time"
+        );
+        self.check_due(now, caps, options);
+        if let Some(demand) = &self.demand {
+            demand.check(now);
+        }
+    }
+
+    /// It is looked at again before anything that it waits for is over.
+    fn check_due(&self, now: Instant, caps: &Caps, options: &Options) {
+        let by = |at: Instant| self.due.is_some_and(|due| due <= at);
+        audit!(
+            self.waiters.iter().all(|(_, deadline)| by(*deadline)),
+            "who waits is told when its time is over"
+        );
+        audit!(
+            self.orders.iter().all(|(_, due)| by(*due)),
+            "an order that is lost is noticed"
+        );
+        audit!(
+            self.idle.len() <= options.min || by(self.trim_at),
+            "what nobody uses is retired"
+        );
+        let (first, longest) = RETRY_PAUSE;
+        let pause = (1..self.failures.min(64)).fold(first, |pause, _| pause.saturating_mul(2));
+        let pause = if self.failures > 0 {
+            pause.min(longest)
+        } else {
+            Duration::ZERO
+        };
+        audit!(
+            self.order_after <= now + pause,
+            "a pause is no longer than failures in a row make it"
+        );
+        if self.lacking(now, caps, options) == 0 {
+            return;
+        }
+        audit!(
+            now >= self.order_after || by(self.order_after),
+            "what is lacking is ordered after the pause"
+        );
+        let has_ordered = || self.orders.back().is_some_and(|(at, _)| *at == now);
+        audit!(
+            now < self.order_after
+                || has_ordered()
+                || self.pace.next().is_some_and(|next| next > now && by(next)),
+            "what is lacking is ordered as soon as it may be"
+        );
+    }
+
+    /// What the target's hang-ups come to. `None` where that is not remembered.
+    fn hang_ups_anew(&self) -> Option<HangUps> {
+        let (told, whole) = self.waits_told.remembered();
+        let told: Vec<_> = told.collect();
+        let forgiven = told.iter().rposition(|wait| **wait == Wait::Forgiven);
+        if forgiven.is_none() && !whole {
+            return None;
+        }
+        let mut hang_ups = HangUps::default();
+        for wait in &told[forgiven.map_or(0, |forgiven| forgiven + 1)..] {
+            match **wait {
+                Wait::HungUp { now, since } if hang_ups.last.is_none_or(|last| since > last) => {
+                    hang_ups.count += 1;
+                    hang_ups.last = Some(now);
+                    hang_ups.after = now.saturating_duration_since(since);
+                }
+                Wait::Given(waited) if waited > hang_ups.after => hang_ups = HangUps::default(),
+                _ => {}
+            }
+        }
+        Some(hang_ups)
     }
 }
