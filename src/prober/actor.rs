@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     env::{Env, Task},
-    probe::mutant,
+    probe::{AUDITS, audit, audit_eq, mutant},
     target::{Reach, Target},
     time::{self, Duration, Instant},
 };
@@ -180,6 +180,31 @@ impl<R: Reach> Prober<R> {
         while let Some(key) = self.schedule.poll_probe(time::now(), &mut self.rng) {
             self.start_probe(ctx, key);
         }
+        self.arm(ctx);
+        self.check();
+    }
+
+    /// The schedule knows of every probe and every target, and of no others.
+    fn check(&self) {
+        if !AUDITS {
+            return;
+        }
+        audit!(
+            self.tasks.keys().eq(self.schedule.under_way()),
+            "each probe under way has its task"
+        );
+        audit!(
+            self.targets.keys().eq(self.schedule.everybody()),
+            "whoever is watched is known, and nobody else is"
+        );
+        audit_eq!(
+            self.timer.as_ref().map(|(armed, _)| *armed),
+            self.schedule.poll_timeout(),
+            "a prober is woken when somebody has its turn"
+        );
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
         let due = self.schedule.poll_timeout();
         if self.timer.as_ref().map(|(armed, _)| *armed) == due {
             return;

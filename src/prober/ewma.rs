@@ -1,6 +1,9 @@
 //! Latency and jitter of one target. Pure: it is told the time.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::audit,
+    time::{Duration, Instant},
+};
 
 /// The shortest round trip that is believed. Shorter ones are the clock's grain, not the network's.
 pub const RTT_MIN: Duration = Duration::from_micros(50);
@@ -73,6 +76,10 @@ impl PeakEwma {
         } else {
             old.peak * w + rtt * (1.0 - w)
         };
+        audit!(
+            peak >= rtt * (1.0 - 1e-9) && peak <= rtt.max(old.peak) * (1.0 + 1e-9),
+            "the average rises at once, and falls between two answers"
+        );
         self.measured = Some(Measured {
             at: now.max(old.at),
             peak,

@@ -3,7 +3,10 @@
 //! An average weighted by time would hide a burst: 50 failures within 100 ms move one of 10 s by a hundredth.
 //! Source: `breaker/success_rate.rs` of linkerd2-proxy.
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{AUDITS, History, audit_eq},
+    time::{Duration, Instant},
+};
 
 /// How many buckets are kept.
 const BUCKETS: usize = 10;
@@ -22,6 +25,8 @@ pub struct SuccessRatio {
     newest: u64,
     /// Successes and attempts, by bucket number modulo their count.
     buckets: [(u32, u32); BUCKETS],
+    /// Attempts, each with its bucket and whether it succeeded; nothing where all before was forgotten.
+    told: History<Option<(u64, bool)>>,
 }
 
 impl SuccessRatio {
@@ -31,6 +36,7 @@ impl SuccessRatio {
             start: now,
             newest: 0,
             buckets: [(0, 0); BUCKETS],
+            told: History::default(),
         }
     }
 
@@ -45,6 +51,34 @@ impl SuccessRatio {
         let (successes, attempts) = &mut self.buckets[index(bucket)];
         *attempts = attempts.saturating_add(1);
         *successes = successes.saturating_add(u32::from(succeeded));
+        self.told.push(Some((bucket, succeeded)));
+        self.check(now);
+    }
+
+    /// The attempts of the last buckets, counted one by one.
+    fn check(&self, now: Instant) {
+        if !AUDITS {
+            return;
+        }
+        let last = self.bucket(now).max(self.newest);
+        let (told, whole) = self.told.remembered();
+        let is_old =
+            |told: &Option<(u64, bool)>| told.is_none_or(|(bucket, _)| bucket + BUCKETS as u64 <= last);
+        let whole = whole || told.clone().any(is_old);
+        let recent = told.rev().map_while(|told| told.filter(|_| !is_old(told)));
+        let (mut attempts, mut successes) = (0u32, 0u32);
+        for (_, succeeded) in recent {
+            attempts += 1;
+            successes += u32::from(succeeded);
+        }
+        if whole {
+            let share = f64::from(successes) / f64::from(attempts);
+            audit_eq!(
+                self.value(now),
+                (attempts >= SAMPLES_MIN).then_some(share),
+                "the share that succeeded is that of the last attempts"
+            );
+        }
     }
 
     /// The share that succeeded, 0 to 1; `None` below ten attempts.
@@ -61,6 +95,7 @@ impl SuccessRatio {
 
     /// Starts anew: what was counted led to a verdict that has been served.
     pub fn forget(&mut self) {
+        self.told.push(None);
         self.buckets = [(0, 0); BUCKETS];
     }
 

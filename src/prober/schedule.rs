@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 
 use super::Options;
 use crate::{
-    probe::{audit, audit_eq, measure, mutant},
+    probe::{AUDITS, History, audit, audit_eq, measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -55,7 +55,7 @@ pub struct Schedule<K> {
 }
 
 /// How one target is waiting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     member: bool,
     hurried: bool,
@@ -67,6 +67,8 @@ struct Watched {
     refusals: u32,
     /// As a member: when it is due. Its place in the queue.
     due: Instant,
+    /// Of each probe, whether it was turned down.
+    refused: History<bool>,
 }
 
 /// A steady trickle of places: an even grid, each place a little before or after its point.
@@ -167,6 +169,7 @@ impl<K: Ord + Clone> Schedule<K> {
             answered: None,
             refusals: 0,
             due: now,
+            refused: History::default(),
         };
         self.watched.insert(key.clone(), fresh);
         self.enqueue(&key);
@@ -230,6 +233,7 @@ impl<K: Ord + Clone> Schedule<K> {
             return;
         }
         if let Some(watched) = self.watched.get_mut(key) {
+            watched.refused.push(refused);
             watched.refusals = if refused {
                 watched.refusals.saturating_add(1)
             } else {
@@ -240,9 +244,20 @@ impl<K: Ord + Clone> Schedule<K> {
                 _ => self.options.interval,
             };
             watched.due = now + jittered(wait, rng);
+            watched.check(now, &self.options);
             self.enqueue(key);
         }
         self.check();
+    }
+
+    /// Probes under way, one by one.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &K> {
+        self.probing.iter()
+    }
+
+    /// Everybody who is probed.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &K> {
+        self.watched.keys()
     }
 
     /// The next target whose time has come; the caller probes it and says so when it has ended.
@@ -250,10 +265,14 @@ impl<K: Ord + Clone> Schedule<K> {
         if self.probing.len() >= self.at_once_max() {
             return None;
         }
-        let key = self
+        let next = self
             .next_hurried(now, rng)
             .or_else(|| self.next_member(now, rng))
-            .or_else(|| self.next_other(now, rng))?;
+            .or_else(|| self.next_other(now, rng));
+        let Some(key) = next else {
+            self.check_rest(now);
+            return None;
+        };
         self.dequeue(&key);
         self.probing.insert(key.clone());
         if let Some(watched) = self.watched.get_mut(&key) {
@@ -325,6 +344,10 @@ impl<K: Ord + Clone> Schedule<K> {
             let key = key.clone();
             let watched = self.watched.get_mut(&key)?;
             let Some(answered) = watched.answered.take() else {
+                audit!(
+                    watched.last.is_none_or(|last| now >= last + OTHERS_EVERY),
+                    "nobody who is no member is probed again that soon"
+                );
                 let step = self.step();
                 self.others_trickle.take(now, step, self.options.interval, rng);
                 return Some(key);
@@ -375,7 +398,7 @@ impl<K: Ord + Clone> Schedule<K> {
             self.members.len() + self.others.len() + self.probing.len() >= self.watched.len(),
             "who is watched waits for a probe or is being probed"
         );
-        if crate::probe::AUDITS && self.watched.len() <= RECOUNTED_MAX {
+        if AUDITS && self.watched.len() <= RECOUNTED_MAX {
             self.recount();
         }
     }
@@ -398,6 +421,54 @@ impl<K: Ord + Clone> Schedule<K> {
                 "who is not being probed waits where it belongs"
             );
         }
+        let hurried = self.watched.values().filter(|watched| watched.hurried);
+        let waiting = self.watched.keys().filter(|key| !self.probing.contains(key));
+        audit_eq!(
+            (self.hurried.len(), self.members.len() + self.others.len()),
+            (hurried.count(), waiting.count()),
+            "nobody else waits, and nobody twice"
+        );
+    }
+
+    /// Nobody is to be probed at this moment: somebody will be, and not too late.
+    fn check_rest(&self, now: Instant) {
+        if !AUDITS || self.probing.len() >= self.at_once_max() {
+            return;
+        }
+        let nobody = self.members.is_empty() && self.others.is_empty() && self.hurried.is_empty();
+        let latest = now + OTHERS_EVERY.max(self.options.interval.mul_f64(1.0 + JITTER)) + STEP_MIN;
+        audit!(
+            match self.poll_timeout() {
+                None => nobody,
+                Some(due) => !nobody && due > now && due <= latest,
+            },
+            "who waits has its turn, and not before it is due"
+        );
+        let first = self.members.first();
+        audit!(
+            first.is_none_or(|(due, _)| *due <= now + self.options.interval.mul_f64(1.0 + JITTER) + STEP_MIN),
+            "a member is probed within an interval"
+        );
+    }
+}
+
+impl Watched {
+    /// Behind a probe: its refusals in a row, counted anew, and what they come to.
+    fn check(&self, now: Instant, options: &Options) {
+        let Some(refusals) = self.refused.in_a_row(|refused| *refused, |refused| !refused) else {
+            return;
+        };
+        audit_eq!(self.refusals, refusals, "refusals in a row are counted");
+        let is_confirmed = refusals == 0 || refusals > CONFIRMATIONS;
+        let wait = match is_confirmed {
+            true => options.interval,
+            false => options.interval.mul_f64(CONFIRM_AFTER),
+        };
+        audit!(
+            self.due + STEP_MIN >= now + wait.mul_f64(1.0 - JITTER)
+                && self.due <= now + wait.mul_f64(1.0 + JITTER) + STEP_MIN,
+            "whoever turns a probe down is asked again soon, and not for ever"
+        );
     }
 }
 

@@ -7,7 +7,10 @@ use super::{
     ewma::{PeakEwma, RTT_DEFAULT, kept, time_constant},
     ratio::SuccessRatio,
 };
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::audit,
+    time::{Duration, Instant},
+};
 
 /// The least cost. Less, and noise among the very near would decide.
 pub const COST_MIN: Duration = Duration::from_millis(1);
@@ -103,6 +106,10 @@ impl Meter {
         let excess = counted.saturating_sub(self.ewma.latency().unwrap_or(RTT_DEFAULT));
         self.penalty = (excess.max(self.penalty(now)), now);
         self.ratio.handle_attempt(now, false);
+        audit!(
+            self.cost(now) + COST_MIN >= counted,
+            "who fails costs what it took, and no less than the penalty"
+        );
     }
 
     /// Whether it has ever answered.
@@ -129,6 +136,7 @@ impl Meter {
     pub fn forgive(&mut self, now: Instant) {
         self.ratio.forget();
         self.penalty = (Duration::ZERO, now);
+        audit!(!self.is_blamed(now), "what is forgiven is forgotten");
     }
 
     /// What a session costs on it while it is idle: `ewma + 2 * jitter`, and what failures add.
