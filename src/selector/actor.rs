@@ -359,6 +359,7 @@ impl<R: Reach> Selector<R> {
         self.tell_failures();
         self.watch();
         self.arm(ctx);
+        self.check();
     }
 
     fn count_targets(&self) {
@@ -482,6 +483,7 @@ impl<R: Reach> Selector<R> {
     }
 }
 
+mod audits;
 mod tell;
 mod watch;
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::time::{Duration, Instant};
+use crate::{
+    probe::{AUDITS, audit, audit_eq},
+    time::{Duration, Instant},
+};
 
 /// How long a target must not have failed, after a success, until it is said to be well: one that fails now and then is
 /// told once.
@@ -94,9 +97,13 @@ impl<K: Ord + Clone> Failures<K> {
     /// A target failed, because of `cause`. One that does not `matter` is told of only if it is already: it was never
     /// well, and no visitor is sent there.
     pub fn handle_failed(&mut self, now: Instant, key: &K, cause: &Arc<str>, matters: bool) {
-        if !matters && !self.failing.contains_key(key) {
-            return;
+        if matters || self.failing.contains_key(key) {
+            self.fail(now, key, cause);
         }
+        self.check();
+    }
+
+    fn fail(&mut self, now: Instant, key: &K, cause: &Arc<str>) {
         self.minute_at.get_or_insert(now + SUMMARY_EVERY);
         let state = self.failing.entry(key.clone()).or_insert_with(|| Failing {
             since: now,
@@ -139,6 +146,7 @@ impl<K: Ord + Clone> Failures<K> {
             let at = *state.well_at.get_or_insert(now + SETTLED_AFTER);
             self.settling.insert((at, key.clone()));
         }
+        self.check();
     }
 
     /// A target is gone.
@@ -147,6 +155,12 @@ impl<K: Ord + Clone> Failures<K> {
             self.settling.remove(&(at, key.clone()));
         }
         self.settle();
+        self.check();
+    }
+
+    /// Those that fail.
+    pub(super) fn failing(&self) -> impl Iterator<Item = &K> {
+        self.failing.keys()
     }
 
     /// Whether any target fails.
@@ -184,6 +198,11 @@ impl<K: Ord + Clone> Failures<K> {
             self.minute_at = Some(now + SUMMARY_EVERY);
         }
         self.settle();
+        audit!(
+            self.poll_timeout().is_none_or(|at| at > now),
+            "nothing that is due is left behind"
+        );
+        self.check();
     }
 
     /// What is to be told, in order.
@@ -202,7 +221,47 @@ impl<K: Ord + Clone> Failures<K> {
             self.lines = 0;
         }
     }
+
+    /// What it believes at the end of every input.
+    fn check(&self) {
+        if !AUDITS {
+            return;
+        }
+        audit_eq!(
+            self.minute_at.is_some(),
+            self.any(),
+            "the minutes are told while any target fails"
+        );
+        audit!(
+            self.lines <= LINES_MAX && (self.untold == 0 || self.lines == LINES_MAX),
+            "a failure has a line of its own while there are some left"
+        );
+        audit!(
+            self.any() || (self.lines, self.untold) == (0, 0),
+            "an outage begins anew"
+        );
+        if self.failing.len() > RECOUNTED_MAX {
+            return;
+        }
+        let settling = self
+            .failing
+            .iter()
+            .filter_map(|(key, state)| Some((state.well_at?, key.clone())));
+        audit!(
+            settling.collect::<BTreeSet<_>>() == self.settling,
+            "whoever answers is said to be well in time, and nobody else is"
+        );
+        audit!(
+            self.failing
+                .values()
+                .all(|state| state.failures > 0 && (1..=CAUSES_MAX).contains(&state.causes.len())),
+            "whoever fails has a cause"
+        );
+    }
 }
+
+/// Of so many targets each is looked at by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::{active_set::ActiveSet, target::Reach};
-use crate::{id::GroupName, probe::mutant};
+use crate::{
+    id::GroupName,
+    probe::{audit, mutant},
+};
 
 /// Why a group serves nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +157,7 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        audit!(before > 0, "whoever waits has a place");
     }
 }

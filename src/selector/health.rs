@@ -72,6 +72,7 @@ enum Told {
     Ended,
     Broke,
     Opened,
+    HalfOpened,
     Closed,
 }
 
@@ -90,6 +91,7 @@ pub struct Gate {
     ejections: u32,
     ejected_at: Instant,
     told: History<Told>,
+    ejected: History<Instant>,
 }
 
 impl Gate {
@@ -105,6 +107,7 @@ impl Gate {
             ejections: 0,
             ejected_at: now,
             told: History::default(),
+            ejected: History::default(),
         }
     }
 
@@ -137,6 +140,20 @@ impl Gate {
                 "a gate knows how often it opened since it was closed"
             );
         }
+        let successes = self
+            .told
+            .in_a_row(|told| *told == Told::Reached, |told| *told == Told::HalfOpened);
+        if let (State::HalfOpen(_), Some(successes)) = (self.state, successes) {
+            audit_eq!(
+                self.successes,
+                successes,
+                "successes in a row are counted while it is half open"
+            );
+        }
+        audit!(
+            self.poll_timeout().is_some() == matches!(self.state, State::Open(_)),
+            "a gate that is open does not stay so"
+        );
     }
 
     /// Its state.
@@ -157,7 +174,6 @@ impl Gate {
     /// A connect, or a probe, succeeded. A session's end does not count for this: who accepts and then breaks
     /// everything is not well.
     pub fn handle_success(&mut self, now: Instant) -> bool {
-        self.told.push(Told::Reached);
         let well = self.connect_failures > 0 && self.state == State::Closed;
         if !(well && mutant!("failures-not-in-a-row")) {
             self.connect_failures = 0;
@@ -167,12 +183,23 @@ impl Gate {
         {
             self.handle_timeout(now);
         }
-        self.check();
+        self.told.push(Told::Reached);
         if !matches!(self.state, State::HalfOpen(_)) {
+            self.check();
             return false;
         }
         self.successes += 1;
-        (self.successes >= SUCCESSES_NEEDED || mutant!("half-open-closes-at-once")) && self.close()
+        self.check();
+        let enough = self.successes >= SUCCESSES_NEEDED || mutant!("half-open-closes-at-once");
+        audit!(
+            !enough
+                || self
+                    .told
+                    .in_a_row(|told| *told == Told::Reached, |told| *told == Told::HalfOpened)
+                    .is_none_or(|successes| successes >= SUCCESSES_NEEDED),
+            "a gate closes behind so many successes in a row"
+        );
+        enough && self.close()
     }
 
     /// A session ended as it should.
@@ -254,6 +281,7 @@ impl Gate {
         self.successes = 0;
         self.state = State::Open(evidence);
         self.check();
+        self.check_wait(now);
         true
     }
 
@@ -261,6 +289,7 @@ impl Gate {
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         match self.state {
             State::Open(evidence) if now >= self.until => {
+                self.told.push(Told::HalfOpened);
                 self.state = State::HalfOpen(evidence);
                 self.successes = 0;
                 true
@@ -282,6 +311,43 @@ impl Gate {
         self.ejections = (self.ejections + 1).min(EJECTIONS_MAX);
         self.ejected_at = now;
         measure!("ejections-in-a-row", self.ejections);
+        self.ejected.push(now);
+        self.check_ejections();
+    }
+
+    /// How long it has just been opened for, by how often it was opened.
+    fn check_wait(&self, now: Instant) {
+        let opened = self
+            .told
+            .in_a_row(|told| *told == Told::Opened, |told| *told == Told::Closed);
+        let (base, cap) = WAIT;
+        if let Some(opened) = opened {
+            let doubled = (1..opened.min(64)).fold(base, |wait, _| wait.saturating_mul(2));
+            let (wait, waits) = (doubled.min(cap), self.until.saturating_duration_since(now));
+            audit!(
+                waits >= wait.mul_f64(1.0 - WAIT_JITTER) && waits <= wait.mul_f64(1.0 + WAIT_JITTER),
+                "the wait behind a gate doubles each time, up to its cap"
+            );
+        }
+    }
+
+    /// How often it was put out without a long pause in between, counted anew.
+    fn check_ejections(&self) {
+        let (ejected, _) = self.ejected.remembered();
+        let (mut count, mut next) = (0, None);
+        for at in ejected.rev() {
+            let gap = next.map_or(Duration::ZERO, |next: Instant| {
+                next.saturating_duration_since(*at)
+            });
+            if gap >= EJECTIONS_FORGOTTEN {
+                break;
+            }
+            (count, next) = (count + 1, Some(*at));
+        }
+        audit!(
+            count == 0 || self.ejections == count.min(EJECTIONS_MAX),
+            "a gate knows how often its target was put out lately"
+        );
     }
 
     /// Until when it stays out of the active set, however well it does: `hold_off` times how often it was put out.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    probe::{audit, sometimes},
+    probe::{AUDITS, audit, audit_eq, sometimes},
     time::{Duration, Instant},
 };
 
@@ -107,13 +107,62 @@ impl<K: Ord + Clone> LocalFault<K> {
             sometimes!("probes-frozen");
             self.suspected_since = Some(now);
         }
-        audit!(
-            self.failing <= self.latest.len(),
-            "only who was probed lately fails"
-        );
+        self.check(now);
         before != self.is_suspected()
     }
+
+    /// Whose last probe counts.
+    pub(super) fn probed(&self) -> impl Iterator<Item = &K> {
+        self.latest.keys()
+    }
+
+    /// What it counts, counted anew, and what it concludes.
+    fn check(&self, now: Instant) {
+        if !AUDITS {
+            return;
+        }
+        audit_eq!(
+            self.failing,
+            self.latest.values().filter(|(_, failed)| *failed).count(),
+            "whose last probe failed is counted"
+        );
+        let most_fail = self.latest.len() >= TARGETS_MIN
+            && self.failing as f64 / self.latest.len() as f64 >= SUSPICION - f64::EPSILON;
+        audit_eq!(
+            self.is_suspected() || self.disbelieved,
+            most_fail,
+            "a local fault is suspected, or was for too long, while most fail"
+        );
+        audit!(
+            !(self.is_suspected() && self.disbelieved),
+            "what is believed no more is not suspected"
+        );
+        let lasts = |since| now.saturating_duration_since(since) < SUSPECTED_MAX;
+        audit!(
+            self.suspected_since.is_none_or(lasts),
+            "a suspicion does not last for ever"
+        );
+        if self.recent.len() > RECOUNTED_MAX {
+            return;
+        }
+        let newest: BTreeMap<_, _> = self.recent.iter().map(|(at, key)| (key, *at)).collect();
+        audit!(
+            self.latest
+                .iter()
+                .all(|(key, (at, _))| newest.get(key) == Some(at)),
+            "a probe that counts is forgotten in time"
+        );
+        audit!(
+            self.recent
+                .front()
+                .is_none_or(|(at, _)| now.saturating_duration_since(*at) <= self.window),
+            "no probe counts for longer than it may"
+        );
+    }
 }
+
+/// Of so many probes each is looked at by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use super::{
     target::{Reach, SHARE_WHOLE, Target},
 };
 use crate::{
-    probe::{measure, mutant},
+    probe::{AUDITS, audit, measure, mutant},
     prober::ewma::RTT_DEFAULT,
 };
 
@@ -28,6 +28,9 @@ const ORDER_MAX: u64 = 16_384;
 
 /// The most work that the exact order of nginx may be, in targets times turns: about a millisecond.
 const EXACT_WORK_MAX: u64 = 1 << 20;
+
+/// Of so many targets each is looked at by the audits; of more that would take too long.
+const RECOUNTED_MAX: usize = 64;
 
 /// How much more than its part a target may carry before visitors bound to it go elsewhere.
 /// Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads".
@@ -52,12 +55,39 @@ pub fn pick<R: Reach>(
         Strategy::ConsistentHash if mutant!("visitor-not-bound") => random(set, &allowed, rng),
         Strategy::ConsistentHash => bound(set, &allowed, hash.unwrap_or_else(|| rng.random())),
     };
+    check(strategy, set, &allowed, place);
     place.map(|place| {
         let target = &set.targets()[place];
         measure!("share-of-the-chosen", target.gauges.share());
         measure!("sessions-of-the-chosen", target.gauges.in_flight());
         Arc::clone(target)
     })
+}
+
+/// Somebody is picked while anybody is allowed, and nobody else.
+fn check<R: Reach>(
+    strategy: Strategy,
+    set: &ActiveSet<R>,
+    allowed: &impl Fn(&Target<R>) -> bool,
+    place: Option<usize>,
+) {
+    if !AUDITS || set.targets().len() > RECOUNTED_MAX {
+        return;
+    }
+    let mut others = set.targets().iter().filter(|target| allowed(target));
+    let Some(place) = place else {
+        audit!(
+            others.next().is_none(),
+            "somebody is picked while anybody is allowed"
+        );
+        return;
+    };
+    let picked = &set.targets()[place];
+    audit!(allowed(picked), "whoever is picked is allowed");
+    audit!(
+        strategy != Strategy::LeastConnections || others.all(|other| busyness(picked) <= busyness(other)),
+        "nobody has fewer sessions for its weight"
+    );
 }
 
 /// Each by weight and share.

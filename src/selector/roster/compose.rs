@@ -8,13 +8,18 @@ use super::{
     Action, Entry, Roster, SOFT_GROUP_MIN,
 };
 use crate::{
-    probe::{measure, mutant, sometimes},
+    probe::{audit, measure, mutant, sometimes},
     time::Instant,
 };
 
 impl<K: Ord + Clone> Roster<K> {
     /// Puts out who is not usable, and takes in who is, as far as there is room.
     pub(super) fn compose(&mut self, now: Instant) {
+        self.choose(now);
+        self.check_composed(now);
+    }
+
+    fn choose(&mut self, now: Instant) {
         self.judge_panic(now);
         self.judge_scores();
         let hold_off = self.options.switching.hold_off;
@@ -58,6 +63,7 @@ impl<K: Ord + Clone> Roster<K> {
             others.truncate(size.max(1).saturating_sub(self.members));
         }
         for (_, key) in others {
+            self.check_entering(now, &key, somebody_free);
             let served = self.entries.get(&key).is_some_and(|entry| entry.served);
             let reason = match self.newcomer.as_ref() == Some(&key) {
                 true => Reason::Joined,
@@ -196,6 +202,10 @@ impl<K: Ord + Clone> Roster<K> {
             return;
         };
         measure!("member-for-ms", now.saturating_duration_since(since));
+        audit!(
+            reason != Reason::Worse || self.last_resort || now >= since + self.options.switching.min_dwell,
+            "nobody gives way to a better one before its time"
+        );
         entry.ramp_since = None;
         if matches!(reason, Reason::Failing | Reason::RarelySucceeds) {
             entry.gate.handle_ejected(now);

@@ -3,6 +3,7 @@
 //! `evidence.rs` says what a success or a failure means, `compose.rs` who is in the active set, `tick.rs` what
 //! changes slowly.
 
+mod audits;
 mod compose;
 mod entry;
 mod evidence;
@@ -25,7 +26,7 @@ use super::{
     target::SHARE_WHOLE,
 };
 use crate::{
-    probe::{audit, audit_eq, mutant},
+    probe::{History, mutant},
     prober::{Scoring, ewma::RTT_DEFAULT, score::Score},
     time::{Duration, Instant},
 };
@@ -131,6 +132,7 @@ pub struct Roster<K> {
     populated_at: Instant,
     tick_at: Option<Instant>,
     improved_at: Option<Instant>,
+    improved: History<Instant>,
     fault: LocalFault<K>,
     panic: bool,
     last_resort: bool,
@@ -162,6 +164,7 @@ impl<K: Ord + Clone> Roster<K> {
             populated_at: now,
             tick_at: None,
             improved_at: None,
+            improved: History::default(),
             panic: false,
             last_resort: false,
             newcomer: None,
@@ -368,6 +371,7 @@ impl<K: Ord + Clone> Roster<K> {
             self.tick_at = Some(now + jittered(self.options.evaluation_interval, rng));
         }
         self.end(now);
+        self.check_rest(now);
     }
 
     /// What the caller has to do next.
@@ -458,26 +462,6 @@ impl<K: Ord + Clone> Roster<K> {
             self.actions.push_back(Action::Publish);
         }
         self.check();
-    }
-
-    fn check(&self) {
-        let present = self.entries.values().any(Entry::is_present);
-        audit_eq!(
-            self.members > 0,
-            present,
-            "somebody is used exactly while somebody is present"
-        );
-        audit!(
-            self.options
-                .active_set_size
-                .is_none_or(|size| self.members <= size.max(1)),
-            "the active set is no larger than configured"
-        );
-        audit_eq!(
-            self.tick_at.is_some(),
-            !self.entries.is_empty(),
-            "a group is evaluated while it has targets"
-        );
     }
 }
 

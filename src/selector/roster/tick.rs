@@ -199,6 +199,8 @@ impl<K: Ord + Clone> Roster<K> {
         {
             measure!("gain-of-an-improvement", worst_cost / cost.max(1e-6));
             self.improved_at = Some(now);
+            self.improved.push(now);
+            self.check_improved();
             self.exit(now, &worst, Reason::Worse);
             self.enter(now, &best, Reason::Better);
         }
