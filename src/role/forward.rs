@@ -21,7 +21,7 @@ use crate::{
     entry::direct::{self, Running},
     env::{Env, StopPhase},
     id::GroupName,
-    probe::mutant,
+    probe::{audit, mutant},
     selector::{
         actor::Selector,
         group::{Group, Unusable},
@@ -223,7 +223,9 @@ fn watch_limits(env: &Env, config: &ForwardConfig, running: &Running, current: C
     let limits = &env.metrics.limits;
     let (slots, sessions) = (Arc::clone(&running.slots), config.limits.sessions);
     limits.watch("sessions", sessions, move || {
-        sessions.saturating_sub(slots.available_permits())
+        let free = slots.available_permits();
+        audit!(free <= sessions, "no more is given back than was taken");
+        sessions.saturating_sub(free)
     });
     limits.watch("waiting", config.limits.waiting, move || current.load().waiting());
 }

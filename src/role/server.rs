@@ -28,7 +28,7 @@ use crate::{
     env::{Env, Stop, StopPhase, Stopper},
     id::GroupName,
     pool::{self, conn::ConnPool},
-    probe::{mutant, sometimes},
+    probe::{audit, mutant, sometimes},
     registry::{
         actor::{FindGroup, Grant, Registry, UsePool},
         door::{Door, Waiting},
@@ -289,7 +289,9 @@ async fn all_of(permits: &Semaphore, max: usize) {
 
 /// How many of `max` permits are in use.
 fn used(permits: &Semaphore, max: usize) -> usize {
-    max.saturating_sub(permits.available_permits())
+    let free = permits.available_permits();
+    audit!(free <= max, "no more is given back than was taken");
+    max.saturating_sub(free)
 }
 
 /// The registry asks the pool, and the pool the registry: one is told of the other after the start.

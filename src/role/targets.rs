@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     candidates::{Candidate, Place},
     env::Env,
-    probe::mutant,
+    probe::{audit, audit_eq, mutant},
     selector::actor::{Joined, Left, Selector},
     session::names::Answers,
     target::Target,
@@ -39,7 +39,7 @@ pub async fn follow(
     answers: Answers,
 ) {
     let mut names = Names::default();
-    let mut present = BTreeMap::new();
+    let mut present = Present::default();
     loop {
         let candidates = Arc::clone(&list.borrow_and_update());
         answers.begin();
@@ -48,8 +48,14 @@ pub async fn follow(
             // Whose address is known needs not wait for those that have to be asked for.
             update(&selector, &mut present, names.addresses(&candidates)).await;
             names.resolve(&env, &candidates).await;
+            names.check(&candidates);
         }
         update(&selector, &mut present, names.addresses(&candidates)).await;
+        audit_eq!(
+            present.addresses,
+            names.addresses(&candidates),
+            "the group is what the list comes to before anybody is told so"
+        );
         answers.end(names.failure.as_deref());
         tokio::select! {
             biased;
@@ -67,32 +73,52 @@ async fn changed(list: &mut watch::Receiver<Arc<Vec<Candidate>>>) {
     }
 }
 
+/// The targets of the group, with their weights.
+#[derive(Debug, Default)]
+struct Present {
+    addresses: BTreeMap<SocketAddr, u32>,
+    /// The same, by what the selector was told.
+    #[cfg(feature = "mutants")]
+    told: BTreeMap<SocketAddr, u32>,
+}
+
 /// Tells `selector` who comes and who goes, and waits until it has published them.
 async fn update(
     selector: &Addr<Selector<SocketAddr>>,
-    present: &mut BTreeMap<SocketAddr, u32>,
+    present: &mut Present,
     wanted: BTreeMap<SocketAddr, u32>,
 ) {
     // A weight is part of a target: another weight is another target.
-    for (address, _) in present.iter().filter(|(a, w)| wanted.get(a) != Some(w)) {
+    let goes = |(a, w): &(&SocketAddr, &u32)| wanted.get(a) != Some(w);
+    for (address, _) in present.addresses.iter().filter(goes) {
         if !mutant!("unlisted-target-stays") {
+            #[cfg(feature = "mutants")]
+            present.told.remove(address);
             selector.do_send(Left(*address));
         }
     }
-    let comes = |(a, w): &(&SocketAddr, &u32)| match present.get(a) {
+    let comes = |(a, w): &(&SocketAddr, &u32)| match present.addresses.get(a) {
         Some(weight) if weight != *w => !mutant!("candidate-with-new-weight-lost"),
         known => known.is_none(),
     };
     for (address, weight) in wanted.iter().filter(comes) {
         let mut target = Target::new(*address);
         target.weight = *weight;
+        #[cfg(feature = "mutants")]
+        present.told.insert(*address, *weight);
         // A selector that has ended publishes nothing any more.
         let _ = selector.send(Joined(Arc::new(target))).await;
     }
+    #[cfg(feature = "mutants")]
+    audit_eq!(
+        present.told,
+        wanted,
+        "the selector was told of who is wanted, and of nobody else"
+    );
     if mutant!("relisted-target-forgotten") {
-        present.extend(wanted);
+        present.addresses.extend(wanted);
     } else {
-        *present = wanted;
+        present.addresses = wanted;
     }
 }
 
@@ -147,6 +173,31 @@ impl Names {
             }
             self.failure = Some(format!("{name}: {error}"));
         }
+    }
+
+    /// What holds behind a round of questions: of each name an answer or a failure is known, and of no other.
+    fn check(&self, candidates: &[Candidate]) {
+        let is_listed = |name: &String| {
+            candidates
+                .iter()
+                .any(|one| matches!(&one.place, Place::Name(listed) if listed == name))
+        };
+        audit!(
+            self.known.keys().chain(&self.failing).all(is_listed),
+            "nothing is remembered of a name that is not listed"
+        );
+        audit!(
+            candidates.iter().all(|one| match &one.place {
+                Place::Name(name) => self.known.contains_key(name) || self.failing.contains(name),
+                Place::Address(_) => true,
+            }),
+            "each name was asked for"
+        );
+        audit_eq!(
+            self.failure.is_some(),
+            !self.failing.is_empty(),
+            "a name that does not resolve says why"
+        );
     }
 
     /// Every address that `candidates` come to, with its weight; the largest where there are several.
