@@ -109,18 +109,6 @@ impl<K: Ord + Clone> Roster<K> {
             !self.ramping.contains(key) || entry.ramp_since.is_some(),
             "whoever has no slow start is not in one"
         );
-        let hold_off = self.options.switching.hold_off;
-        if let Some(held) = entry.gate.held_until(hold_off)
-            && entry.is_well()
-            && !active
-        {
-            // Who was let in again for its score waits for an evaluation instead.
-            let by = |at: Option<Instant>| at.is_some_and(|at| at <= held);
-            audit!(
-                by(entry.due) || self.tick_at.is_some(),
-                "who is held off is looked at when that is over"
-            );
-        }
     }
 
     /// What holds behind a look at what was due at `now`.
