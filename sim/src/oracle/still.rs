@@ -30,7 +30,6 @@ pub const TROUBLE: &[&str] = &[
     "silent-holder-lost-its-id",
     "standby-tried",
     "start-deadline-passed",
-    "start-retried-elsewhere",
     "target-held-off",
     "target-left-out-by-probe",
     "target-left-out-by-sessions",
