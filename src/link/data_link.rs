@@ -17,7 +17,7 @@ use super::{
 use crate::{
     id::StreamId,
     metrics::Metrics,
-    probe::mutant,
+    probe::{History, audit, mutant},
     time::{self, Duration, Instant},
 };
 
@@ -93,6 +93,8 @@ pub(super) struct State {
     /// The pump, where it waits for frames.
     pub pump: Option<Waker>,
     waiting: BTreeMap<StreamId, Waiting>,
+    /// When streams were opened, for the audits.
+    opened: History<Instant>,
 }
 
 /// Who waits for a stream.
@@ -188,6 +190,7 @@ impl DataLink {
             ended: None,
             pump: None,
             waiting: BTreeMap::new(),
+            opened: History::default(),
         };
         Arc::new(Self {
             state: Lock::new(state),
@@ -220,13 +223,26 @@ impl DataLink {
     /// [`OpenError`]: why this link opens none now.
     pub fn open(self: &Arc<Self>) -> Result<LinkStream, OpenError> {
         let now = time::now();
-        let number = self.with(|state| match state.ended {
-            Some(_) => Err(OpenError::Leaving),
-            None => state.mux.reserve(now),
+        let number = self.with(|state| {
+            if state.ended.is_some() {
+                return Err(OpenError::Leaving);
+            }
+            let number = state.mux.reserve(now)?;
+            let moved = self.moved.get();
+            if self.asked_behind(moved).is_none() || mutant!("silence-begins-anew-with-each-stream") {
+                self.asked.note(now);
+            }
+            state.opened.push(now);
+            let (opened, all) = state.opened.remembered();
+            let is_later = |at: &Instant| moved.is_none_or(|moved| moved < *at);
+            let known = all || opened.clone().next().is_some_and(|oldest| !is_later(oldest));
+            let first = opened.copied().find(is_later);
+            audit!(
+                !known || first == self.asked_behind(moved),
+                "a link is silent since the first stream that nothing answers"
+            );
+            Ok(number)
         })?;
-        if self.unanswered_since().is_none() {
-            self.asked.note(now);
-        }
         Ok(LinkStream::reserved(Arc::clone(self), number))
     }
 
@@ -238,11 +254,13 @@ impl DataLink {
     }
 
     fn unanswered_since(&self) -> Option<Instant> {
+        self.asked_behind(self.moved.get())
+    }
+
+    /// When a stream was opened that nothing has answered, where bytes moved last at that time.
+    fn asked_behind(&self, moved: Option<Instant>) -> Option<Instant> {
         let asked = self.asked.get()?;
-        self.moved
-            .get()
-            .is_none_or(|moved| moved < asked)
-            .then_some(asked)
+        moved.is_none_or(|moved| moved < asked).then_some(asked)
     }
 
     /// Whether a place would be given now.

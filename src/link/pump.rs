@@ -284,7 +284,10 @@ impl<F: FnMut(LinkStream)> Pump<F> {
     fn due(&self) -> Instant {
         let books = self.link.with(|state| state.mux.poll_timeout());
         let keepalive = self.keepalive.poll_timeout();
-        books.into_iter().chain(self.parting).fold(keepalive, Instant::min)
+        books
+            .into_iter()
+            .chain(self.parting)
+            .fold(keepalive, Instant::min)
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Ended> {

@@ -184,7 +184,9 @@ impl Slot {
             measure!("refill-took-ms", took);
             demand.handle_refill(took);
         }
-        self.failures = 0;
+        if self.failures > 0 && !mutant!("arrival-forgives-no-failure") {
+            self.failures = 0;
+        }
         self.order_after = now;
     }
 

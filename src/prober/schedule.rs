@@ -236,6 +236,8 @@ impl<K: Ord + Clone> Schedule<K> {
             watched.refused.push(refused);
             watched.refusals = if refused {
                 watched.refusals.saturating_add(1)
+            } else if watched.refusals > 0 && mutant!("refusals-outlive-an-answer") {
+                watched.refusals
             } else {
                 0
             };

@@ -5,6 +5,30 @@ use super::table::Planted;
 /// Those of the tunnel.
 pub const ANY: &[Planted] = &[
     Planted {
+        name: "upgraded-leaves-in-flight",
+        breaks: "An upgraded connection counts at its target no longer than its answer.",
+    },
+    Planted {
+        name: "run-of-the-young-never-over",
+        breaks: "Once young streams have had sixteen turns, bulk goes before them for ever.",
+    },
+    Planted {
+        name: "arrival-forgives-no-failure",
+        breaks: "Orders that fail are counted as if no connection had come between them.",
+    },
+    Planted {
+        name: "refusals-outlive-an-answer",
+        breaks: "Probes that a target refuses are counted as if it had answered none between them.",
+    },
+    Planted {
+        name: "lost-link-counted-down-twice",
+        breaks: "What a data link held as it was lost is taken off the metrics twice.",
+    },
+    Planted {
+        name: "silence-begins-anew-with-each-stream",
+        breaks: "A data link is silent since the last stream that nothing answers, not the first.",
+    },
+    Planted {
         name: "ambiguous-tries-counted-by-round",
         breaks: "Ambiguous tries are counted anew in each round.",
     },

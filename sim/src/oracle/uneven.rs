@@ -1,4 +1,4 @@
-//! Invariant 53: what a node counts in two places agrees while things are under way.
+//! Invariant 52: what a node counts in two places agrees while things are under way.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Uneven {
     pub should: (i64, i64),
 }
 
-/// 53: figures that mean the same do not differ for longer than a step takes.
+/// 52: figures that mean the same do not differ for longer than a step takes.
 #[derive(Default)]
 pub struct Agreement {
     /// What differs, and since when.
@@ -27,7 +27,7 @@ pub struct Agreement {
 
 impl Invariant for Agreement {
     fn number(&self) -> u8 {
-        53
+        52
     }
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {

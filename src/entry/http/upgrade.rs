@@ -117,7 +117,7 @@ impl Errand<'_> {
         let held = Held {
             record: Arc::clone(self.record),
             _shown: [&metrics.http_upgrades, of_rule].map(Counted::new),
-            _in_flight: in_flight,
+            _in_flight: Some(in_flight).filter(|_| !mutant!("upgraded-leaves-in-flight")),
         };
         // The task of the connection goes on without whoever asked.
         kept.leave();
@@ -140,7 +140,7 @@ impl Errand<'_> {
 struct Held {
     record: Arc<Record>,
     _shown: [Counted; 2],
-    _in_flight: InFlight,
+    _in_flight: Option<InFlight>,
 }
 
 /// Passes bytes both ways, until both directions have ended or either side breaks: then both are reset.

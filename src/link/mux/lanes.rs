@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::id::StreamId;
+use crate::{id::StreamId, probe::mutant};
 
 /// What a stream may send in one turn. Larger makes the others wait longer; smaller costs more frames.
 pub const QUANTUM: u64 = 16 * 1024;
@@ -76,7 +76,9 @@ impl Lanes {
                 self.young.pop_front()
             }
             Lane::Bulk => {
-                self.run = 0;
+                if self.run < YOUNG_RUN || !mutant!("run-of-the-young-never-over") {
+                    self.run = 0;
+                }
                 self.bulk.pop_front()
             }
         };

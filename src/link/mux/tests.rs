@@ -1,6 +1,7 @@
 //! Two ends of one link, joined by two queues of bytes.
 
 mod deeds;
+mod leaving;
 
 use std::io::IoSlice;
 
@@ -486,19 +487,4 @@ fn a_refusal_by_the_client_leaves_nothing_behind() {
     assert_eq!(pair.server.read(id).1, [kind::REFUSED, kind::FINISHED]);
     pair.server.mux.release(pair.now, id);
     assert_eq!((pair.server.mux.streams(), pair.client.mux.streams()), (0, 0));
-}
-
-#[test]
-fn a_link_is_left_though_nobody_has_looked_at_its_last_stream() {
-    let mut pair = Pair::new(Options::default());
-    let id = pair.open();
-    pair.settle();
-    pair.server.mux.leave();
-    pair.settle();
-    assert!(!pair.client.mux.is_left(), "the stream goes on");
-    pair.server.mux.reset(pair.now, id, ResetCode::VisitorGone);
-    pair.server.mux.release(pair.now, id);
-    pair.settle();
-    assert!(pair.server.mux.is_over() && pair.client.mux.is_left());
-    assert_eq!(pair.client.mux.streams(), 1, "its session has not noticed");
 }
