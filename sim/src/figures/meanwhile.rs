@@ -38,7 +38,9 @@ type Pair = (&'static str, i64, (i64, i64));
 
 /// Whoever has left takes its series along, while its sessions may go on: then what is on targets is not judged.
 fn of_server(page: &Page, metrics: &Metrics, plan: &Plan) -> Vec<Pair> {
-    let nobody_left = page.sum("links_lost", "") == 0;
+    let clients: Vec<_> = (0..plan.clients.len()).collect();
+    let are_all_here = page.gauge("group_targets") == plan.targets(&clients) as i64;
+    let nobody_left = page.sum("links_lost", "") == 0 && (are_all_here || plan.forward.is_some());
     let on_targets = page.gauge("target_in_flight");
     let (requests, upgrades) = (metrics.http_open_requests.get(), metrics.http_upgrades.get());
     let mut all = vec![

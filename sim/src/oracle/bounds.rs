@@ -47,8 +47,9 @@ impl Invariant for Balance {
     }
 
     fn handle_rest(&mut self, model: &Model, _: &Rest) -> Option<String> {
-        // Where visitors are bound to targets, a few of them are no even shares.
-        if model.plan.knobs.balance == forward::Balance::Hash {
+        // Where visitors are bound to targets, a few of them are no even shares; and who answers sooner may have more.
+        let balance = model.plan.knobs.balance;
+        if matches!(balance, forward::Balance::Hash | forward::Balance::PeakEwma) {
             return None;
         }
         for group in 0..model.plan.groups() {

@@ -19,7 +19,6 @@ pub const TROUBLE: &[&str] = &[
     "lone-target-found-out",
     "member-ejected-hard",
     "name-not-resolved",
-    "next-address-reached",
     "old-epoch-refused",
     "probe-refused-through-tunnel",
     "probe-timed-out-through-tunnel",
