@@ -50,7 +50,12 @@ impl Released {
         let disturbed = members.any(|member| model.is_troubled_besides(member, nth));
         let lost = model.outside.clients.iter().filter(|lost| **lost != client);
         let somebody_is_away = model.sight.registered + lost.count() < clients.len();
-        if disturbed || somebody_is_away {
+        // What a machine without power leaves behind, its service keeps.
+        let lost_power = model.plan.faults.iter().any(|fault| {
+            let begun = Duration::from_millis(fault.from_ms) <= model.now;
+            begun && matches!(&fault.act, AnyAct::PowerLoss(loss) if loss.who == Who::Client(client))
+        });
+        if disturbed || somebody_is_away || lost_power {
             *watched = Refusing::default();
             return None;
         }

@@ -371,10 +371,10 @@ impl Invariant for NoVainTries {
         };
         // So many in two minutes.
         let most = most * (model.plan.duration_ms / 120_000).max(1);
-        // A try waits a second for a connection. Of a crowd that is larger than a pool some may wait for longer, and come to
-        // another client's, which others wait for.
+        // A try waits a second for a connection. Of a crowd that is larger than what is ready some may wait for longer, and come
+        // to another client's, which others wait for.
         let visits = model.plan.visitors.iter().flatten();
-        let crowds = visits.map(|visit| visit.at_once.saturating_sub(knobs.pool_max) as u64);
+        let crowds = visits.map(|visit| visit.at_once.saturating_sub(knobs.pool_min) as u64);
         let most = most + crowds.sum::<u64>();
         let count = rest.tries_failed;
         (count > most).then(|| format!("{count} tries failed although all was well, at most {most} may"))

@@ -27,7 +27,6 @@ pub const TROUBLE: &[&str] = &[
     "registered-elsewhere",
     "registration-resumed",
     "silent-holder-lost-its-id",
-    "standby-tried",
     "start-deadline-passed",
     "target-held-off",
     "target-left-out-by-probe",
