@@ -203,13 +203,13 @@ fn judge(model: &Model, session: &Session) -> Judgement {
     if model.plan.knobs.is_slow() {
         return Ok(Excuse::Slow);
     }
+    // To an upstream a connection has waited since it gave its answer, which a slow visitor may have taken long after.
+    let closes = web.is_some_and(|web| (1..KEPT_MS + READ_MS).contains(&web.idle_ms));
     if exposure.clients.is_empty() {
         // It may have been said to a client that is lost for good, or to an upstream that closed just then what had
         // waited for too long.
         // What an upstream has turned away is sent again whatever it is, if it was kept.
         let refused = web.is_some_and(|web| web.refuses_one_in > 0) && !is_kept(session);
-        // To an upstream a connection has waited since it gave its answer, which a slow visitor may have taken long after.
-        let closes = web.is_some_and(|web| (1..KEPT_MS + READ_MS).contains(&web.idle_ms));
         let excused = refused || (closes || !model.outside.clients.is_empty()) && !can_repeat(session);
         return match excused {
             true => Ok(Excuse::Lost),
@@ -227,7 +227,8 @@ fn judge(model: &Model, session: &Session) -> Judgement {
         .call
         .is_some_and(|call| !matches!(call.kind, Kind::Pipelined | Kind::WebSocket));
     let arrived = !session.seen_by.is_empty();
-    if alone && is_kept(session) && !arrived && only_refused(model, session) {
+    let crosses = closes && !can_repeat(session);
+    if alone && is_kept(session) && !arrived && !crosses && only_refused(model, session) {
         return Err("whoever was in trouble refused it, and nothing of it can have arrived");
     }
     if exposure.upstreams || exposure.worn {
