@@ -237,6 +237,7 @@ impl DataLink {
             let is_later = |at: &Instant| moved.is_none_or(|moved| moved < *at);
             let known = all || opened.clone().next().is_some_and(|oldest| !is_later(oldest));
             let first = opened.copied().find(is_later);
+            let known = known && self.asked.is_exact_at(now);
             audit!(
                 !known || first == self.asked_behind(moved),
                 "a link is silent since the first stream that nothing answers"

@@ -44,6 +44,11 @@ impl LastMoved {
         }
     }
 
+    /// Whether `now` is told as it is: clocks of tests move by whole milliseconds.
+    pub fn is_exact_at(&self, now: Instant) -> bool {
+        (now - self.since).subsec_nanos().is_multiple_of(1_000_000)
+    }
+
     /// When that was; `None` before the first.
     pub fn get(&self) -> Option<Instant> {
         let millis = self.at.load(Ordering::Relaxed).checked_sub(1)?;
