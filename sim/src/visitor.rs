@@ -222,6 +222,9 @@ impl Visitor {
         if !fits(visit.len / visit.piece.max(1) as u64, visit.piece_pause_ms) {
             visit.piece_pause_ms = 0;
         }
+        if !fits(1, visit.mute_ms) {
+            visit.mute_ms = 0;
+        }
         if !fits(visit.reply_len / READ_LEN, visit.read_pause_ms) {
             visit.read_pause_ms = 0;
         }
@@ -335,6 +338,7 @@ async fn send<W: AsyncWrite + Unpin>(
     if visit.manner == Manner::ReadFirst && greeted.wait_for(|greeted| *greeted).await.is_err() {
         std::future::pending::<()>().await;
     }
+    adit::time::sleep(Duration::from_millis(visit.mute_ms)).await;
     let request = Request {
         connection: session,
         len: visit.len,

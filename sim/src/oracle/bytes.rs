@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Model, rest::Rest};
+use super::{Invariant, Model, rest::Rest, silence::was_mute_too_long};
 use crate::{
     event::{End, Event, Oddity, named},
     node::group_name,
@@ -81,6 +81,7 @@ impl Invariant for Completeness {
                 let meant = exposure.server_died
                     || exposure.upstreams
                     || model.may_be_idle(session)
+                    || was_mute_too_long(model, session)
                     || cannot
                     || late;
                 (!meant).then(|| format!("session {id} looks finished, and was {why}: {session}"))

@@ -140,7 +140,7 @@ impl Invariant for Draining {
 
     fn handle_look(&mut self, model: &Model) -> Option<String> {
         for leaving in self.leaving.values_mut().filter(|leaving| !leaving.gone) {
-            let idle = model.now >= leaving.since && !is_used(model, leaving.who);
+            let idle = model.now >= leaving.since && !is_used(model, leaving);
             leaving.idle = idle.then(|| leaving.idle.unwrap_or(model.now));
         }
         let gone = model
@@ -171,13 +171,15 @@ impl Invariant for Draining {
 }
 
 /// Whether anything rides on a node that has not ended.
-fn is_used(model: &Model, who: Who) -> bool {
+fn is_used(model: &Model, leaving: &Leaving) -> bool {
+    let who = leaving.who;
     let by = |upstream: usize| who == Who::Server || who == Who::Client(upstream);
     let open = model.open.iter().filter_map(|id| model.sessions.get(id));
-    // Whoever is not served yet may come to be.
-    let mut open = open.map(|session| {
-        let greeting = session.greeted;
-        greeting.is_none_or(|(_, greeting)| by(greeting.upstream.into()))
+    // Whoever is not served yet may come to be, but by no client that had said before that it leaves.
+    let said = leaving.since + Duration::from_millis(4 * model.plan.knobs.exchange_ms());
+    let mut open = open.map(|session| match session.greeted {
+        Some((_, greeting)) => by(greeting.upstream.into()),
+        None => who == Who::Server || session.opened < said,
     });
     // What is over for its visitor may not be for the node.
     let unknown = model.sight.sessions > model.open.len() as i64;

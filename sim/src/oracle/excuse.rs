@@ -27,7 +27,7 @@ pub enum Excuse {
     Lost,
     /// As many were in trouble as may be tried.
     Tries,
-    /// It was half-closed and silent for longer than that may last.
+    /// It was silent for longer than its half-closed session, or a candidate that closes what waits, lets it be.
     Silence,
     /// It had come to one in trouble, or may have, and must not, or could not, be said again.
     Carried,

@@ -61,6 +61,9 @@ pub struct Model {
     uneven_until: BTreeMap<usize, Duration>,
 }
 
+/// How long after its end a visitor's first bytes may still be on their way.
+const SAID: Duration = Duration::from_secs(2);
+
 impl Model {
     /// Nothing has happened yet.
     pub fn new(plan: Plan, can_reset: bool) -> Self {
@@ -419,6 +422,14 @@ impl Model {
     /// Everything that is felt right now, one by one.
     pub fn all_felt(&self) -> impl Iterator<Item = &Active> {
         self.active.iter()
+    }
+
+    /// How many visitors are there that may have said nothing yet: each has a connection that looks as if nobody used it.
+    pub fn mute(&self) -> usize {
+        let is_over = |at: Duration| self.now > at + SAID;
+        let mute = self.sessions.values().filter(|session| session.visit.mute_ms > 0);
+        mute.filter(|session| session.ended.as_ref().is_none_or(|(at, _)| !is_over(*at)))
+            .count()
     }
 
     /// Whether the server is in trouble right now.

@@ -7,7 +7,7 @@ use super::{
     bytes::TRIES_MAX,
     excuse::{Excuse, Excuses, Judgement},
     session::Session,
-    silence::outlasts,
+    silence::{outlasts, was_mute_too_long},
     web,
 };
 use crate::{
@@ -112,6 +112,7 @@ pub fn excused_by_all(model: &Model, session: &Session) -> Option<Excuse> {
         (exposure.visitor, Excuse::Visitor),
         (!model.takes_part(session), Excuse::Outside),
         (greeted && outlasts(model, session).is_some(), Excuse::Silence),
+        (was_mute_too_long(model, session), Excuse::Silence),
     ];
     all.into_iter()
         .find_map(|(befell, excuse)| befell.then_some(excuse))
@@ -283,6 +284,7 @@ pub(super) fn takes(model: &Model, session: &Session) -> Duration {
     let round = 6 * (knobs.latency_ms.1 + 1) * if knobs.tail_one_in > 0 { 4 } else { 1 };
     Duration::from_millis(
         knobs.start_timeout_ms
+            + visit.mute_ms
             + visit.delay_ms
             + visit.stall_ms
             + visit.hold_ms
@@ -354,7 +356,8 @@ impl Invariant for StartDeadline {
         let late = model.open.iter().find_map(|id| {
             let session = model.sessions.get(id)?;
             let exposure = &session.exposure;
-            let waits = session.greeted.is_none() && model.now > session.opened + deadline;
+            let begins = session.opened + Duration::from_millis(session.visit.mute_ms);
+            let waits = session.greeted.is_none() && model.now > begins + deadline;
             // A service that hangs is not the tunnel's to answer for.
             let hangs = || model.has_met_the_lost(session);
             let excused = exposure.server || exposure.visitor || !exposure.clients.is_empty() || hangs();

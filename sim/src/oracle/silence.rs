@@ -22,6 +22,16 @@ pub fn outlasts(model: &Model, session: &Session) -> Option<Outlasts> {
     session.visit.outlasts(model.plan.knobs.half_closed_timeout_ms)
 }
 
+/// Whether some candidate may have closed the connection of a visitor that had said nothing for so long. What was kept warm may
+/// be closed earlier, and another takes its place.
+pub fn was_mute_too_long(model: &Model, session: &Session) -> bool {
+    let candidates = model.plan.forward.iter().flat_map(|forward| &forward.candidates);
+    let first = candidates.map(|one| one.idle_ms).filter(|ms| *ms > 0).min();
+    let at = session.ended.as_ref().map_or(model.now, |(at, _)| *at);
+    let closes = |ms| at >= session.opened + Duration::from_millis(ms);
+    session.visit.mute_ms > 0 && first.is_some_and(closes)
+}
+
 /// From when to when such a session ends, unless something befalls it.
 fn ends(model: &Model, session: &Session) -> Option<(Duration, Duration)> {
     let (visit, knobs) = (&session.visit, &model.plan.knobs);
@@ -33,7 +43,7 @@ fn ends(model: &Model, session: &Session) -> Option<(Duration, Duration)> {
     }
     let timeout = Duration::from_millis(knobs.half_closed_timeout_ms);
     let pieces: Millis = visit.len / visit.piece.max(1) as u64 + 1;
-    let silent = Duration::from_millis(visit.delay_ms + pieces * visit.piece_pause_ms);
+    let silent = Duration::from_millis(visit.mute_ms + visit.delay_ms + pieces * visit.piece_pause_ms);
     let moves = takes(model, session).saturating_sub(silent);
     let from = (session.opened + timeout).saturating_sub(SLACK);
     Some((from, session.opened + moves + timeout + MARGIN))

@@ -263,6 +263,7 @@ pub fn forward(seed: u64) -> Plan {
     plan.faults.sort_by_key(|fault| fault.from_ms);
     patience::shorten(seed, &mut plan);
     visits::come_at_once(seed, &mut plan.visitors, CROWD);
+    visits::fall_silent(seed, &mut plan.visitors);
     plan
 }
 
@@ -277,7 +278,7 @@ fn candidates(rng: &mut ChaCha8Rng, count: usize) -> Vec<Candidate> {
     let one = |_| Candidate {
         speaks_first: rng.random_bool(speaking),
         idle_ms: if closing && rng.random_bool(0.5) {
-            *[2_000, 5_000, 15_000].choose(rng).expect("some")
+            *[2_000, 5_000, 9_500, 15_000].choose(rng).expect("some")
         } else {
             0
         },

@@ -123,6 +123,9 @@ pub struct Visit {
     /// How long the upstream stops reading, half-way through the body.
     #[serde(default)]
     pub hold_ms: Millis,
+    /// How long it says nothing at first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mute_ms: Millis,
     /// How it behaves.
     pub manner: Manner,
     /// So many of its kind at once.
@@ -131,6 +134,11 @@ pub struct Visit {
     /// What it asks, in a world of an HTTP entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(ms: &Millis) -> bool {
+    *ms == 0
 }
 
 fn one() -> usize {

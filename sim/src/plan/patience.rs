@@ -82,6 +82,7 @@ fn outlast(rng: &mut ChaCha8Rng, visit: &mut Visit, timeout: Millis) {
         read_pause_ms: 0,
         stall_ms: 0,
         hold_ms: 0,
+        mute_ms: 0,
         ..visit.clone()
     };
     match rng.random_range(0..4) {

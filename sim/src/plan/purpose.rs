@@ -57,6 +57,8 @@ pub enum Purpose {
     Still,
     /// Who goes on holding a connection on which it asks nothing.
     Lingering,
+    /// Who says nothing at first.
+    Mute,
     /// Whether there is a second server, and what happens to it.
     SecondServer,
     /// The habits of one life of one host: short reads, balking, yields.
@@ -92,6 +94,7 @@ impl Purpose {
             Self::Strained => 36,
             Self::Lingering => 37,
             Self::Still => 38,
+            Self::Mute => 39,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

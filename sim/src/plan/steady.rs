@@ -71,6 +71,7 @@ fn short(visit: &Visit) -> Visit {
         read_pause_ms: 0,
         stall_ms: 0,
         hold_ms: 0,
+        mute_ms: 0,
         manner: Manner::Plain,
         ..visit.clone()
     }

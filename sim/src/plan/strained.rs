@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// In one seed of so many of chaos, if no client is lost for good.
-const ONE_IN: u32 = 8;
+const ONE_IN: u32 = 6;
 
 /// When it begins.
 const BEGINS_MS: Millis = 6_000;
@@ -42,7 +42,7 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
     let knobs = &mut plan.knobs;
     (knobs.backoff_base_ms, knobs.backoff_cap_ms) = (100, 5_000);
     let last = plan.heal_ms.min(60_000) - 2_000;
-    match rng.random_range(0..4) {
+    match rng.random_range(0..6) {
         0 => {
             let mut from_ms = BEGINS_MS;
             while from_ms < last {
@@ -59,13 +59,24 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
             });
             plan.add_fault(lost(who, BEGINS_MS + rng.random_range(1_000..10_000)));
         }
-        2 => {
+        2 | 3 => {
             knobs.backoff_cap_ms = 1_000;
             let mut from_ms = BEGINS_MS;
             for _ in 0..rng.random_range(3..=6) {
                 plan.add_fault(unheard(who, from_ms));
                 from_ms += rng.random_range(AGAIN_MS.0..AGAIN_MS.1);
             }
+        }
+        4 => {
+            // Long enough that it tells whether it was heard.
+            knobs.drain_timeout_ms = 15_000;
+            let act = AnyAct::Stop(Stop { who });
+            plan.add_fault(Fault {
+                from_ms: BEGINS_MS,
+                to_ms: Some(BEGINS_MS + 25_000),
+                act,
+            });
+            crowd(plan, BEGINS_MS + plan.knobs.drain_delay_ms);
         }
         _ => {
             knobs.drain_delay_ms = DELAY_MS;
@@ -78,18 +89,18 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
             });
             let after = rng.random_range(LOST_AFTER_MS.0..LOST_AFTER_MS.1);
             plan.add_fault(lost(who, BEGINS_MS + after));
-            crowd(plan);
+            crowd(plan, BEGINS_MS + DELAY_MS / 2);
         }
     }
     true
 }
 
-/// More visitors at once than there are connections ready, within the delay of a drain.
-fn crowd(plan: &mut Plan) {
+/// More visitors at once than there are connections ready, as somebody leaves or within the delay before.
+fn crowd(plan: &mut Plan, at_ms: Millis) {
     let at_once = (2 * plan.knobs.pool_min + 4).min(60);
     let first = plan.visitors.first_mut().and_then(|visits| visits.first_mut());
     if let Some(visit) = first.filter(|_| plan.knobs.sessions_max > 2 * at_once) {
-        visit.pause_ms = BEGINS_MS + DELAY_MS / 2;
+        visit.pause_ms = at_ms.saturating_sub(50);
         (visit.at_once, visit.len, visit.reply_len) = (at_once, 100, 100);
         (
             visit.piece_pause_ms,

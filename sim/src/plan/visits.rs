@@ -66,6 +66,7 @@ fn crowd(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], at_once: usize) -> Optio
         read_pause_ms: 0,
         stall_ms: 0,
         hold_ms: 0,
+        mute_ms: 0,
         at_once: rng.random_range(at_once / 4..=at_once),
         ..visit
     };
@@ -86,6 +87,7 @@ fn long(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], most: u64) -> Option<(Pla
     let long = Visit {
         stall_ms: 0,
         hold_ms: 0,
+        mute_ms: 0,
         manner,
         ..visit
     };
@@ -103,6 +105,20 @@ fn long(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], most: u64) -> Option<(Pla
         },
     };
     Some((place, long))
+}
+
+/// In one seed of four one visit in twelve says nothing at first: for so long that a warm stream may be ended by whoever it leads
+/// to, and longer than a start may take.
+pub(super) fn fall_silent(seed: u64, visitors: &mut [Vec<Visit>]) {
+    let mut rng = Purpose::Mute.rng(seed);
+    if !rng.random_ratio(1, 4) {
+        return;
+    }
+    for visit in visitors.iter_mut().flatten() {
+        if visit.manner != Manner::ReadFirst && rng.random_ratio(1, 12) {
+            visit.mute_ms = rng.random_range(6_000..14_000);
+        }
+    }
 }
 
 /// Bytes per write of a visitor that does not dawdle.
@@ -175,6 +191,7 @@ fn visit(rng: &mut ChaCha8Rng, groups: usize, pause_ms: Millis) -> Visit {
         },
         stall_ms,
         hold_ms: 0,
+        mute_ms: 0,
         manner,
         at_once: 1,
         call: None,

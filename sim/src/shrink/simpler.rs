@@ -132,6 +132,7 @@ fn plain(visit: &mut Visit) {
         read_pause_ms: 0,
         stall_ms: 0,
         hold_ms: 0,
+        mute_ms: 0,
         manner: Manner::Plain,
         at_once: 1,
         call: visit.call.map(|call| Call {

@@ -212,13 +212,13 @@ impl Invariant for Parted {
         if trouble.server {
             return None;
         }
-        let late = candidates.silent.iter().find(|(_, (n, accepted))| {
+        let mut late = candidates.silent.iter().filter(|(_, (n, accepted))| {
             let since = candidates.unlisted_since(*n);
             let parted =
                 since.is_some_and(|since| model.now > since + PARTED && model.now > *accepted + PARTED);
             parted && !trouble.clients.contains(n) && !model.was_ill(*n, *accepted)
         });
-        let (serial, (n, _)) = late?;
+        let (serial, (n, _)) = late.nth(model.mute())?;
         let since = candidates.unlisted_since(*n)?;
         Some(format!(
             "{} was taken from the list at {since:?}, and still has connection {serial:#x}, which nobody uses",

@@ -80,21 +80,21 @@ impl Invariant for Warmth {
             return None;
         }
         let age = candidates.choice().pool_age_ms;
-        for (serial, (n, since)) in &candidates.silent {
-            let who = Who::Upstream(*n);
+        let mut old = candidates.silent.iter().filter_map(|(serial, (n, since))| {
             let most = if forward.candidates[*n].speaks_first {
                 SPOKEN_MAX
             } else if age > 0 {
                 Duration::from_millis(age) + OLD_MAX
             } else {
-                continue;
+                return None;
             };
-            if model.now > *since + most && !model.was_ill(*n, *since) {
-                return Some(format!(
-                    "connection {serial:#x} of {who} waits since {since:?}, {most:?} are the most"
-                ));
-            }
-        }
-        None
+            let is_old = model.now > *since + most && !model.was_ill(*n, *since);
+            is_old.then_some((serial, n, since, most))
+        });
+        let (serial, n, since, most) = old.nth(model.mute())?;
+        let who = Who::Upstream(*n);
+        Some(format!(
+            "connection {serial:#x} of {who} waits since {since:?}, {most:?} are the most"
+        ))
     }
 }
