@@ -10,7 +10,7 @@ use crate::{
     crew,
     ledger::reach::Reach,
     plan::draw::Scenario,
-    profile::Profile,
+    profile::{Profile, RECORDED, seeds::Seeds},
     runner::{self, Options, Report, Tally},
     watch::Watch,
     world::EngineKind,
@@ -57,6 +57,10 @@ pub struct Sweep {
     pub failed: u64,
     /// What the runs counted.
     pub profile: Profile,
+    /// The same, of those seeds alone that are written down.
+    pub recorded: Profile,
+    /// A hash of what each seed counted, where they are seeds of any.
+    pub seeds: Seeds,
     /// The smallest seed that failed, as it ran.
     pub failure: Option<Box<Report>>,
 }
@@ -74,6 +78,8 @@ impl Sweep {
             slowest: (0, Duration::ZERO),
             failed: 0,
             profile: Profile::default(),
+            recorded: Profile::default(),
+            seeds: Seeds::default(),
             failure: None,
         }
     }
@@ -124,10 +130,16 @@ impl Sweep {
         self.simulated += report.lived();
         self.tally += report.tally;
         self.reach.add(&report.coverage);
+        let seed = report.plan.seed;
         if report.failure.is_none() {
             self.profile.add(&report.plan.scenario, &report.counts);
+            if self.can_be_recorded() {
+                self.seeds.add(seed, &report.counts);
+                if RECORDED.contains(&seed) {
+                    self.recorded.add(&report.plan.scenario, &report.counts);
+                }
+            }
         }
-        let seed = report.plan.seed;
         if report.took > self.slowest.1 {
             self.slowest = (seed, report.took);
         }
@@ -155,11 +167,15 @@ impl Sweep {
         self.took.as_secs_f64().max(1e-6)
     }
 
+    /// Whether a seed means here what it means where it is written down.
+    fn can_be_recorded(&self) -> bool {
+        self.order.scenario.name == "any" && self.order.engine == EngineKind::Packets
+    }
+
     /// Whether it was large enough to have been everywhere. With other seeds than the first that would be a matter of luck for
     /// what is rare.
     pub fn is_full(&self) -> bool {
-        self.order.scenario.name == "any"
-            && self.order.engine == EngineKind::Packets
+        self.can_be_recorded()
             && self.order.planted.is_none()
             && self.order.seeds.start == 1
             && self.failure.is_none()

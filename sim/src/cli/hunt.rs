@@ -74,6 +74,7 @@ impl MutantsArgs {
             jobs: self.jobs.count(),
             shrink: self.shrink.then_some(SHRINK_TIME),
             profile: profile::recorded()?,
+            recorded: profile::recorded_seeds()?,
         };
         let mut progress = Progress::new(Some(order.planted.len() as u64));
         let mut done = 0;
@@ -133,8 +134,13 @@ fn found(hunts: &[Hunt]) -> Table {
                 )
             }
             (None, verdict) => {
-                let unclean = format!("{} seeds fail without it too", hunt.unclean);
-                let seen = if hunt.unclean > 0 { unclean } else { String::new() };
+                let unclean = hunt.unclean;
+                let unclean = (unclean > 0).then(|| format!("{unclean} seeds fail without it too"));
+                let changed = hunt
+                    .changed
+                    .map(|seed| format!("seed {seed} counts something else"));
+                let seen: Vec<_> = unclean.into_iter().chain(changed).collect();
+                let seen = seen.join("; ");
                 let verdict = match verdict {
                     Verdict::NeverMade => "NEVER MADE",
                     _ => "NOT SEEN",

@@ -101,11 +101,12 @@ impl SweepArgs {
         if !differences.is_empty() {
             say(format_args!("\n{}", profile::words(&differences, &sweep.profile)));
         }
-        Ok(if gaps.is_empty() && differences.is_empty() {
-            0
-        } else {
-            WRONG
-        })
+        let changes = profile::changes(&sweep)?;
+        if let Some(changes) = &changes {
+            say(format_args!("\n{changes}"));
+        }
+        let is_right = gaps.is_empty() && differences.is_empty() && !(sweep.is_full() && changes.is_some());
+        Ok(if is_right { 0 } else { WRONG })
     }
 }
 

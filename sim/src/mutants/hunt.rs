@@ -15,7 +15,7 @@ use crate::{
         Plan,
         draw::{self, Scenario},
     },
-    profile::{Difference, Profile},
+    profile::{Difference, Profile, seeds::Seeds},
     runner::{self, Options},
     shrink::{Size, live::smaller},
     world::EngineKind,
@@ -38,6 +38,8 @@ pub struct Order {
     pub shrink: Option<Duration>,
     /// What runs count without a bug.
     pub profile: Profile,
+    /// What each seed of any counts without a bug.
+    pub recorded: Seeds,
 }
 
 /// What the search for one planted bug came to.
@@ -55,6 +57,8 @@ pub struct Hunt {
     pub found: Option<Found>,
     /// What the runs counted otherwise than without it, where none of them failed by it.
     pub differences: Vec<Difference>,
+    /// The first seed that counted something else than without it.
+    pub changed: Option<u64>,
 }
 
 /// What is known of a planted bug after the search for it.
@@ -121,7 +125,9 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         unclean: 0,
         found: None,
         differences: Vec::new(),
+        changed: None,
     };
+    let mut seeds = Seeds::default();
     let mut profile = Profile::default();
     let own = || draw::scenario(table::scenario(planted));
     let Some(scenario) = order.scenario.or_else(own) else {
@@ -136,6 +142,9 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         hunt.hits += report.coverage.planted;
         let Some(failure) = &report.failure else {
             profile.add(&report.plan.scenario, &report.counts);
+            if scenario.name == "any" {
+                seeds.add(seed, &report.counts);
+            }
             continue;
         };
         // It was made, and without it the same plan holds.
@@ -151,6 +160,7 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         }
         hunt.unclean += 1;
     }
+    hunt.changed = seeds.changed(&order.recorded).first().copied();
     if hunt.found.is_none() && profile.runs() >= COUNTED_RUNS_MIN {
         hunt.differences = profile.differences(&order.profile);
     }

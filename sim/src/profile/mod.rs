@@ -2,8 +2,9 @@
 //! out for longer than before, or that more tries fail, only many runs show.
 
 pub mod gather;
+pub mod seeds;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// What one run counted, by name.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,12 @@ pub struct Counts {
 
 /// A figure differs when chance alone would move it so far less than once in a million: so many standard errors.
 pub const DIFFERS: f64 = 5.0;
+
+/// The seeds of any that are written down.
+pub const RECORDED: RangeInclusive<u64> = 1..=1_200;
+
+/// Sums that were written down are exact to less than this.
+const WRITTEN: f64 = 1e-3;
 
 /// Of fewer runs of a scenario it is not known how much they vary.
 pub const RUNS_MIN: u64 = 30;
@@ -98,6 +105,23 @@ pub struct Difference {
     pub errors: f64,
 }
 
+/// A figure of the very same runs that has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Scenario and name.
+    pub name: String,
+    /// The sums, of `ln(1 + count)` or of means, before and now.
+    pub sums: (f64, f64),
+}
+
+impl Change {
+    /// By what part of the larger one it has changed.
+    pub fn share(&self) -> f64 {
+        let (before, now) = self.sums;
+        (now - before).abs() / before.abs().max(now.abs())
+    }
+}
+
 impl Profile {
     /// Adds a run of `scenario`.
     pub fn add(&mut self, scenario: &str, counts: &Counts) {
@@ -153,6 +177,36 @@ impl Profile {
         }
         all.sort_by(|one, other| other.errors.abs().total_cmp(&one.errors.abs()));
         all
+    }
+
+    /// What the very same runs count otherwise than `before`, the largest share first. Nothing varies between two runs of one
+    /// seed, so here chance has no part. `None`: they were other runs.
+    pub fn changes(&self, before: &Self) -> Option<Vec<Change>> {
+        let runs = |profile: &Self| -> Vec<_> {
+            let each = profile
+                .0
+                .iter()
+                .map(|(name, section)| (name.clone(), section.runs));
+            each.collect()
+        };
+        if runs(self) != runs(before) {
+            return None;
+        }
+        let mut all = Vec::new();
+        for ((scenario, now), before) in self.0.iter().zip(before.0.values()) {
+            let names: std::collections::BTreeSet<_> =
+                before.figures.keys().chain(now.figures.keys()).collect();
+            for name in names {
+                let sum = |section: &Section| section.figures.get(name).map_or(0.0, |figure| figure.sum);
+                let sums = (sum(before), sum(now));
+                if (sums.0 - sums.1).abs() > WRITTEN {
+                    let name = format!("{scenario} {name}");
+                    all.push(Change { name, sums });
+                }
+            }
+        }
+        all.sort_by(|one, other| other.share().total_cmp(&one.share()));
+        Some(all)
     }
 
     /// As a file: a line for each scenario, and one for each of its figures.
@@ -247,6 +301,22 @@ mod tests {
         let new = profile(2, 100, 10).differences(&profile(1, 100, 0));
         assert_eq!(new.len(), 1, "{new:?}");
         assert_eq!(new[0].name, "chaos rare");
+    }
+
+    #[test]
+    fn the_same_runs_count_the_same() {
+        let before = Profile::of_text(&profile(1, 100, 50).to_text()).unwrap();
+        assert_eq!(profile(1, 100, 50).changes(&before), Some(Vec::new()));
+        let mut more = Counts::default();
+        more.sums.insert("tries".to_owned(), 3.0);
+        let (mut one, mut other) = (profile(1, 100, 50), profile(1, 100, 50));
+        one.add("chaos", &more);
+        assert_eq!(one.changes(&before), None);
+        more.sums.insert("rare".to_owned(), 1.0);
+        other.add("chaos", &more);
+        let changes = other.changes(&one).unwrap();
+        let names: Vec<_> = changes.iter().map(|one| &one.name[..]).collect();
+        assert_eq!(names, ["chaos rare"]);
     }
 
     #[test]
