@@ -35,6 +35,13 @@ pub enum Event {
     Phase { name: &'static str },
     /// So many clients are registered at the server now.
     Registered { clients: usize },
+    /// A node said to who watches it whether it is ready, when it was asked so many ms before.
+    Ready {
+        stranger: Who,
+        of: Who,
+        ready: bool,
+        asked_ms: Millis,
+    },
     /// A visitor is about to connect.
     Opens {
         session: u64,
@@ -244,6 +251,7 @@ impl Event {
             }
             Self::Intrudes { stranger, .. }
             | Self::Knocked { stranger, .. }
+            | Self::Ready { stranger, .. }
             | Self::Pretended { stranger, .. } => stranger.to_string(),
             Self::Sends { .. } | Self::Connects { .. } | Self::Poor { .. } | Self::Decides { .. } => {
                 Who::Server.to_string()
@@ -330,6 +338,13 @@ impl fmt::Display for Event {
                     write!(f, "; the last try ended {waited} ms ago")?;
                 }
                 Ok(())
+            }
+            Self::Ready { of, ready, .. } => {
+                write!(
+                    f,
+                    "is told that {of} is {}ready",
+                    if *ready { "" } else { "not " }
+                )
             }
             Self::Knocked {
                 answered,

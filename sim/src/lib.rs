@@ -52,6 +52,7 @@ pub mod parity;
 // The ground.
 pub mod crew;
 pub mod engine;
+pub mod examiner;
 pub mod lock;
 pub mod net;
 pub mod out;

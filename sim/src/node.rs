@@ -20,11 +20,14 @@ use adit::{
     },
     env::{Entropy, Env, Stop, Stopper},
     files::{Memory, Output},
-    id::{EntryName, GroupName},
+    id::{ClientId, EntryName, GroupName},
     link,
     metrics::Metrics,
     plugin, pool, prober,
-    registry::{self, auth::Auth},
+    registry::{
+        self,
+        auth::{Auth, Rule},
+    },
     role,
     rules::{Conditions, HostPattern},
     selector, session,
@@ -291,9 +294,9 @@ fn probing_options(knobs: &Knobs) -> prober::Options {
         interval => prober::Options {
             kind: match knobs.probe_http {
                 true => prober::Kind::Http {
-                    path: "/".to_owned(),
+                    path: "/up".to_owned(),
                     status: None,
-                    host: None,
+                    host: Some("probed.test".to_owned()),
                 },
                 false => defaults.kind.clone(),
             },
@@ -362,6 +365,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
             .keys()
             .flat_map(|group| [true, false].map(|plain| rule(group, plain, web)))
             .collect::<Result<_, _>>()?;
+        web::examined::add_rules(&mut rules, &GroupName::new(&group_name(0))?)?;
         // One entry for all: the rules tell them apart.
         entries.truncate(1);
         entries[0].kind = entry::Kind::Http(entry::http::Options {
@@ -386,9 +390,12 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
         proxy_advertise: None,
         entries,
         rules,
-        auth: Auth::single(token(TOKEN)?),
+        auth: auth(groups)?,
         groups: configured,
-        registry: registry::Options::default(),
+        registry: registry::Options {
+            clients_max: knobs.clients_max,
+            ..registry::Options::default()
+        },
         link: link_options(knobs),
         limits: Limits {
             unproven: knobs.unproven_max,
@@ -397,7 +404,7 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
             waiting: knobs.waiting_max,
             ..Limits::default()
         },
-        admin: None,
+        admin: Some(any(ADMIN_PORT)),
         ready: Needs::default(),
         metrics: None,
         drain: Drain {
@@ -408,9 +415,30 @@ fn server_config(knobs: &Knobs, groups: usize, web: Option<Entry<'_>>) -> anyhow
     })
 }
 
+/// The client id that may serve one group alone, in which nobody else is.
+pub const CONFINED: &str = "confined";
+
+/// Everybody who knows the secret may serve every group, but for one.
+fn auth(groups: usize) -> anyhow::Result<Auth> {
+    let all: Result<_, _> = (0..groups).map(|n| GroupName::new(&group_name(n))).collect();
+    let rule = |id: Option<&str>, groups| -> anyhow::Result<Rule> {
+        Ok(Rule {
+            id: id.map(ClientId::new).transpose()?,
+            groups: Some(groups),
+            token: token(TOKEN)?,
+        })
+    };
+    let own = vec![GroupName::new(CONFINED)?];
+    Ok(Auth::new(vec![rule(Some(CONFINED), own)?, rule(None, all?)?]))
+}
+
+/// Where a server says how it is.
+pub const ADMIN_PORT: u16 = 7_500;
+
 /// Has a server stand beside the other one. It leaves it to that one to look after the services.
 fn stand_second(config: &mut ServerConfig) {
     (config.control, config.proxy) = (any(SECOND_CONTROL_PORT), any(SECOND_PROXY_PORT));
+    config.admin = None;
     for group in config.groups.values_mut() {
         group.probing.kind = prober::Kind::Off;
     }

@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     lock::Shared,
     net::Overheard,
-    node::{CONTROL_PORT, Node, PROXY_PORT, PUBLIC_PORT, Part, TOKEN},
+    node::{CONFINED, CONTROL_PORT, Node, PROXY_PORT, PUBLIC_PORT, Part, TOKEN},
     oracle::Oracle,
     plan::{Deed, Intrusion, Purpose, who::Who},
     upstream,
@@ -107,11 +107,23 @@ impl Stranger {
                 };
                 self.knock(PUBLIC_PORT, said.to_vec(), Duration::ZERO).await;
             }
+            Deed::Watches { client, for_ms } => {
+                let all = client.map(Who::Client).into_iter().chain([Who::Server]);
+                let all = futures_util::future::join_all(all.map(|of| self.watch(of)));
+                adit::time::within(Duration::from_millis(for_ms), all).await;
+            }
+            Deed::Examines { questions } => {
+                let mut rng = Purpose::Strangers.rng(self.intrusion.at_ms);
+                self.examine(&mut rng, questions).await;
+            }
             Deed::ReplayControl { client } => self.replay(client, CONTROL_PORT).await,
             Deed::ReplayProxy { client } => self.replay(client, PROXY_PORT).await,
             Deed::WrongToken => {
                 let token = "another token, as long as that".to_owned();
                 self.pretend(&self.intrusion_name(), 0, token, PATIENCE).await;
+            }
+            Deed::OverReaches { group } => {
+                self.pretend(CONFINED, group, TOKEN.to_owned(), PATIENCE).await;
             }
             Deed::DuplicateId { client, for_ms } => {
                 let id = Who::Client(client).to_string();

@@ -59,7 +59,7 @@ pub struct Sweep {
     pub profile: Profile,
     /// The same, of those seeds alone that are written down.
     pub recorded: Profile,
-    /// A hash of what each seed counted, where they are seeds of any.
+    /// A hash of what each seed did and counted, where they are seeds of any.
     pub seeds: Seeds,
     /// The smallest seed that failed, as it ran.
     pub failure: Option<Box<Report>>,
@@ -134,7 +134,7 @@ impl Sweep {
         if report.failure.is_none() {
             self.profile.add(&report.plan.scenario, &report.counts);
             if self.can_be_recorded() {
-                self.seeds.add(seed, &report.counts);
+                self.seeds.add(seed, report.digest.hash, &report.counts);
                 if RECORDED.contains(&seed) {
                     self.recorded.add(&report.plan.scenario, &report.counts);
                 }

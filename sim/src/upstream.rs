@@ -2,6 +2,7 @@
 //! it refuses, closes, hangs or answers by halves.
 
 mod heads;
+mod probed;
 mod site;
 mod ways;
 
@@ -20,6 +21,7 @@ use crate::{
     plan::who::Who,
 };
 
+use self::probed::Probed;
 pub use self::{
     site::Site,
     ways::{Mood, Ways},
@@ -38,11 +40,6 @@ const CHUNK_LEN: usize = 16 * 1024;
 
 /// How long a connection must have waited to be dropped for its silence: whoever comes to speak has spoken by then.
 const IDLE_MIN: Duration = Duration::from_secs(2);
-
-/// What an HTTP probe begins with, and what it is answered.
-const PROBE: &[u8] = b"GET ";
-const PROBE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-const UNREADY_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 /// Where an upstream, or a further one on its machine, listens behind a door.
 pub fn port(door: usize) -> u16 {
@@ -284,20 +281,15 @@ impl Upstream {
         if self.ways.idle.is_some() && waited && *self.drops.borrow() {
             return Ok("idle for too long");
         }
-        if header.starts_with(PROBE) && self.ways.idle.is_none() && *self.mood.borrow() == Mood::Hangs {
-            return self.hang().await;
-        }
-        if header.starts_with(PROBE) {
-            self.probes.set(self.probes.get() + 1);
-            let answer = match *self.mood.borrow() {
-                Mood::Unready => UNREADY_ANSWER,
-                Mood::Hiccups { one_in } if self.probes.get().is_multiple_of(one_in) => UNREADY_ANSWER,
-                _ => PROBE_ANSWER,
-            };
-            write.write_all(answer).await?;
-            // What is left unread would turn the end into a reset.
-            tokio::io::copy(&mut read, &mut tokio::io::sink()).await?;
-            return Ok("a probe");
+        match self.probed(&header) {
+            Probed::No => {}
+            Probed::Hangs => return self.hang().await,
+            Probed::Answer(answer) => {
+                write.write_all(answer).await?;
+                // What is left unread would turn the end into a reset.
+                tokio::io::copy(&mut read, &mut tokio::io::sink()).await?;
+                return Ok("a probe");
+            }
         }
         let Some(request) = Request::decode(&header) else {
             self.oracle.tell(Event::Odd {

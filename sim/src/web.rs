@@ -16,6 +16,7 @@
 //! ```
 
 pub mod chain;
+pub mod examined;
 pub mod told;
 
 use std::{
@@ -31,7 +32,10 @@ use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::sync::watch;
 
-use crate::{node::group_name, payload::Body};
+use crate::{
+    node::group_name,
+    payload::{Body, Direction},
+};
 
 /// What is asked.
 pub const ASK: HeaderName = HeaderName::from_static("x-ask");
@@ -155,6 +159,8 @@ pub struct Spoken {
     trailers: Option<HeaderMap>,
     /// Turns true when all that will be said has been.
     said: watch::Sender<bool>,
+    /// Words, which are said at once instead.
+    words: Option<Bytes>,
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -172,7 +178,17 @@ impl Spoken {
             says_length: true,
             trailers: None,
             said: watch::channel(false).0,
+            words: None,
             waiting: None,
+        }
+    }
+
+    /// Words, instead of what proves where it belongs.
+    pub fn text(words: String) -> Self {
+        let len = words.len();
+        Self {
+            words: Some(words.into()),
+            ..Self::new(Body::new(0, Direction::Down), len as u64, len)
         }
     }
 
@@ -232,6 +248,11 @@ impl http_body::Body for Spoken {
         if let Some(waiting) = &mut self.waiting {
             std::task::ready!(waiting.as_mut().poll(cx));
             self.waiting = None;
+        }
+        if let Some(words) = self.words.take() {
+            self.at = self.len;
+            self.tell_said();
+            return Poll::Ready(Some(Ok(Frame::data(words))));
         }
         let end = self.stop.map_or(self.len, |(at, _)| at.min(self.len));
         if self.at < end {

@@ -1,5 +1,7 @@
 //! What a node must be able to serve to be ready. Pure.
 
+use crate::probe::mutant;
+
 /// How many reasons an answer names. More make no line that people read.
 const REASONS_MAX: usize = 3;
 
@@ -27,6 +29,7 @@ impl Needs {
             }
         }
         let ready = match self {
+            Self::All if mutant!("one-usable-group-is-enough") => usable > 0,
             Self::All => reasons.is_empty(),
             Self::Any => usable > 0,
         };

@@ -19,6 +19,7 @@ use super::{
     secret::{Digest, Key},
     verified::Verified,
 };
+use crate::probe::mutant;
 
 /// The realm that browsers show where none is given.
 const REALM_DEFAULT: &str = "restricted";
@@ -107,9 +108,10 @@ impl Plugin for BasicAuth {
 
     fn request(&self, request: &mut request::Parts, visit: &Visit, memo: &mut Memo) -> Decision {
         let credentials = credentials::basic(&request.headers);
-        if !self.forward {
-            request.headers.remove(AUTHORIZATION);
-        }
+        let removed = match self.forward {
+            true => None,
+            false => request.headers.remove(AUTHORIZATION),
+        };
         let Some((name, password)) = credentials else {
             return self.refusal().because("no_credentials").into();
         };
@@ -117,6 +119,11 @@ impl Plugin for BasicAuth {
         let now = visit.now;
         let digest = self.key.digest("basic_auth", &[&name, &password]);
         if self.verified.holds(&digest, now) {
+            if let Some(said) = removed
+                && mutant!("known-password-goes-to-upstream")
+            {
+                request.headers.insert(AUTHORIZATION, said);
+            }
             memo.user = Some(user);
             return Decision::Pass;
         }

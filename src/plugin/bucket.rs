@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    probe::{audit, audit_eq},
+    probe::{audit, audit_eq, mutant},
     time::{Duration, Instant},
 };
 
@@ -67,7 +67,20 @@ impl<K: Copy + Ord> Buckets<K> {
     /// How long until there is one.
     pub fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
         let before = self.full_at.get(&key).copied();
-        let after = self.terms.take(before, now)?;
+        let after = match self.terms.take(before, now) {
+            Ok(after) => after,
+            Err(wait) => {
+                if let Some(before) = before
+                    && mutant!("refused-request-costs-a-token")
+                {
+                    let later = before + self.terms.interval;
+                    self.by_time.remove(&(before, key));
+                    self.full_at.insert(key, later);
+                    self.by_time.insert((later, key));
+                }
+                return Err(wait);
+            }
+        };
         match before {
             Some(before) => drop(self.by_time.remove(&(before, key))),
             None => self.make_room(now),

@@ -47,13 +47,20 @@ pub fn base_stock(options: &Options, outstanding: f64) -> usize {
     } else {
         0
     };
+    if dynamic && spare < options.min && mutant!("few-visitors-shrink-the-stock") {
+        return spare.min(options.max);
+    }
     spare.max(options.min).min(options.max)
 }
 
 /// How many more to order now, so that every waiter is served and `base` stay ready.
 pub fn to_order(caps: &Caps, max: usize, base: usize, stock: Stock) -> usize {
-    let wanted = (stock.waiting + base).saturating_sub(stock.idle + stock.ordered);
     let busy = if caps.single_use { 0 } else { stock.busy };
+    let base = match busy > 0 && mutant!("busy-connections-count-as-ready") {
+        false => base,
+        true => base.saturating_sub(busy),
+    };
+    let wanted = (stock.waiting + base).saturating_sub(stock.idle + stock.ordered);
     let held_back = busy > 0 && stock.idle + busy + stock.ordered + wanted > max;
     let busy = if held_back && mutant!("busy-connections-beyond-the-most") {
         0

@@ -181,7 +181,9 @@ impl HttpQuestion {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         name: &str,
     ) -> Result<(), ProbeFailure> {
-        let host = self.host.as_deref().unwrap_or(name);
+        let host = self.host.as_deref();
+        let host = host.filter(|_| !mutant!("probe-names-no-chosen-host"));
+        let host = host.unwrap_or(name);
         let broken = |_| ProbeFailure::Broken;
         let request = request(&self.path, host);
         stream.write_all(request.as_bytes()).await.map_err(broken)?;

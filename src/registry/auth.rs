@@ -2,6 +2,7 @@
 
 use crate::{
     id::{ClientId, GroupName},
+    probe::mutant,
     wire::proof::Token,
 };
 
@@ -50,7 +51,9 @@ impl Auth {
 
     /// Whether `id` may serve `group`.
     pub fn allows(&self, id: &ClientId, group: &GroupName) -> bool {
+        let permits = |rule: &Rule| rule.groups.as_ref().is_none_or(|groups| groups.contains(group));
+        let anybody = || self.rules.iter().any(|rule| rule.id.is_none() && permits(rule));
         self.rule(id)
-            .is_some_and(|rule| rule.groups.as_ref().is_none_or(|groups| groups.contains(group)))
+            .is_some_and(|rule| permits(rule) || anybody() && mutant!("wildcard-widens-own-rule"))
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     env::{Env, Stop, StopPhase},
     id::{ClientId, GroupName},
     link::connect::Identity,
+    probe::mutant,
     prober,
     selector::setup::Alone,
     session::{serve::Upstream, uplink::Uplink},
@@ -48,8 +49,12 @@ impl Client {
     /// # Errors
     /// [`StartError`] when an address is not to be had.
     pub async fn bind(config: ClientConfig, env: Env) -> Result<Self, StartError> {
-        let links = env.metrics.links.clone();
-        let ready = readiness(env.stop.clone(), move || links.get() > 0);
+        let (links, registrations) = (env.metrics.links.clone(), env.metrics.registrations.clone());
+        let registered = move || {
+            let ever = || registrations.get() > 0;
+            links.get() > 0 || ever() && mutant!("unregistered-client-stays-ready")
+        };
+        let ready = readiness(env.stop.clone(), registered);
         let operators = Operators::open(&env, config.admin, config.metrics, &ready).await?;
         Ok(Self {
             env,

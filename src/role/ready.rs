@@ -9,6 +9,7 @@ use crate::{
     env::{Env, StopPhase},
     id::{EntryName, GroupName},
     plugin,
+    probe::mutant,
     registry::groups::Found,
     selector::group::{Group, Unusable},
     target::Tunnel,
@@ -33,7 +34,7 @@ pub(super) fn readiness(env: &Env, config: &ServerConfig, found: &[BTreeMap<Grou
     }
     let (stop, needs) = (env.stop.clone(), config.ready);
     Readiness::new(move || {
-        if stop.phase() > StopPhase::Running {
+        if stop.phase() > StopPhase::Running && !mutant!("ready-while-draining") {
             return Err("draining".to_owned());
         }
         needs.judge(parts.iter().map(Part::check))

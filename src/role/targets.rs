@@ -171,6 +171,9 @@ impl Names {
                 let kept = self.known.get(&name).map_or(0, Vec::len);
                 warn!(%name, error, kept, "not resolved: what it was stays");
             }
+            if self.known.contains_key(&name) && mutant!("failed-lookup-drops-addresses") {
+                self.known.remove(&name);
+            }
             self.failure = Some(format!("{name}: {error}"));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::probe::mutant;
+
 /// Why a request is not looked up at all. It is answered with 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -62,7 +64,7 @@ fn rewritten(path: &str) -> Result<String, Refused> {
             return Err(Refused::PercentEncoding);
         };
         let byte = u8::try_from(high << 4 | low).map_err(|_| Refused::PercentEncoding)?;
-        match is_unreserved(byte) {
+        match is_unreserved(byte) || byte == b'/' && mutant!("encoded-slash-is-a-border") {
             true => written.push(char::from(byte)),
             false => encode(byte, &mut written),
         }

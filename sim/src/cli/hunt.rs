@@ -136,9 +136,7 @@ fn found(hunts: &[Hunt]) -> Table {
             (None, verdict) => {
                 let unclean = hunt.unclean;
                 let unclean = (unclean > 0).then(|| format!("{unclean} seeds fail without it too"));
-                let changed = hunt
-                    .changed
-                    .map(|seed| format!("seed {seed} counts something else"));
+                let changed = hunt.changed.map(|seed| format!("seed {seed} runs otherwise"));
                 let seen: Vec<_> = unclean.into_iter().chain(changed).collect();
                 let seen = seen.join("; ");
                 let verdict = match verdict {

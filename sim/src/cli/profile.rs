@@ -23,7 +23,7 @@ use crate::{
 /// Where it is written down what they count on average.
 const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/profile.txt");
 
-/// Where it is written down what each seed counts.
+/// Where it is written down what each seed does and counts.
 const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt");
 
 /// So many are shown of what has changed.
@@ -98,7 +98,7 @@ pub fn recorded() -> anyhow::Result<Profile> {
     Profile::of_text(text).map_err(|line| anyhow::anyhow!("profile.txt:{line}: it is no figure"))
 }
 
-/// What was written down of what each seed counts.
+/// What was written down of what each seed does and counts.
 ///
 /// # Errors
 /// The file has a line that is none.
@@ -118,7 +118,7 @@ pub fn changes(sweep: &Sweep) -> anyhow::Result<Option<String>> {
         return Ok(None);
     };
     let mut words = format!(
-        "{} of {} seeds that are written down (seeds.txt) count something else now, the first is {first}. Where that is meant: \
+        "{} of {} seeds that are written down (seeds.txt) run otherwise now, the first is {first}. Where that is meant: \
          `adit-sim profile --record`, and the commit says what changed.",
         changed.len(),
         sweep.seeds.shared(&before),

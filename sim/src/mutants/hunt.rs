@@ -38,7 +38,7 @@ pub struct Order {
     pub shrink: Option<Duration>,
     /// What runs count without a bug.
     pub profile: Profile,
-    /// What each seed of any counts without a bug.
+    /// What each seed of any does and counts without a bug.
     pub recorded: Seeds,
 }
 
@@ -57,7 +57,7 @@ pub struct Hunt {
     pub found: Option<Found>,
     /// What the runs counted otherwise than without it, where none of them failed by it.
     pub differences: Vec<Difference>,
-    /// The first seed that counted something else than without it.
+    /// The first seed that ran otherwise than without it.
     pub changed: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         let Some(failure) = &report.failure else {
             profile.add(&report.plan.scenario, &report.counts);
             if scenario.name == "any" {
-                seeds.add(seed, &report.counts);
+                seeds.add(seed, report.digest.hash, &report.counts);
             }
             continue;
         };

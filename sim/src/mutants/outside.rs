@@ -5,6 +5,54 @@ use super::table::Planted;
 /// Those of the tunnel.
 pub const ANY: &[Planted] = &[
     Planted {
+        name: "own-failures-bypass-plugins",
+        breaks: "The answers of an entry itself do not pass the plugins of their rule.",
+    },
+    Planted {
+        name: "refused-request-costs-a-token",
+        breaks: "A request that a limit refuses costs as much as one that it lets through.",
+    },
+    Planted {
+        name: "busy-connections-count-as-ready",
+        breaks: "Connections that carry a session count among those that are kept ready.",
+    },
+    Planted {
+        name: "failed-lookup-drops-addresses",
+        breaks: "A name that does not resolve any more loses the addresses it had.",
+    },
+    Planted {
+        name: "encoded-slash-is-a-border",
+        breaks: "An encoded slash separates segments where paths are compared.",
+    },
+    Planted {
+        name: "unregistered-client-stays-ready",
+        breaks: "A client that was registered once is ready for ever.",
+    },
+    Planted {
+        name: "known-password-goes-to-upstream",
+        breaks: "Credentials that a plugin remembers go on to the upstream.",
+    },
+    Planted {
+        name: "body-limit-for-each-piece",
+        breaks: "The limit of a body without a length is one for each of its pieces.",
+    },
+    Planted {
+        name: "own-host-beats-priority",
+        breaks: "A rule with the exact host wins over one with a higher priority.",
+    },
+    Planted {
+        name: "wildcard-widens-own-rule",
+        breaks: "A client with a rule of its own may serve the groups of all others, too.",
+    },
+    Planted {
+        name: "probe-names-no-chosen-host",
+        breaks: "Probes by HTTP name another host than was configured.",
+    },
+    Planted {
+        name: "few-visitors-shrink-the-stock",
+        breaks: "A pool that follows its visitors keeps fewer connections than its least number.",
+    },
+    Planted {
         name: "upgraded-leaves-in-flight",
         breaks: "An upgraded connection counts at its target no longer than its answer.",
     },

@@ -4,6 +4,14 @@ use super::table::Planted;
 
 /// All of them, in the order of the places they stand in.
 pub const PLANTED: &[Planted] = &[
+    Planted {
+        name: "ready-while-draining",
+        breaks: "A server that was told to stop says that it is ready.",
+    },
+    Planted {
+        name: "one-usable-group-is-enough",
+        breaks: "A server is ready as soon as one of its groups is usable.",
+    },
     // Timeouts.
     Planted {
         name: "half-closed-deadline-ignores-what-is-read",

@@ -7,7 +7,10 @@ use adit::{
     id::{ClientId, GroupName, UpstreamName},
 };
 
-use super::{CONTROL_PORT, SECOND_CONTROL_PORT, TOKEN, UPSTREAM, group_name, link_options, millis, token};
+use super::{
+    ADMIN_PORT, CONTROL_PORT, SECOND_CONTROL_PORT, TOKEN, UPSTREAM, any, group_name, link_options, millis,
+    token,
+};
 use crate::{
     plan::{Plan, knobs::Knobs, who::Who},
     upstream,
@@ -78,7 +81,7 @@ impl Part {
                 cap: millis(knobs.backoff_cap_ms),
                 ..backoff::Options::default()
             },
-            admin: None,
+            admin: Some(any(ADMIN_PORT)),
             metrics: None,
             drain: Drain {
                 delay: millis(knobs.drain_delay_ms),

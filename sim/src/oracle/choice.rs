@@ -6,7 +6,7 @@ use super::{Invariant, Model, group_bit};
 use crate::{
     event::Event,
     fault::AnyAct,
-    plan::{Millis, knobs::PROBE_TIMEOUT_MS, who::Who},
+    plan::{Millis, forward::Balance, knobs::PROBE_TIMEOUT_MS, who::Who},
     upstream::Mood,
 };
 
@@ -122,6 +122,8 @@ impl Invariant for LeftOut {
             let late = match knobs.probe_interval_ms {
                 // Whoever only asks whether it can be connected finds nothing wrong.
                 _ if resets(model, *nth) => refusing.visits > VISITS_EACH_RESET * targets,
+                // Whoever costs more than the others is not asked, so nobody finds out.
+                0 if knobs.balance == Balance::PeakEwma => false,
                 0 => refusing.visits > VISITS_EACH * targets,
                 interval => {
                     let asked = if asks(model) {

@@ -19,6 +19,7 @@ pub mod forward;
 mod here;
 pub mod model;
 mod past;
+pub mod ready;
 pub mod rest;
 pub mod service;
 pub mod session;
@@ -71,6 +72,8 @@ impl fmt::Display for Violation {
 /// The server's gauges at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
+    /// Clients that say that they are registered, a bit each.
+    pub linked: u64,
     /// Clients registered.
     pub registered: usize,
     /// Proxy connections parked.
@@ -183,6 +186,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<shares::Strategy>::default(),
         Box::new(strangers::Lured),
         Box::<usable::Usable>::default(),
+        Box::<ready::Ready>::default(),
         Box::<back::Back>::default(),
         Box::<here::Here>::default(),
         Box::new(still::Still),

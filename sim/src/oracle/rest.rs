@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Class, Invariant, Model, access::Answers};
-use crate::{event::Event, plan::Deed};
+use crate::{event::Event, plan::Deed, web::examined};
 
 /// What nodes count of something: of what, how much, and how much it should be at least and at most.
 pub type Figure = (String, i64, (i64, i64));
@@ -68,10 +68,14 @@ impl Invariant for Counters {
             .filter(|session| session.greeted.is_some())
             .count() as u64;
         let strangers = model.plan.strangers.iter();
-        let others = strangers.filter(|one| matches!(one.deed, Deed::Lingers { asks: true }));
+        let others = strangers.map(|one| match one.deed {
+            Deed::Lingers { asks: true } => 1,
+            Deed::Examines { questions } => u64::from(questions) * examined::TIMES_MAX,
+            _ => 0,
+        });
         let opened = model.sessions.len() as u64;
         let counted = rest.visitors;
-        (counted < greeted || counted > opened + others.count() as u64)
+        (counted < greeted || counted > opened + others.sum::<u64>())
             .then(|| format!("{counted} visitors were counted; {opened} came, {greeted} were served"))
     }
 }

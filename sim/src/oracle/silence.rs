@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Class, Invariant, Model, service::takes, session::Session};
 use crate::{
     event::{End, Event},
+    fault::AnyAct,
     plan::{Millis, patience::Outlasts},
 };
 
@@ -29,7 +30,14 @@ pub fn was_mute_too_long(model: &Model, session: &Session) -> bool {
     let first = candidates.map(|one| one.idle_ms).filter(|ms| *ms > 0).min();
     let at = session.ended.as_ref().map_or(model.now, |(at, _)| *at);
     let closes = |ms| at >= session.opened + Duration::from_millis(ms);
-    session.visit.mute_ms > 0 && first.is_some_and(closes)
+    let told = || {
+        model
+            .plan
+            .faults
+            .iter()
+            .any(|fault| matches!(fault.act, AnyAct::DropIdle(_)))
+    };
+    session.visit.mute_ms > 0 && (first.is_some_and(closes) || told())
 }
 
 /// From when to when such a session ends, unless something befalls it.

@@ -79,8 +79,12 @@ impl Invariant for Admission {
         match event {
             Event::Pretended { stranger, proxies } => {
                 let (deed, _) = deed(model, *stranger)?;
-                (deed == Deed::WrongToken && *proxies > 0)
-                    .then(|| format!("{stranger} was given work, with a wrong token"))
+                let why = match deed {
+                    Deed::WrongToken => "with a wrong token",
+                    Deed::OverReaches { .. } => "in a group that it may not serve",
+                    _ => return None,
+                };
+                (*proxies > 0).then(|| format!("{stranger} was given work, {why}"))
             }
             Event::Knocked {
                 stranger,

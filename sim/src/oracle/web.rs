@@ -46,6 +46,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(service::Beside),
         Box::new(wire::Wires(12)),
         Box::new(strangers::Admission),
+        Box::<super::ready::Ready>::default(),
         Box::<super::here::Here>::default(),
         Box::new(super::still::Still),
         Box::<super::uneven::Agreement>::default(),

@@ -126,6 +126,7 @@ fn check_knobs(knobs: &Knobs) -> Result<(), String> {
         ("ids_max", u64::from(knobs.ids_max)),
         ("sessions_max", knobs.sessions_max as u64),
         ("unproven_max", knobs.unproven_max as u64),
+        ("clients_max", knobs.clients_max as u64),
         ("backoff_base_ms", knobs.backoff_base_ms),
         ("backoff_cap_ms", knobs.backoff_cap_ms),
     ];

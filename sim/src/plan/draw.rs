@@ -4,11 +4,11 @@ use rand::{RngExt, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Deed, Intrusion, Millis, Plan, Purpose, ailing, choice,
+    Millis, Plan, Purpose, ailing, choice,
     forward::forward,
     impostor,
     knobs::{Carry, Knobs, Overflow},
-    lone, offers, patience, relapse, second, still, strained,
+    lone, offers, patience, relapse, second, still, strained, strangers,
     visits::{crowds, stall, visitors},
     web::web,
     who::Who,
@@ -203,6 +203,7 @@ fn chaos(seed: u64) -> Plan {
             moved.lost &= !long;
         }
     }
+    strangers::watch(seed, &mut plan);
     plan
 }
 
@@ -293,7 +294,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
     let found = u64::try_from(plan.silence_found().as_millis()).unwrap_or(u64::MAX);
     plan.quiet_ms.1 = plan.quiet_ms.1.max(found.saturating_sub(plan.heal_ms));
     if swarm.random_bool(0.6) {
-        plan.strangers = intrusions(&mut Purpose::Strangers.rng(seed), &plan);
+        plan.strangers = strangers::intrusions(&mut Purpose::Strangers.rng(seed), &plan);
     }
     plan
 }
@@ -356,70 +357,6 @@ fn lasting(rng: &mut ChaCha8Rng, plan: &mut Plan) {
             return;
         }
     }
-}
-
-fn intrusions(rng: &mut ChaCha8Rng, plan: &Plan) -> Vec<Intrusion> {
-    let clients = plan.clients.len();
-    let groups = plan.groups();
-    let mut intrusions: Vec<_> = (0..rng.random_range(1..=4))
-        .map(|_| {
-            let for_ms = rng.random_range(500..10_000);
-            let group = rng.random_range(0..groups);
-            let client = rng.random_range(0..clients);
-            let deed = match rng.random_range(0..13) {
-                0 => Deed::Garbage {
-                    len: rng.random_range(0..2_000),
-                },
-                1 => Deed::HugeHeader,
-                11 => Deed::HugeBody,
-                12 => Deed::UnknownFrame,
-                2 => Deed::WrongVersion,
-                3 => Deed::Slowloris,
-                4 => Deed::Silence,
-                5 => Deed::WrongToken,
-                6 => Deed::ReplayControl { client },
-                7 => Deed::ReplayProxy { client },
-                8 => Deed::DuplicateId { client, for_ms },
-                9 => Deed::NeverServes { group, for_ms },
-                _ => Deed::Flaps {
-                    group,
-                    times: rng.random_range(1..10),
-                },
-            };
-            let mut at_ms = rng.random_range(3_000..plan.heal_ms - 20_000);
-            let mut deed = deed;
-            // Whoever takes a name, or says what its owner said, does it best while the owner is away; and is
-            // still there when it comes back.
-            if let Deed::DuplicateId { client, .. } | Deed::ReplayControl { client } = deed
-                && let Some((from, to)) = away(plan, client, at_ms)
-                && rng.random_bool(0.7)
-            {
-                at_ms = from + rng.random_range(50..1_000);
-                if let Deed::DuplicateId { for_ms, .. } = &mut deed {
-                    *for_ms = to.saturating_sub(at_ms) + rng.random_range(1_000..8_000);
-                }
-            }
-            Intrusion { at_ms, deed }
-        })
-        .collect();
-    // One who takes a lost client's name would be welcome.
-    let core = plan.core();
-    intrusions.retain(|one| !matches!(one.deed, Deed::DuplicateId { client, .. } if !core.contains(&client)));
-    intrusions
-}
-
-/// From when to when a client's process is taken away, near a moment and long before the healing.
-fn away(plan: &Plan, client: usize, at_ms: Millis) -> Option<(Millis, Millis)> {
-    let gone = |fault: &Fault| {
-        let by = matches!(
-            fault.act,
-            AnyAct::Crash(_) | AnyAct::PowerLoss(_) | AnyAct::Isolate(_)
-        );
-        let to = fault.to_ms.filter(|to| *to < plan.heal_ms - 10_000)?;
-        (by && fault.act.troubles().clients.contains(&client)).then_some((fault.from_ms, to))
-    };
-    let all = plan.faults.iter().filter_map(gone);
-    all.min_by_key(|(from, _)| from.abs_diff(at_ms))
 }
 
 pub(super) fn knobs(rng: &mut ChaCha8Rng) -> Knobs {

@@ -92,6 +92,8 @@ pub struct Knobs {
     pub waiting_max: usize,
     /// Connections that have not proved themselves yet.
     pub unproven_max: usize,
+    /// Clients that may be registered.
+    pub clients_max: usize,
     /// The ceiling of a client's first wait before it comes back.
     pub backoff_base_ms: Millis,
     /// The ceiling of all its waits.
@@ -151,6 +153,7 @@ impl Default for Knobs {
             sessions_max: 65_536,
             waiting_max: 1_024,
             unproven_max: 1_024,
+            clients_max: 10_000,
             backoff_base_ms: 200,
             backoff_cap_ms: 15_000,
             drain_delay_ms: 0,

@@ -22,6 +22,7 @@ mod second;
 mod steady;
 mod still;
 mod strained;
+mod strangers;
 pub mod visits;
 pub mod web;
 pub mod who;
@@ -248,16 +249,33 @@ pub enum Deed {
         /// How often.
         times: u32,
     },
+    /// A real client whose id may serve one group, and that registers for another.
+    OverReaches {
+        /// The one it registers for.
+        group: usize,
+    },
     /// A visitor of HTTP that goes on holding its connection.
     Lingers {
         /// Whether it has asked for something before; for what nobody has.
         asks: bool,
     },
+    /// Somebody who asks the server, and a client, now and then whether they are ready.
+    Watches {
+        /// Which client.
+        client: Option<usize>,
+        /// For how long.
+        for_ms: Millis,
+    },
+    /// A visitor of HTTP that asks what rules and plugins have to answer.
+    Examines {
+        /// How many questions.
+        questions: u32,
+    },
 }
 
 impl Deed {
     /// The name of every kind, as plans spell it.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 17] = [
         "garbage",
         "huge-header",
         "huge-body",
@@ -272,6 +290,9 @@ impl Deed {
         "never-serves",
         "flaps",
         "lingers",
+        "examines",
+        "over-reaches",
+        "watches",
     ];
 
     /// Its name, without its parameters.
@@ -291,8 +312,19 @@ impl Deed {
             Self::NeverServes { .. } => 11,
             Self::Flaps { .. } => 12,
             Self::Lingers { .. } => 13,
+            Self::Examines { .. } => 14,
+            Self::OverReaches { .. } => 15,
+            Self::Watches { .. } => 16,
         };
         Self::NAMES[nth]
+    }
+
+    /// Whether whoever does it asks for no more than anybody may.
+    pub fn is_harmless(self) -> bool {
+        matches!(
+            self,
+            Self::Lingers { .. } | Self::Examines { .. } | Self::Watches { .. }
+        )
     }
 
     /// The client it is done to.
@@ -300,7 +332,10 @@ impl Deed {
         match self {
             Self::ReplayControl { client }
             | Self::ReplayProxy { client }
-            | Self::DuplicateId { client, .. } => Some(client),
+            | Self::DuplicateId { client, .. }
+            | Self::Watches {
+                client: Some(client), ..
+            } => Some(client),
             _ => None,
         }
     }
@@ -308,7 +343,9 @@ impl Deed {
     /// The group it is done to.
     pub fn group_mut(&mut self) -> Option<&mut usize> {
         match self {
-            Self::NeverServes { group, .. } | Self::Flaps { group, .. } => Some(group),
+            Self::NeverServes { group, .. } | Self::Flaps { group, .. } | Self::OverReaches { group } => {
+                Some(group)
+            }
             _ => None,
         }
     }

@@ -59,6 +59,10 @@ pub enum Purpose {
     Lingering,
     /// Who says nothing at first.
     Mute,
+    /// Who asks what rules and plugins have to answer.
+    Examined,
+    /// Who watches a server.
+    Watched,
     /// Whether there is a second server, and what happens to it.
     SecondServer,
     /// The habits of one life of one host: short reads, balking, yields.
@@ -95,6 +99,8 @@ impl Purpose {
             Self::Lingering => 37,
             Self::Still => 38,
             Self::Mute => 39,
+            Self::Examined => 40,
+            Self::Watched => 41,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

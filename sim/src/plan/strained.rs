@@ -40,6 +40,8 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
     plan.strangers.clear();
     let who = Who::Client(rng.random_range(0..plan.clients.len()));
     let knobs = &mut plan.knobs;
+    // Whoever comes back takes its own place.
+    knobs.clients_max = plan.clients.len();
     (knobs.backoff_base_ms, knobs.backoff_cap_ms) = (100, 5_000);
     let last = plan.heal_ms.min(60_000) - 2_000;
     match rng.random_range(0..6) {

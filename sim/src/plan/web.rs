@@ -5,11 +5,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deed, Intrusion, Manner, Millis, Plan, Purpose, Visit,
+    Manner, Millis, Plan, Purpose, Visit,
     asks::{Extras, extras},
     disk, draw,
     knobs::Knobs,
-    steady,
+    steady, strangers,
     visits::{LULL_MS, come_at_once},
 };
 use crate::{
@@ -168,26 +168,10 @@ pub(super) fn web(seed: u64) -> Plan {
     }
     extras(&mut plan);
     disk::fill(seed, &mut plan);
-    linger(seed, &mut plan);
+    strangers::linger(seed, &mut plan);
+    strangers::examine(seed, &mut plan);
+    strangers::watch(seed, &mut plan);
     plan
-}
-
-/// In one seed of so many somebody holds a connection and asks nothing.
-const LINGERS_ONE_IN: u32 = 3;
-
-/// Has somebody hold a connection and ask nothing, or nothing more, if the seed says so: for so long before the end that it is
-/// seen to be closed.
-fn linger(seed: u64, plan: &mut Plan) {
-    let mut rng = Purpose::Lingering.rng(seed);
-    if !rng.random_ratio(1, LINGERS_ONE_IN) {
-        return;
-    }
-    plan.strangers.push(Intrusion {
-        at_ms: rng.random_range(500..5_000),
-        deed: Deed::Lingers {
-            asks: rng.random_ratio(3, 4),
-        },
-    });
 }
 
 /// Nothing but services is in trouble, one after another: what the entry does about each is seen undisturbed. One hangs and

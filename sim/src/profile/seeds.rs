@@ -1,5 +1,5 @@
-//! What each seed counted when that was written down, as a hash. A seed is the same run whenever it is run, so one that counts
-//! anything else does so because something was changed; whether that was meant only whoever changed it can tell.
+//! What each seed did and counted when that was written down, as a hash. A seed is the same run whenever it is run, so one that
+//! does or counts anything else does so because something was changed; whether that was meant only whoever changed it can tell.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use super::Counts;
 /// On a line of the file.
 const ON_A_LINE: usize = 12;
 
-/// A hash of what each seed counted.
+/// A hash of what each seed did, packet by packet, and of what it counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seeds(pub BTreeMap<u64, u32>);
 
 impl Seeds {
-    /// Adds what a run counted.
-    pub fn add(&mut self, seed: u64, counts: &Counts) {
-        self.0.insert(seed, hash(counts));
+    /// Adds a run: the hash of its trace, and what it counted.
+    pub fn add(&mut self, seed: u64, trace: u64, counts: &Counts) {
+        self.0.insert(seed, hash(trace, counts));
     }
 
-    /// The seeds that count something else than `before`, of those that are in both.
+    /// The seeds that run otherwise than `before`, of those that are in both.
     pub fn changed(&self, before: &Self) -> Vec<u64> {
         let other = |(seed, hash): &(&u64, &u32)| before.0.get(seed).is_some_and(|before| before != *hash);
         self.0.iter().filter(other).map(|(seed, _)| *seed).collect()
@@ -64,11 +64,13 @@ impl Seeds {
     }
 }
 
-/// FNV-1a over names and values, folded.
-fn hash(counts: &Counts) -> u32 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+/// FNV-1a over names and values, and the trace, folded.
+fn hash(trace: u64, counts: &Counts) -> u32 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ trace;
     let mut add = |name: &str, value: f64| {
-        for byte in name.bytes().chain(value.to_bits().to_le_bytes()) {
+        // Of a logarithm the last digits are the processor's.
+        let rounded = (value * 1e6).round() as i64;
+        for byte in name.bytes().chain(rounded.to_le_bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
@@ -96,14 +98,15 @@ mod tests {
     fn one_more_of_anything_is_another_hash() {
         let mut before = Seeds::default();
         for seed in 1..=40 {
-            before.add(seed, &counts(seed as f64, 0.5));
+            before.add(seed, 1, &counts(seed as f64, 0.5));
         }
         let mut now = before.clone();
         assert_eq!(now.changed(&before), Vec::<u64>::new());
-        now.add(7, &counts(8.0, 0.5));
-        now.add(9, &counts(9.0, 0.500_000_1));
-        now.add(41, &counts(1.0, 1.0));
-        assert_eq!(now.changed(&before), [7, 9]);
+        now.add(7, 1, &counts(8.0, 0.5));
+        now.add(9, 1, &counts(9.0, 0.500_01));
+        now.add(11, 2, &counts(11.0, 0.5));
+        now.add(41, 1, &counts(1.0, 1.0));
+        assert_eq!(now.changed(&before), [7, 9, 11]);
         assert_eq!(now.shared(&before), 40);
     }
 
@@ -111,7 +114,7 @@ mod tests {
     fn a_file_comes_back() {
         let mut seeds = Seeds::default();
         for seed in (1..=30).chain(50..=51) {
-            seeds.add(seed, &counts(seed as f64, 0.5));
+            seeds.add(seed, 1, &counts(seed as f64, 0.5));
         }
         assert_eq!(Seeds::of_text(&seeds.to_text()), Ok(seeds));
         assert_eq!(Seeds::of_text("1 00000001\n2\n"), Err(2));

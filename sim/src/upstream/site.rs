@@ -27,7 +27,7 @@ use crate::{
     payload::{Body, Direction, Greeting, Request, When},
     plan::Millis,
     web::{
-        ASK, GREETING, GRPC_STATUS, HOP, HostTasks, SESSION, Spoken, Stop, hex,
+        ASK, GREETING, GRPC_STATUS, HOP, HostTasks, SESSION, Spoken, Stop, examined, hex,
         told::{HINTS, Told},
         unhex,
     },
@@ -130,9 +130,12 @@ impl Upstream {
         line: &Line,
         request: HttpRequest<Incoming>,
     ) -> io::Result<Response<Spoken>> {
+        let (upstream, mood) = (self.who(), *self.mood.borrow());
+        if examined::is_question(request.headers()) {
+            return self.say_back(request, mood).await;
+        }
         self.serial.set(self.serial.get() + 1);
         let serial = self.serial.get();
-        let (upstream, mood) = (self.who(), *self.mood.borrow());
         let door = line.door;
         self.oracle.tell(Event::Accepts {
             upstream,
@@ -231,6 +234,26 @@ impl Upstream {
         if h1 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("x-hop"));
             headers.insert(HOP, HeaderValue::from_static("upstream"));
+        }
+        Ok(response)
+    }
+
+    /// Answers with what was asked.
+    async fn say_back(&self, request: HttpRequest<Incoming>, mood: Mood) -> io::Result<Response<Spoken>> {
+        if matches!(mood, Mood::ClosesAtOnce | Mood::AnswersHalf) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if mood == Mood::Hangs {
+            let _ = self.hang().await;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let text = examined::echo(&head.method, &head.uri, &head.headers, body.len());
+        let mut response = Response::new(Spoken::text(text));
+        for (name, value) in [("x-answer", "old"), ("x-secret", "1")] {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
         }
         Ok(response)
     }

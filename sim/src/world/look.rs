@@ -26,7 +26,13 @@ impl World {
         let connected = upstreams.filter(|(_, upstream)| upstream.open() > 0);
         let connected = connected.map(|(n, _)| group_bit(n));
         let one_door = (0..self.upstreams.len()).filter(|client| self.leaves_out_a_door(*client));
+        let is_linked = |client: &usize| {
+            let boot = self.nodes.get(&Who::Client(*client)).and_then(Node::boot);
+            boot.is_some_and(|boot| boot.metrics.links.get() > 0)
+        };
+        let linked = (0..self.upstreams.len()).filter(is_linked).map(group_bit);
         Sight {
+            linked: linked.fold(0, |all, client| all | client),
             registered: usize::try_from(metrics.clients.get()).unwrap_or(0),
             parked: metrics.pool_parked.get(),
             streams: boot.net.open(),

@@ -185,11 +185,15 @@ impl Gateway {
                 let answered = self
                     .answer(request, (&host, &route), &mut memo, record, grpc)
                     .await;
+                let unseen =
+                    answered.is_err() && !route.plugins.is_empty() && mutant!("own-failures-bypass-plugins");
                 let grpc = grpc && !mutant!("failed-call-answered-with-status");
                 let response =
                     answered.unwrap_or_else(|failure| self.failed(failure, grpc, &route.pages, record));
                 let (mut parts, body) = response.into_parts();
-                route.plugins.response(&memo, &mut parts);
+                if !unseen {
+                    route.plugins.response(&memo, &mut parts);
+                }
                 Response::from_parts(parts, body)
             }
             Err(failure) => self.failed(failure, grpc, &self.pages, record),
