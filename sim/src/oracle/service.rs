@@ -23,17 +23,25 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// of the kernel (30 s), what is sent again, and a margin.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
+/// How much later an upstream may accept a connection than a client has it: only then it is known whom a visitor came to.
+const ACCEPTED: Duration = Duration::from_millis(100);
+
 /// 27: a visit fails only if something befell it that excuses it: what does, the function says.
 pub struct Success {
     judge: fn(&Model, &Session) -> Judgement,
     excuses: Excuses,
+    /// Those that broke just now, and why.
+    broken: Vec<(Duration, u64, String)>,
 }
 
 impl Success {
     /// Judges as the function does.
     pub fn new(judge: fn(&Model, &Session) -> Judgement) -> Self {
-        let excuses = Excuses::new();
-        Self { judge, excuses }
+        Self {
+            judge,
+            excuses: Excuses::new(),
+            broken: Vec::new(),
+        }
     }
 }
 
@@ -55,10 +63,25 @@ impl Invariant for Success {
             return None;
         };
         let session = model.sessions.get(id)?;
+        let judgement = (self.judge)(model, session);
+        if judgement.is_err() && session.greeted.is_none() {
+            self.broken.push((model.now, *id, why.clone()));
+            return None;
+        }
+        take_down(&mut self.excuses, judgement, (*id, session, why))
+    }
+
+    fn handle_look(&mut self, model: &Model) -> Option<String> {
+        let place = self
+            .broken
+            .iter()
+            .position(|(at, ..)| model.now > *at + ACCEPTED)?;
+        let (_, id, why) = self.broken.swap_remove(place);
+        let session = model.sessions.get(&id)?;
         take_down(
             &mut self.excuses,
             (self.judge)(model, session),
-            (*id, session, why),
+            (id, session, &why),
         )
     }
 
