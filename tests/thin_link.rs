@@ -27,19 +27,23 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What each connection of the client takes in: 2 Mbit/s.
+/// What each connection of the client takes in, where bulk is before a visitor: 2 Mbit/s.
 const BYTES_PER_SECOND: u32 = 250_000;
 
 /// At once.
 const PIECE: usize = 4096;
 
 /// The network of a client at the end of a thin link.
-struct Thin;
+struct Thin {
+    bytes_per_second: u32,
+}
 
 impl Transport for Thin {
     fn connect(&self, peer: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let bytes_per_second = self.bytes_per_second;
         Box::pin(async move {
             let stream = ThinStream {
+                bytes_per_second,
                 stream: Tcp.connect(peer).await?,
                 next: time::now(),
                 timer: Timer::default(),
@@ -55,6 +59,7 @@ impl Transport for Thin {
 
 /// A stream that is read slowly.
 struct ThinStream {
+    bytes_per_second: u32,
     stream: Box<dyn Stream>,
     next: Instant,
     timer: Timer,
@@ -70,7 +75,8 @@ impl AsyncRead for ThinStream {
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
         buf.put_slice(piece.filled());
         let read = piece.filled().len();
-        this.next = time::now() + Duration::from_secs(1) * u32::try_from(read).unwrap() / BYTES_PER_SECOND;
+        this.next =
+            time::now() + Duration::from_secs(1) * u32::try_from(read).unwrap() / this.bytes_per_second;
         Poll::Ready(Ok(()))
     }
 }
@@ -120,7 +126,9 @@ fn new_sessions_behind_bulk_are_served() {
         let service = support::upstream(answer_questions).await;
         let (_stopper, stop) = Stop::channel();
         let env = Env {
-            transport: Arc::new(Thin),
+            transport: Arc::new(Thin {
+                bytes_per_second: BYTES_PER_SECOND,
+            }),
             ..Env::production(stop)
         };
         let config = client_config("a", server.addresses.control, service);
@@ -149,5 +157,49 @@ fn new_sessions_behind_bulk_are_served() {
         let silent = server.metrics.tries_failed.count("not_started_silent");
         assert_eq!(silent, 0, "the slowest took {slowest:?}");
         uploading.abort();
+    });
+}
+
+/// A service that reads slowly holds up what its visitor said, which waits for credit at the server: as long as it moves,
+/// the half-closed session is alive.
+#[test]
+fn bytes_that_wait_for_credit_keep_a_half_closed_session_alive() {
+    run(|| async {
+        const LEN: usize = 40_000;
+        let half_closed = Duration::from_millis(300);
+        let mut config = mux_config();
+        config.link.window = 1000;
+        config.link.half_closed_timeout = half_closed;
+        config.entries[0].session.half_closed_timeout = half_closed;
+        let server = RunningServer::start(config).await;
+        let (_stopper, stop) = Stop::channel();
+        let env = Env {
+            transport: Arc::new(Thin {
+                bytes_per_second: 25_000,
+            }),
+            ..Env::production(stop)
+        };
+        let service = support::upstream(|mut stream: TcpStream| async move {
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.unwrap();
+            stream
+                .write_all(heard.len().to_string().as_bytes())
+                .await
+                .unwrap();
+        })
+        .await;
+        let config = client_config("a", server.addresses.control, service);
+        let _client = tokio::task::spawn_local(async { client::run(config, env).await.unwrap() });
+        server.wait_for_clients(1).await;
+
+        let began = time::now();
+        let mut visitor = TcpStream::connect(server.public()).await.unwrap();
+        visitor.write_all(&[b'x'; LEN]).await.unwrap();
+        visitor.shutdown().await.unwrap();
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, LEN.to_string());
+        let took = time::now() - began;
+        assert!(took > half_closed * 3, "nothing waited: {took:?}");
     });
 }

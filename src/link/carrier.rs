@@ -81,6 +81,14 @@ impl Carrier {
         }
     }
 
+    /// When bytes that had to wait in here left last, as far as it is known.
+    pub fn sent_at(&self) -> Option<Instant> {
+        match self {
+            Self::Dedicated(framed) => framed.sent_at(),
+            Self::Mux(stream) => stream.sent_at(),
+        }
+    }
+
     /// Sends what is queued, until more may be. Cancel safe.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -94,6 +94,8 @@ pub struct Framed {
     control_written: usize,
     /// The stream has taken no more since.
     blocked: bool,
+    /// When it took bytes of a body last that had waited.
+    sent_at: Option<Instant>,
     keepalive: Keepalive,
     deliver_pongs: bool,
 }
@@ -110,6 +112,7 @@ impl Framed {
             control: Vec::new(),
             control_written: 0,
             blocked: false,
+            sent_at: None,
             keepalive: Keepalive::new(time::now()),
             deliver_pongs: false,
         }
@@ -212,8 +215,15 @@ impl Framed {
     /// the peer, however long it had to wait. Asks for the time only then.
     fn note_written(&mut self) {
         if std::mem::replace(&mut self.blocked, false) {
-            self.keepalive.handle_taken(time::now());
+            let now = time::now();
+            self.sent_at = Some(now);
+            self.keepalive.handle_taken(now);
         }
+    }
+
+    /// When bytes of a body were written last that had waited for room.
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

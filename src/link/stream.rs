@@ -22,7 +22,7 @@ use super::{
 use crate::{
     id::StreamId,
     probe::mutant,
-    time,
+    time::{self, Instant},
     transport::Stream,
     wire::{
         codec::Head,
@@ -127,6 +127,12 @@ impl LinkStream {
     /// How many bytes may be queued at least.
     pub fn room(&self) -> usize {
         self.room
+    }
+
+    /// When bytes that were queued left last.
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.id
+            .and_then(|id| self.link.with(|state| state.mux.sent_at(id)))
     }
 
     /// Whether more may be queued.

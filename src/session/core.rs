@@ -7,7 +7,7 @@
 
 use crate::{
     id::Ordinal,
-    probe::mutant,
+    probe::{mutant, sometimes},
     time::{Duration, Instant},
     wire::message::{Message, ResetCode},
 };
@@ -44,6 +44,8 @@ pub trait Core: Send {
     }
     /// Frames that the stream had not taken at once have gone out: its peer takes bytes.
     fn handle_sent(&mut self, _now: Instant) {}
+    /// Bytes that had waited to be sent went out at `at`, before now.
+    fn handle_sent_at(&mut self, at: Instant);
     /// The stream closed, failed, fell silent, or carried something that is no frame.
     fn handle_stream_broken(&mut self, now: Instant);
     /// The peer said something that has no place here: nothing on this stream can be trusted any more.
@@ -155,6 +157,14 @@ impl Flow {
         }
         half_closed |= !half_closed && mutant!("open-session-has-half-closed-deadline");
         half_closed.then(|| self.last_byte + limit)
+    }
+
+    /// Bytes that were read before went on at `at`. They move, although nothing is read or written meanwhile.
+    pub fn note_sent(&mut self, at: Instant) {
+        sometimes!(at > self.last_byte && self.fin_sent, "half-closed-bytes-moved-on");
+        if !mutant!("half-closed-deadline-ignores-what-waits") {
+            self.last_byte = self.last_byte.max(at);
+        }
     }
 
     /// A direction has just ended: the wait for the other begins here.

@@ -401,6 +401,9 @@ impl<'a, C: Core> Relay<'a, C> {
         if self.timer.poll(cx, due.into_iter().flatten().min()).is_pending() {
             return false;
         }
+        if let Some(at) = self.carrier.sent_at() {
+            self.core.handle_sent_at(at);
+        }
         self.core.handle_timeout(now);
         if self.carrier.handle_timeout(now).is_err() {
             self.lose_stream(now);

@@ -194,6 +194,9 @@ impl TunnelStream {
             if conn.timer.poll(cx, due.into_iter().flatten().min()).is_pending() {
                 break;
             }
+            if let Some(at) = conn.carrier.sent_at() {
+                side.handle_sent_at(at);
+            }
             side.handle_timeout(now);
             if conn.carrier.handle_timeout(now).is_err() && side.fate().is_none() {
                 side.handle_stream_broken(now);

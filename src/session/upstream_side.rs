@@ -299,6 +299,10 @@ impl Core for UpstreamSide {
         self.check();
     }
 
+    fn handle_sent_at(&mut self, at: Instant) {
+        self.flow.note_sent(at);
+    }
+
     fn handle_stream_broken(&mut self, _now: Instant) {
         if !matches!(self.state, State::Ended(_)) {
             self.break_off(Outcome::Broken);

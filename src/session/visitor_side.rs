@@ -389,9 +389,7 @@ impl Core for VisitorSide {
     fn handle_raw_shut_down(&mut self, now: Instant) {
         self.flow.touch(now);
         self.flow.shut_down = true;
-        if self.flow.fin_sent && mutant!("connection-parked-before-client-finished") {
-            self.finished = true;
-        }
+        self.finished |= self.flow.fin_sent && mutant!("connection-parked-before-client-finished");
         self.settle();
         self.check();
     }
@@ -400,6 +398,10 @@ impl Core for VisitorSide {
         if let Some(backlog) = &self.backlog {
             backlog.note_moved(now);
         }
+    }
+
+    fn handle_sent_at(&mut self, at: Instant) {
+        self.flow.note_sent(at);
     }
 
     fn handle_stream_broken(&mut self, _now: Instant) {

@@ -107,6 +107,10 @@ pub const MARKS: &[Mark] = &[
         name: "slow-reader-blocked-relay",
         means: "A relay had bytes that the raw side did not take.",
     },
+    Mark {
+        name: "half-closed-bytes-moved-on",
+        means: "A half-closed session was about to be ended for its silence while bytes read before were still going out.",
+    },
     // Who is left out, and why.
     Mark {
         name: "probe-refused-through-tunnel",

@@ -22,6 +22,10 @@ pub const PLANTED: &[Planted] = &[
         breaks: "The time of a half-closed session goes on while bytes are written to its raw side.",
     },
     Planted {
+        name: "half-closed-deadline-ignores-what-waits",
+        breaks: "The time of a half-closed session goes on while bytes that wait to be sent go out.",
+    },
+    Planted {
         name: "half-closed-deadline-never-comes",
         breaks: "A half-closed session may be silent for ever.",
     },

@@ -145,6 +145,11 @@ impl Mux {
         room
     }
 
+    /// When the last bytes of a stream were sent that had been queued. `None` where there is no such stream any more.
+    pub fn sent_at(&self, id: StreamId) -> Option<Instant> {
+        self.streams.get(&id).map(|stream| stream.outflow.sent_at())
+    }
+
     /// Takes what has come for a stream: a message, or bytes, which are appended to `pieces`.
     pub fn take(&mut self, id: StreamId, pieces: &mut VecDeque<Bytes>) -> Taken {
         let Some(stream) = self.streams.get_mut(&id) else {

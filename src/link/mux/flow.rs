@@ -244,6 +244,11 @@ impl Outflow {
         self.credit
     }
 
+    /// When bytes were sent last; when it began, before the first.
+    pub fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+
     /// Whether credit may have to be given back one day.
     pub fn is_wide(&self) -> bool {
         self.credit > self.base
