@@ -15,7 +15,7 @@ use adit::probe;
 use crate::{
     at_rest::{LOOK, rest, say_farewell, tries_failed},
     event::{End, Event},
-    figures::uneven,
+    figures::{shown, uneven},
     mutants,
     oracle::{Class, Oracle, Violation, excuse::Excuses},
     plan::{Plan, who::Who},
@@ -23,6 +23,7 @@ use crate::{
         Counts,
         gather::{Looks, count_events, counts},
     },
+    said,
     trace::{Detail, Digest, Recorder, line},
     watch::Watch,
     world::{EngineKind, World},
@@ -56,6 +57,8 @@ pub struct Report {
     pub plan: Plan,
     /// The hash over everything that happened.
     pub digest: Digest,
+    /// The same, over what nodes have logged, and showed in the end, too.
+    pub fingerprint: u64,
     /// Figures.
     pub tally: Tally,
     /// How long after the healing all was well again.
@@ -213,6 +216,7 @@ pub fn run(plan: &Plan, options: Options) -> Report {
     probe::plant(plan.planted.as_deref().and_then(mutants::table::name));
     probe::take_marks();
     probe::take_measures();
+    said::take();
     let ran = catch_unwind(AssertUnwindSafe(|| live(plan, options.engine, &oracle)));
     RUNNING.with_borrow_mut(|running| *running = false);
     // A panic anywhere fails the run, even one that some task swallowed.
@@ -227,6 +231,7 @@ pub fn run(plan: &Plan, options: Options) -> Report {
         healed_after,
         sockets,
         mut counts,
+        shown,
     } = ran.unwrap_or_default();
     let events = recorder.events();
     let coverage = coverage(plan, &events, oracle.excuses());
@@ -242,9 +247,11 @@ pub fn run(plan: &Plan, options: Options) -> Report {
         count_events(&events, &mut counts);
         counts.means = probe::take_measures();
     }
+    let digest = recorder.digest();
     Report {
         plan: plan.clone(),
-        digest: recorder.digest(),
+        digest,
+        fingerprint: digest.hash ^ said::take().rotate_left(1) ^ shown.rotate_left(2),
         tally: tally(&oracle),
         healed_after,
         coverage,
@@ -316,6 +323,8 @@ struct Lived {
     sockets: Vec<String>,
     /// What it counted, if nothing broke.
     counts: Counts,
+    /// A hash of what its nodes showed, if nothing broke.
+    shown: u64,
 }
 
 /// Lives a plan to its end, or to the first broken invariant.
@@ -335,7 +344,7 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
     let broken = |world: &World, healed_after| Lived {
         healed_after,
         sockets: world.sockets(),
-        counts: Counts::default(),
+        ..Lived::default()
     };
     loop {
         let now = world.run_until(next);
@@ -396,12 +405,14 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
                 return broken(&world, healed_after);
             }
             let counts = oracle.read(|model| counts(&world, plan, model, &looks));
+            let shown = shown(&world, plan);
             say_farewell(&mut world, plan, oracle);
             if oracle.verdict().is_some() {
                 return broken(&world, healed_after);
             }
             return Lived {
                 counts,
+                shown,
                 healed_after,
                 sockets: Vec::new(),
             };

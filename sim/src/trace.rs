@@ -119,8 +119,14 @@ impl Recorder {
         });
     }
 
-    /// A packet is sent from one host to another, between two ports: its payload's length and its flags.
-    pub fn packet(&self, now: Duration, hosts: (usize, usize), ports: (u16, u16), (len, flags): (usize, u8)) {
+    /// A packet is sent from one host to another, between two ports: its payload and its flags.
+    pub fn packet(
+        &self,
+        now: Duration,
+        hosts: (usize, usize),
+        ports: (u16, u16),
+        (payload, flags): (&[u8], u8),
+    ) {
         self.0.with(|trace| {
             trace.mix_now(now);
             trace.mix(
@@ -129,9 +135,11 @@ impl Recorder {
                     | (u64::from(ports.0) << 16)
                     | u64::from(ports.1),
             );
-            trace.mix(((len as u64) << 8) | u64::from(flags));
+            trace.mix(flags.into());
+            trace.mix_bytes(payload);
             trace.packets += 1;
             if trace.detail == Detail::Everything {
+                let len = payload.len();
                 let words = format_args!("packet {hosts:?} {ports:?} {len} bytes, flags {flags:04b}");
                 say(line(now, words));
             }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Counts;
+use crate::fnv::Fnv;
 
 /// On a line of the file.
 const ON_A_LINE: usize = 12;
@@ -13,9 +14,9 @@ const ON_A_LINE: usize = 12;
 pub struct Seeds(pub BTreeMap<u64, u32>);
 
 impl Seeds {
-    /// Adds a run: the hash of its trace, and what it counted.
-    pub fn add(&mut self, seed: u64, trace: u64, counts: &Counts) {
-        self.0.insert(seed, hash(trace, counts));
+    /// Adds a run: its fingerprint, and what it counted.
+    pub fn add(&mut self, seed: u64, fingerprint: u64, counts: &Counts) {
+        self.0.insert(seed, hash(fingerprint, counts));
     }
 
     /// The seeds that run otherwise than `before`, of those that are in both.
@@ -64,23 +65,17 @@ impl Seeds {
     }
 }
 
-/// FNV-1a over names and values, and the trace, folded.
-fn hash(trace: u64, counts: &Counts) -> u32 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ trace;
-    let mut add = |name: &str, value: f64| {
+/// Over names, values and the fingerprint, folded.
+fn hash(fingerprint: u64, counts: &Counts) -> u32 {
+    let mut hash = Fnv::default();
+    hash.add(fingerprint.to_le_bytes());
+    let sums = counts.sums.iter().map(|(name, count)| (name.as_str(), *count));
+    for (name, value) in sums.chain(counts.means.iter().map(|(name, mean)| (*name, *mean))) {
+        hash.add(name);
         // Of a logarithm the last digits are the processor's.
-        let rounded = (value * 1e6).round() as i64;
-        for byte in name.bytes().chain(rounded.to_le_bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for (name, count) in &counts.sums {
-        add(name, *count);
+        hash.add(((value * 1e6).round() as i64).to_le_bytes());
     }
-    for (name, mean) in &counts.means {
-        add(name, *mean);
-    }
-    (hash ^ (hash >> 32)) as u32
+    (hash.0 ^ (hash.0 >> 32)) as u32
 }
 
 #[cfg(test)]

@@ -193,13 +193,13 @@ impl Router {
             segment.window = segment.window.min(u16::try_from(buffer).unwrap_or(u16::MAX));
         }
         let flags = segment.flags;
-        let (len, seq, ack, window) = (segment.payload.len(), segment.seq, segment.ack, segment.window);
         self.recorder.packet(
             now,
             (from, to),
             (ends.local.port(), ends.peer.port()),
-            (len, bits(flags)),
+            (&segment.payload, bits(flags)),
         );
+        let (len, seq, ack, window) = (segment.payload.len(), segment.seq, segment.ack, segment.window);
         let (swallowed, resets) = self.book.with(|book| {
             if flags.syn && !flags.ack {
                 book.sockets.insert(ends.flip(), Socket::default());
