@@ -6,7 +6,7 @@ use adit::{files::Output, probe};
 
 use crate::{
     event::{Event, Oddity},
-    figures::{answers, bytes, figures, limits, sum, under_way, vain},
+    figures::{answers, bytes, figures, limits, start_seconds, sum, under_way, vain},
     node::{ACCESS_LOG, Boot, Node, group_name},
     oracle::{Oracle, rest::Rest, still::TROUBLE},
     plan::{Plan, who::Who},
@@ -155,6 +155,7 @@ pub fn rest(world: &World, plan: &Plan, failed_before: u64) -> Rest {
         active: (active, plan.targets(&plan.core()) as i64),
         figures: figures(world, plan, probed),
         bytes: bytes(&boots),
+        start_seconds: start_seconds(&boots),
         completed_at_clients: completed_at_clients(world, plan),
         marked: TROUBLE
             .iter()

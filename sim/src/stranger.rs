@@ -108,8 +108,8 @@ impl Stranger {
                 self.knock(PUBLIC_PORT, said.to_vec(), Duration::ZERO).await;
             }
             Deed::Watches { client, for_ms } => {
-                let all = client.map(Who::Client).into_iter().chain([Who::Server]);
-                let all = futures_util::future::join_all(all.map(|of| self.watch(of)));
+                let both = [Who::Client(client), Who::Server].map(|of| self.watch(of));
+                let all = futures_util::future::join_all(both);
                 adit::time::within(Duration::from_millis(for_ms), all).await;
             }
             Deed::Examines { questions } => {

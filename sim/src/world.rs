@@ -26,7 +26,7 @@ use crate::{
     net::Ailments,
     node::{Node, Part},
     oracle::Oracle,
-    plan::{Plan, who::Who},
+    plan::{Millis, Plan, who::Who},
     stranger::Stranger,
     upstream::{Mood, Upstream},
     visitor::{Browser, Visitor},
@@ -69,6 +69,8 @@ pub struct World {
     faults: Vec<Fault>,
     /// What is still to be done: when, which fault, whether it begins.
     deeds: Vec<(Duration, usize, bool)>,
+    /// Candidates that are still to be put far away: when, which, and how far. The next is taken from the end.
+    far: Vec<(Duration, usize, Millis)>,
     /// In which life clients were when last looked at, and how many they had turned away: at once, and in vain.
     refusals: BTreeMap<Who, (usize, [u64; 2])>,
     /// Faults that have begun and found something to do.
@@ -122,23 +124,23 @@ impl World {
             told: BTreeMap::new(),
             refusals: BTreeMap::new(),
             begun: vec![false; plan.faults.len()],
+            far: ways::far(plan),
             faults: plan.faults.clone(),
             deeds,
             groups: plan.groups(),
         };
         world.populate(plan);
-        world.place_far(plan);
+        world.place_far(Duration::ZERO);
         // What is wrong from the beginning is wrong before anybody has done anything.
         world.perform_until(Duration::ZERO);
         world
     }
 
-    /// Candidates that are far away are so for the whole run.
-    fn place_far(&mut self, plan: &Plan) {
-        let candidates = plan.forward.iter().flat_map(|forward| &forward.candidates);
-        for (n, candidate) in candidates.enumerate().filter(|(_, one)| one.far_ms > 0) {
+    /// Candidates that are far away are so from some moment on, for the rest of the run.
+    fn place_far(&mut self, now: Duration) {
+        while let Some((_, n, far_ms)) = self.far.pop_if(|(from, ..)| *from <= now) {
             let between = (Who::Server, Who::Upstream(n));
-            self.both_ways(between, Condition::Lag(candidate.far_ms), true);
+            self.both_ways(between, Condition::Lag(far_ms), true);
         }
     }
 
@@ -268,6 +270,7 @@ impl World {
         let next = self.deeds.last().map_or(at, |(deed, ..)| (*deed).min(at));
         self.engine.run_until(next);
         let now = self.engine.now();
+        self.place_far(now);
         self.perform_until(now);
         now
     }

@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use crate::{
-    probe::audit,
+    probe::{audit, mutant},
     time::{self, Duration, Instant},
 };
 
-/// The round trip assumed before the first measurement.
+/// The round trip assumed where nothing was measured.
 const RTT_DEFAULT: Duration = Duration::from_millis(30);
 
 /// The longest round trip that is believed. Longer, and one late heartbeat, or a peer that lies, could claim
@@ -57,19 +57,40 @@ impl LastMoved {
 }
 
 /// Live figures of one link; shared by its actor, its targets and their sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LinkGauges {
+    /// What its registration took, as long as no heartbeat has said better.
+    first_rtt: Duration,
+    /// 0 before the first heartbeat that knows.
     rtt_us: AtomicU64,
     starting: AtomicUsize,
     /// When bytes of a session moved last, on any connection of the registration.
     pub moved: LastMoved,
 }
 
+impl Default for LinkGauges {
+    fn default() -> Self {
+        Self::new(RTT_DEFAULT)
+    }
+}
+
 impl LinkGauges {
-    /// The smoothed round trip; 30 ms before the first measurement.
+    /// Those of a link whose peer took so long to answer once. The first heartbeat that brings a measurement is sent an
+    /// interval later, and who is further away than others has visitors before.
+    pub fn new(first_rtt: Duration) -> Self {
+        Self {
+            first_rtt: first_rtt.min(RTT_MAX),
+            rtt_us: AtomicU64::default(),
+            starting: AtomicUsize::default(),
+            moved: LastMoved::default(),
+        }
+    }
+
+    /// The smoothed round trip; what the registration took before the first measurement.
     pub fn rtt(&self) -> Duration {
         match self.rtt_us.load(Ordering::Relaxed) {
-            0 => RTT_DEFAULT,
+            0 if mutant!("first-visitors-wait-for-the-default-only") => RTT_DEFAULT,
+            0 => self.first_rtt,
             us => Duration::from_micros(us),
         }
     }

@@ -46,7 +46,10 @@ impl Pulse {
     /// Any frame is a sign of life. Returns how many beats were missed before it.
     pub fn handle_input(&mut self, now: Instant) -> u32 {
         // The one that has come is not missed.
-        let missed = self.missed(now).saturating_sub(1);
+        let mut missed = self.missed(now);
+        if missed > 0 && !mutant!("beat-on-time-is-missed") {
+            missed -= 1;
+        }
         self.heard_at = now;
         if !mutant!("heartbeat-does-not-restart-silence") {
             self.silent_at = now + self.interval * self.missed_max;
@@ -93,7 +96,10 @@ impl Pulse {
             || self.beat_at.is_none() && mutant!("server-never-notices-silence")
             || self.beat_at.is_some() && mutant!("client-never-notices-silence")
         {
-            self.silent_at = self.silent_at.max(now + self.interval);
+            self.silent_at = match now >= self.silent_at && mutant!("grace-counted-from-what-is-over") {
+                false => self.silent_at.max(now + self.interval),
+                true => self.silent_at + self.interval,
+            };
             self.forgiven.push(now);
         }
         self.check(now);

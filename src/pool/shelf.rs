@@ -313,7 +313,11 @@ impl<K: Ord + Clone> Shelf<K> {
         while !slot.waiters.is_empty()
             && let Some(conn) = slot.idle.pop()
         {
-            let (ticket, _) = slot.waiters.pop_front().expect("a waiter was seen");
+            let next = match slot.waiters.len() > 1 && mutant!("last-waiter-served-first") {
+                false => slot.waiters.pop_front(),
+                true => slot.waiters.pop_back(),
+            };
+            let (ticket, _) = next.expect("a waiter was seen");
             slot.busy.insert(conn);
             let held = self.held.get_mut(&conn).expect("what is parked is held");
             held.is_busy = true;

@@ -1,7 +1,7 @@
 //! Latency and jitter of one target. Pure: it is told the time.
 
 use crate::{
-    probe::audit,
+    probe::{audit, mutant},
     time::{Duration, Instant},
 };
 
@@ -80,12 +80,16 @@ impl PeakEwma {
             peak >= rtt * (1.0 - 1e-9) && peak <= rtt.max(old.peak) * (1.0 + 1e-9),
             "the average rises at once, and falls between two answers"
         );
+        let mut before = old.last.0;
+        if before > old.last.1 && mutant!("fastest-answer-never-forgotten") {
+            before = old.last.1;
+        }
         self.measured = Some(Measured {
             at: now.max(old.at),
             peak,
             smoothed: old.smoothed * 0.875 + rtt * 0.125,
             variation: old.variation * 0.75 + (rtt - old.smoothed).abs() * 0.25,
-            last: (rtt, old.last.0),
+            last: (rtt, before),
         });
     }
 

@@ -128,6 +128,8 @@ pub struct Join {
     pub knows_links: bool,
     /// Its proof.
     pub proven: Proven,
+    /// How long that was in coming.
+    pub rtt: Duration,
     /// Its control connection.
     pub framed: Framed,
 }
@@ -340,7 +342,7 @@ impl Registry {
                 .unwrap_or(u32::MAX),
             unvisited: unvisited.collect(),
         };
-        let gauges = Arc::<LinkGauges>::default();
+        let gauges = Arc::new(LinkGauges::new(join.rtt));
         let links = Arc::new(Links::new(self.link_options.links));
         let first = join.proven.grant(granted);
         let peer = join.framed.peer_addr();

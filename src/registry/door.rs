@@ -264,8 +264,10 @@ impl Door {
         }
         let (challenging, bytes) = greeted.challenge(nonce, &[]);
         framed.queue_raw(&bytes);
+        let asked = time::now();
         framed.flush().await.map_err(FramedError::from)?;
         let head = framed.read_head().await?;
+        let rtt = time::now() - asked;
 
         // An unknown id is checked against a secret nobody has, so that it looks like a wrong proof.
         let client = ClientId::new(&challenging.register.client_id);
@@ -291,6 +293,7 @@ impl Door {
                 serves,
                 knows_links: register.features.iter().any(|word| word == FEATURE_MUX),
                 proven,
+                rtt,
                 framed,
             }),
             Err((code, message)) => {

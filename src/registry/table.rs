@@ -129,7 +129,9 @@ impl Table {
         }
         let full = self.clients.len() >= self.options.clients_max;
         match self.clients.get_mut(&candidate.client) {
-            None if full => self.deny(join, DenyCode::Overload, "too many clients"),
+            holder if full && (holder.is_none() || mutant!("who-comes-back-needs-a-second-place")) => {
+                self.deny(join, DenyCode::Overload, "too many clients");
+            }
             None => self.admit(candidate),
             Some(holder) if candidate.proven.resumes(&holder.key) => {
                 sometimes!("registration-resumed");

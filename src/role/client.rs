@@ -140,7 +140,10 @@ async fn serve(config: ClientConfig, env: Env) {
             let _ = uplink.await;
         }
     };
-    let most = config.drain.delay + config.drain.timeout;
+    let most = match mutant!("delay-taken-off-the-drain") {
+        false => config.drain.delay + config.drain.timeout,
+        true => config.drain.timeout,
+    };
     tokio::select! {
         biased;
         () = stop.reached(StopPhase::Ending) => {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::{error::ConditionError, host::HostPattern, path::PathPattern};
+use crate::probe::mutant;
 
 /// What a rule asks of a request. The default asks nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,9 +144,13 @@ impl HeaderTest {
         let Some(_) = values.peek() else {
             return Some(HeaderFault::Missing);
         };
+        let seen = match mutant!("header-seen-in-its-first-line") {
+            false => usize::MAX,
+            true => 1,
+        };
         match self {
             Self::Present => None,
-            Self::Value(expected) if values.any(|value| value == expected) => None,
+            Self::Value(expected) if values.by_ref().take(seen).any(|value| value == expected) => None,
             Self::Value(_) => Some(HeaderFault::Differs),
         }
     }

@@ -192,8 +192,13 @@ impl<P: Fn(u32) -> bool> Search<'_, P> {
             if end.place >= self.best {
                 break;
             }
-            if end.extent.allows(left) && (self.passes)(end.place) {
+            if !end.extent.allows(left) {
+                continue;
+            }
+            if (self.passes)(end.place) {
                 self.best = end.place;
+            } else if mutant!("first-rule-of-a-path-decides") {
+                break;
             }
         }
         let Some((first, behind)) = left.map(split) else {

@@ -176,7 +176,11 @@ async fn carry(
             // A visitor that left while it waited has not been served.
             if side.was_served() {
                 let now = time::now();
-                metrics.start_seconds.observe(now - accepted_at);
+                let from = match mutant!("start-counted-from-last-try") {
+                    false => accepted_at,
+                    true => asked_at,
+                };
+                metrics.start_seconds.observe(now - from);
                 witness.tell(Report::Connected(now - asked_at));
             }
         }

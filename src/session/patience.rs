@@ -8,6 +8,7 @@ use crate::{
         carrier::Carrier,
         gauges::{LastMoved, LinkGauges},
     },
+    probe::{measure, mutant},
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,10 @@ impl Patience {
     /// What `options` grant on a link with this round trip.
     pub fn new(options: &Options, rtt: Duration, start_deadline: Instant) -> Self {
         Self {
-            answer: options.answer_timeout.max(rtt * 4),
+            answer: match mutant!("answer-has-one-round-trip") {
+                false => options.answer_timeout.max(rtt * 4),
+                true => options.answer_timeout.max(rtt),
+            },
             connect: options.connect_timeout,
             start_deadline,
             half_closed: options.half_closed_timeout,
@@ -85,7 +89,14 @@ impl Backlog {
             Some(link) => (link.get().max(beside)?, half),
             None => (beside?, half.min(BUSY_ANSWER_TIMEOUT)),
         };
-        let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(self.began + most);
+        let began = match mutant!("held-up-from-now-on") {
+            false => self.began,
+            true => now,
+        };
+        let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(began + most);
+        if until > now {
+            measure!("start-held-up-ms", until - self.began);
+        }
         (until > now).then_some(until)
     }
 }

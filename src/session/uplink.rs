@@ -95,7 +95,9 @@ impl Uplink {
             let wait = match attempt {
                 Ok((framed, registered)) => {
                     failures = Failures::default();
-                    previous = Some(registered.key.clone());
+                    if previous.is_none() || !mutant!("resume-key-never-renewed") {
+                        previous = Some(registered.key.clone());
+                    }
                     let since = time::now();
                     match self.serve(framed, registered).await {
                         ControlFlow::Break(()) => return,

@@ -105,6 +105,8 @@ pub enum FlowDeed {
     Reset,
     /// The connecting end sees a reset now; the other when it speaks.
     ResetNear,
+    /// The connecting end sees a reset now; what the other says is lost from then on, and it is not told.
+    ResetLost,
     /// Both ends see a reset when the connecting end has sent so many more bytes.
     ResetAfter(u64),
     /// Both ends see a reset when the accepting end has sent so many more bytes.

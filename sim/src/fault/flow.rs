@@ -115,6 +115,9 @@ pub struct ResetFlow {
     pub flow: Pick,
     /// Both ends see it; else only the one that connected, and the other when it speaks.
     pub both: bool,
+    /// The other never hears of it: whatever it says is lost, as behind a NAT that has forgotten the connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl Act for ResetFlow {
@@ -125,6 +128,7 @@ impl Act for ResetFlow {
         Self {
             flow: Pick::draw(dice),
             both: dice.rng.random_bool(0.5),
+            lost: false,
         }
     }
 
@@ -134,10 +138,10 @@ impl Act for ResetFlow {
 
     fn begin(&self, world: &mut World) -> bool {
         let Pick { who, port, nth, .. } = self.flow;
-        let deed = if self.both {
-            FlowDeed::Reset
-        } else {
-            FlowDeed::ResetNear
+        let deed = match (self.both, self.lost) {
+            (true, _) => FlowDeed::Reset,
+            (false, false) => FlowDeed::ResetNear,
+            (false, true) => FlowDeed::ResetLost,
         };
         world.flow((who, self.flow.peer()), port, nth, deed)
     }
@@ -150,7 +154,7 @@ impl Act for ResetFlow {
 
     /// A client whose control connection closes goes on with what it serves.
     fn spares_served(&self) -> bool {
-        self.flow.port == node::CONTROL_PORT && self.both
+        self.flow.port == node::CONTROL_PORT
     }
 }
 

@@ -62,9 +62,10 @@ fn of_server(page: &Page, metrics: &Metrics, plan: &Plan) -> Vec<Pair> {
     let sessions = metrics.sessions.get();
     match (&plan.forward, &plan.web) {
         _ if !nobody_left => {}
-        // A candidate that is just being dialled counts, and so does the next one beside it.
-        (Some(_), _) => {
-            let most = if plan.faults.is_empty() {
+        // A candidate that is just being dialled counts, and so does the next one beside it, where the first takes long.
+        (Some(forward), _) => {
+            let near = forward.candidates.iter().all(|one| one.far_ms == 0);
+            let most = if near && plan.faults.is_empty() {
                 sessions
             } else {
                 i64::MAX

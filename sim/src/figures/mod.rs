@@ -254,6 +254,17 @@ pub fn bytes(boots: &[Boot]) -> (u64, u64) {
     })
 }
 
+/// How long starts took, all together, in seconds, over all lives of a node.
+pub fn start_seconds(boots: &[Boot]) -> f64 {
+    let pages = boots.iter().map(|boot| Page::of(&boot.metrics));
+    let sums = pages.map(|page| {
+        let sums = page.series("start_seconds", "_sum");
+        sums.filter_map(|(_, value)| value.parse::<f64>().ok())
+            .sum::<f64>()
+    });
+    sums.sum()
+}
+
 /// The sum of a counter over all series of a node.
 pub fn sum(metrics: &Metrics, counter: &str) -> u64 {
     Page::of(metrics).sum(counter, "")

@@ -5,6 +5,66 @@ use super::table::Planted;
 /// Those of the tunnel.
 pub const ANY: &[Planted] = &[
     Planted {
+        name: "held-up-from-now-on",
+        breaks: "How long an answer may be held up is counted from each look, not from the beginning of the try.",
+    },
+    Planted {
+        name: "delay-taken-off-the-drain",
+        breaks: "What a client waits before its drain is taken off the time that its sessions have.",
+    },
+    Planted {
+        name: "first-rule-of-a-path-decides",
+        breaks: "Of several rules with one path only the first is asked.",
+    },
+    Planted {
+        name: "grace-counted-from-what-is-over",
+        breaks: "Who wakes late has its grace from a deadline that is over.",
+    },
+    Planted {
+        name: "last-waiter-served-first",
+        breaks: "Of those who wait for a connection the last gets it.",
+    },
+    Planted {
+        name: "own-end-stops-credit",
+        breaks: "Whoever has ended its own direction gives no more credit for the other.",
+    },
+    Planted {
+        name: "repeated-body-announced-without-what-is-kept",
+        breaks: "A request that is made again announces only the part of its body that is still to come.",
+    },
+    Planted {
+        name: "beat-on-time-is-missed",
+        breaks: "A heartbeat that comes in time is counted among those that did not.",
+    },
+    Planted {
+        name: "fastest-answer-never-forgotten",
+        breaks: "Who was quick once is never slow twice in a row.",
+    },
+    Planted {
+        name: "header-seen-in-its-first-line",
+        breaks: "Of a header that stands several times only the first is compared.",
+    },
+    Planted {
+        name: "answer-has-one-round-trip",
+        breaks: "An answer to a start may take one round trip, where that is long, and not four.",
+    },
+    Planted {
+        name: "first-visitors-wait-for-the-default-only",
+        breaks: "As long as no heartbeat has said how far away a client is, it is taken to be near.",
+    },
+    Planted {
+        name: "start-counted-from-last-try",
+        breaks: "How long a start took is counted from the last try.",
+    },
+    Planted {
+        name: "resume-key-never-renewed",
+        breaks: "A client that comes back a second time proves that it was the first registration.",
+    },
+    Planted {
+        name: "who-comes-back-needs-a-second-place",
+        breaks: "A client that comes back to a full server is turned away while its old registration is there.",
+    },
+    Planted {
         name: "own-failures-bypass-plugins",
         breaks: "The answers of an entry itself do not pass the plugins of their rule.",
     },

@@ -1,5 +1,7 @@
 //! Invariant 46: what nodes count adds up.
 
+use std::time::Duration;
+
 use super::{
     Invariant, Model,
     rest::{Figure, Rest},
@@ -27,7 +29,9 @@ impl Invariant for Figures {
                 false => format!("{is} {what} are counted, there should be {least} to {most}"),
             });
         }
-        completed(model, rest).or_else(|| bytes(model, rest))
+        completed(model, rest)
+            .or_else(|| bytes(model, rest))
+            .or_else(|| starts(model, rest))
     }
 }
 
@@ -76,5 +80,31 @@ fn bytes(model: &Model, rest: &Rest) -> Option<String> {
         .find(|(_, is, least, most)| is < least || is > most);
     off.map(|(way, is, least, most)| {
         format!("{is} bytes {way} are counted, there should be {least} to {most}")
+    })
+}
+
+/// Whether starts are shown to take less time than they did at least: from when a visitor was accepted until its upstream
+/// accepted it, over all tries.
+fn starts(model: &Model, rest: &Rest) -> Option<String> {
+    let knobs = &model.plan.knobs;
+    // Requests count otherwise, and a forwarder's streams are older than their visitors.
+    if model.plan.web.is_some() || model.plan.forward.is_some() || knobs.tail_one_in > 0 {
+        return None;
+    }
+    // The first packets of a visitor are on their way before it is accepted.
+    let accepted_within = Duration::from_millis(3 * knobs.latency_ms.1 + 10);
+    let took = model.sessions.values().filter_map(|session| {
+        let (_, greeting) = session.greeted?;
+        let exposure = &session.exposure;
+        let ill = exposure.server || exposure.visitor || exposure.clients.contains(&greeting.upstream.into());
+        let served = model.served.get(&greeting.serial).filter(|_| !ill)?;
+        Some(served.accepted.saturating_sub(session.opened + accepted_within))
+    });
+    let least = took.sum::<Duration>().as_secs_f64();
+    (rest.start_seconds < least).then(|| {
+        format!(
+            "starts are shown to have taken {:.3} s together, they took {least:.3} s at least",
+            rest.start_seconds
+        )
     })
 }

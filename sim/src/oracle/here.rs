@@ -43,7 +43,9 @@ impl Invariant for Here {
         // Of two addresses each gets half of the time for a handshake.
         let handshake = knobs.handshake_timeout_ms / 2;
         let patience = knobs.backoff_cap_ms + handshake + 8 * knobs.exchange_ms() + MARGIN_MS;
-        let (here, lost) = (model.sight.registered, model.outside.clients.len());
+        // A server may count one that has gone, and a client one of which the server does not know any more.
+        let linked = model.sight.linked.count_ones() as usize;
+        let (here, lost) = (model.sight.registered.min(linked), model.outside.clients.len());
         let missing = here + lost < plan.clients.len();
         (missing && model.now > since + Duration::from_millis(patience)).then(|| {
             format!("{here} clients are registered, and nothing has kept anybody away since {since:?}")

@@ -43,6 +43,8 @@ pub struct Rest {
     pub figures: Vec<Figure>,
     /// Bytes of sessions up and down, over all lives of the server.
     pub bytes: (u64, u64),
+    /// How long starts took, all together, in seconds, over all lives of the server.
+    pub start_seconds: f64,
     /// Sessions that clients say were completed, over all lives of all.
     pub completed_at_clients: u64,
     /// Marks that only trouble brings about, as far as they were counted.

@@ -115,9 +115,10 @@ fn judge_fewest(model: &Model, id: u64, session: &Session, by: u8) -> Option<Str
         let there = other
             .greeted
             .filter(|(at, greeting)| *at < session.opened && greeting.upstream == by);
-        // One that a client took with it when it died is none of whoever has come back in its place.
-        let touched = &other.exposure.touched;
-        let lost = touched.server || touched.clients.contains(&by.into());
+        // One that a client took with it when it died, or that goes on although its registration was lost, is none of whoever
+        // has come back in its place.
+        let exposure = &other.exposure;
+        let lost = exposure.server || exposure.clients.contains(&by.into());
         other.ended.is_none() && !lost && there.is_some_and(|(_, greeting)| goes_on(greeting.serial))
     });
     let there = there.count();

@@ -31,11 +31,8 @@ pub fn was_mute_too_long(model: &Model, session: &Session) -> bool {
     let at = session.ended.as_ref().map_or(model.now, |(at, _)| *at);
     let closes = |ms| at >= session.opened + Duration::from_millis(ms);
     let told = || {
-        model
-            .plan
-            .faults
-            .iter()
-            .any(|fault| matches!(fault.act, AnyAct::DropIdle(_)))
+        let mut meanwhile = model.plan.faults_between(session.opened, at);
+        meanwhile.any(|fault| matches!(fault.act, AnyAct::DropIdle(_)))
     };
     session.visit.mute_ms > 0 && (first.is_some_and(closes) || told())
 }
@@ -51,7 +48,7 @@ fn ends(model: &Model, session: &Session) -> Option<(Duration, Duration)> {
     }
     let timeout = Duration::from_millis(knobs.half_closed_timeout_ms);
     let pieces: Millis = visit.len / visit.piece.max(1) as u64 + 1;
-    let silent = Duration::from_millis(visit.mute_ms + visit.delay_ms + pieces * visit.piece_pause_ms);
+    let silent = Duration::from_millis(visit.delay_ms + pieces * visit.piece_pause_ms);
     let moves = takes(model, session).saturating_sub(silent);
     let from = (session.opened + timeout).saturating_sub(SLACK);
     Some((from, session.opened + moves + timeout + MARGIN))

@@ -182,6 +182,8 @@ fn chaos(seed: u64) -> Plan {
     let knobs = &plan.knobs;
     // Each connection of a crowd takes what a small buffer costs.
     let narrow = knobs.kernel_buffer < 4_096 || knobs.chop_one_in == 1 || knobs.window < 4_096;
+    // And over long ways all of it waits for connections.
+    let narrow = narrow || knobs.latency_ms.0 >= DISTANT_MS.start;
     let visits = plan.visitors.iter().flatten();
     let most = visits.map(|visit| visit.reply_len).max().unwrap_or(0);
     let crowd = (if narrow { 40 } else { 300 }, most);
@@ -230,7 +232,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
         heal_ms: 56_000,
         quiet_ms: (0, 0),
         last_visit_ms: LAST_VISIT_MS + longer_ms,
-        knobs: knobs(&mut rng),
+        knobs: distant(seed, knobs(&mut rng)),
         clients: (0..clients).map(|n| n % groups).collect(),
         offers: Vec::new(),
         second_server: false,
@@ -297,6 +299,25 @@ pub(super) fn tunnel(seed: u64) -> Plan {
         plan.strangers = strangers::intrusions(&mut Purpose::Strangers.rng(seed), &plan);
     }
     plan
+}
+
+/// In one seed of so many everybody is at the other end of the world for everybody.
+const DISTANT_ONE_IN: u32 = 16;
+
+/// The least that one way takes there, and how much more it may take.
+const DISTANT_MS: std::ops::Range<Millis> = 130..220;
+const DISTANT_MORE_MS: Millis = 20;
+
+/// Lengthens all ways, if the seed says so.
+fn distant(seed: u64, mut knobs: Knobs) -> Knobs {
+    let mut rng = Purpose::Distant.rng(seed);
+    if rng.random_ratio(1, DISTANT_ONE_IN) {
+        let least = rng.random_range(DISTANT_MS);
+        knobs.latency_ms = (least, least + rng.random_range(0..=DISTANT_MORE_MS));
+        knobs.tail_one_in = 0;
+        knobs.kernel_buffer = knobs.kernel_buffer.max(4_096);
+    }
+    knobs
 }
 
 /// A fault of a family that is over when the healing is.

@@ -8,6 +8,10 @@ use super::{Millis, Plan, Purpose, who::Who};
 /// In so many of the worlds that have two candidates or more.
 const PROBABILITY: f64 = 0.3;
 
+/// In so many of those they are near at first, and far away for good some time later: whoever was quick once is not for ever.
+const LATE_PROBABILITY: f64 = 0.4;
+const LATE_MS: (Millis, Millis) = (20_000, 30_000);
+
 /// How much longer each way takes, at least and at most: a connection takes twice as long, and is there before a probe
 /// or a connect is given up.
 const FAR_MS: (Millis, Millis) = (200, 400);
@@ -54,8 +58,15 @@ pub(super) fn draw(plan: &mut Plan) {
     all.shuffle(&mut rng);
     all.truncate(rng.random_range(1..=count / 2));
     let (least, most) = if far { FAR_MS } else { WORSE_MS };
-    for candidate in all {
+    for candidate in &mut all {
         candidate.far_ms = rng.random_range(least..=most);
+    }
+    let mut calm_ms = FIRST_FAULT_MS;
+    if far && rng.random_bool(LATE_PROBABILITY) {
+        let from_ms = rng.random_range(LATE_MS.0..LATE_MS.1);
+        all.into_iter()
+            .for_each(|candidate| candidate.far_from_ms = from_ms);
+        calm_ms += from_ms;
     }
     let choice = &mut forward.choice;
     choice.probe_timeout_ms = choice.probe_timeout_ms.max(PATIENCE_MS);
@@ -68,7 +79,7 @@ pub(super) fn draw(plan: &mut Plan) {
         false => (EVEN_MS, EVEN_MS),
     };
     plan.knobs.tail_one_in = 0;
-    plan.faults.retain(|fault| fault.from_ms >= FIRST_FAULT_MS);
+    plan.faults.retain(|fault| fault.from_ms >= calm_ms);
 }
 
 /// Some of the candidates, now and then all.

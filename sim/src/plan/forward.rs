@@ -47,6 +47,9 @@ pub struct Candidate {
     pub weight: u32,
     /// How much longer each way between it and the forwarder takes.
     pub far_ms: Millis,
+    /// From when on they do.
+    #[serde(skip_serializing_if = "super::is_zero")]
+    pub far_from_ms: Millis,
 }
 
 /// The options of the forwarder that a plan turns.
@@ -285,6 +288,7 @@ fn candidates(rng: &mut ChaCha8Rng, count: usize) -> Vec<Candidate> {
         named: rng.random_bool(named),
         weight: if weighted { rng.random_range(1..=4) } else { 0 },
         far_ms: 0,
+        far_from_ms: 0,
     };
     (0..count).map(one).collect()
 }
@@ -443,6 +447,7 @@ fn act(family: Family, rng: &mut ChaCha8Rng, plan: &Plan) -> AnyAct {
             1 => AnyAct::ResetFlow(ResetFlow {
                 flow,
                 both: rng.random_bool(0.5),
+                lost: false,
             }),
             _ => AnyAct::CutOff(CutOff {
                 flow,

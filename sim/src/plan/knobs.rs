@@ -194,13 +194,24 @@ impl Knobs {
         // On a data link, what its kernel holds already goes first: one more round there, one until the kernel hears of
         // room again, and one back.
         let on_the_link = if self.has_links() { 4 } else { 1 };
+        // A client that is far away is given four round trips, as they were measured: at least what the quickest take.
+        let patience_ms = self.answer_timeout_ms.max(4 * 2 * self.latency_ms.0);
         // The client has an exchange of its own, with its upstream.
-        (on_the_link + 1) * self.exchange_ms() > self.answer_timeout_ms
+        (on_the_link + 1) * self.exchange_ms() > patience_ms
+    }
+
+    /// How many round trips a probe takes: by HTTP it says and hears some hundred bytes, one window after the other where it
+    /// rides on a data link.
+    fn probe_trips(&self) -> Millis {
+        match self.probe_http && self.has_links() {
+            true => 1 + 200 / Millis::from(self.window.max(1)),
+            false => 1,
+        }
     }
 
     /// Whether an untroubled client has the time to answer a probe, on a connection that it has yet to open.
     pub fn leaves_time_to_probe(&self) -> bool {
-        8 * self.exchange_ms() < PROBE_TIMEOUT_MS && self.pool_max >= 64
+        8 * self.exchange_ms() * self.probe_trips() < PROBE_TIMEOUT_MS && self.pool_max >= 64
     }
 
     /// Whether probes alone use up the ids of a data link within a run, so that one is replaced now and then.
@@ -211,14 +222,9 @@ impl Knobs {
     /// Whether of so many targets one is being probed for half of the time: looks at regular moments may then find a probe
     /// each time, and rest never comes.
     pub fn is_always_probing(&self, targets: usize) -> bool {
-        // A probe by HTTP says and hears some hundred bytes, one window after the other where it rides on a data link.
-        let trips = match self.probe_http && self.has_links() {
-            true => 1 + 200 / Millis::from(self.window.max(1)),
-            false => 1,
-        };
         // The data link that it rides on may be used up, and another one made.
         let links = if self.uses_up_links() { 2 } else { 1 };
-        let takes_ms = 4 * self.exchange_ms() * trips * links * targets as Millis;
+        let takes_ms = 4 * self.exchange_ms() * self.probe_trips() * links * targets as Millis;
         self.probe_interval_ms > 0 && takes_ms >= self.probe_interval_ms
     }
 

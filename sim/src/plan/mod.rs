@@ -262,7 +262,7 @@ pub enum Deed {
     /// Somebody who asks the server, and a client, now and then whether they are ready.
     Watches {
         /// Which client.
-        client: Option<usize>,
+        client: usize,
         /// For how long.
         for_ms: Millis,
     },
@@ -333,9 +333,7 @@ impl Deed {
             Self::ReplayControl { client }
             | Self::ReplayProxy { client }
             | Self::DuplicateId { client, .. }
-            | Self::Watches {
-                client: Some(client), ..
-            } => Some(client),
+            | Self::Watches { client, .. } => Some(client),
             _ => None,
         }
     }
@@ -424,13 +422,17 @@ impl Plan {
         hosts
     }
 
+    /// The faults of the time between two moments.
+    pub fn faults_between(&self, from: Duration, to: Duration) -> impl Iterator<Item = &Fault> {
+        let at = Duration::from_millis;
+        let faults = self.faults.iter();
+        faults.filter(move |fault| at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from))
+    }
+
     /// Whether anything befalls the second server between two moments.
     pub fn harms_second_server(&self, from: Duration, to: Duration) -> bool {
-        let at = Duration::from_millis;
-        let during =
-            |fault: &&Fault| at(fault.from_ms) <= to && fault.to_ms.is_none_or(|end| at(end) >= from);
         let harms = |fault: &Fault| hosts::named(&fault.act).contains(&Who::SecondServer);
-        self.second_server && self.faults.iter().filter(during).any(harms)
+        self.second_server && self.faults_between(from, to).any(harms)
     }
 
     /// The clients, or candidates, that serve once the run is healed.

@@ -37,6 +37,9 @@ fn starts(rng: &mut ChaCha8Rng, plan: &mut Plan) {
     knobs.start_timeout_ms = of(&[4_000, 6_000]).max(10 * exchange);
 }
 
+/// Reads of a visitor for what kernels on its way may hold, twice over.
+const READS_HELD: Millis = 16;
+
 /// Whether a half-closed session ends soon, or does from now on.
 pub(super) fn ends_half_closed_soon(rng: &mut ChaCha8Rng, plan: &mut Plan) -> bool {
     let is_soon = |plan: &Plan| plan.knobs.half_closed_timeout_ms <= HALF_CLOSED_MS.1;
@@ -63,6 +66,10 @@ fn half_closed(rng: &mut ChaCha8Rng, plan: &mut Plan) {
         if visit.piece_pause_ms > timeout / 2 {
             visit.piece_pause_ms = 0;
         }
+        // What kernels hold is read for as long as it takes, and nobody else sees that it moves.
+        if visit.read_pause_ms * READS_HELD > timeout {
+            visit.read_pause_ms = 0;
+        }
         let lasts = matches!(visit.manner, Manner::Plain | Manner::HalfClose);
         if lasts && visit.at_once == 1 && rng.random_ratio(1, OUTLASTS_ONE_IN) {
             outlast(rng, visit, timeout);
@@ -78,12 +85,7 @@ fn outlast(rng: &mut ChaCha8Rng, visit: &mut Visit, timeout: Millis) {
         reply_len: rng.random_range(0..100),
         delay_ms: 0,
         piece: PIECE,
-        piece_pause_ms: 0,
-        read_pause_ms: 0,
-        stall_ms: 0,
-        hold_ms: 0,
-        mute_ms: 0,
-        ..visit.clone()
+        ..visit.clone().without_pauses()
     };
     match rng.random_range(0..4) {
         // The visitor has ended, and its upstream thinks for too long.

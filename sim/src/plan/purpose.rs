@@ -63,6 +63,8 @@ pub enum Purpose {
     Examined,
     /// Who watches a server.
     Watched,
+    /// Whether everybody is far away from everybody.
+    Distant,
     /// Whether there is a second server, and what happens to it.
     SecondServer,
     /// The habits of one life of one host: short reads, balking, yields.
@@ -101,6 +103,7 @@ impl Purpose {
             Self::Mute => 39,
             Self::Examined => 40,
             Self::Watched => 41,
+            Self::Distant => 42,
             Self::Family(n) => 0x100 + n,
             Self::Visitor(n) => 0x1_0000 + n as u64,
             Self::Habits(n) => 0x10_0000 + n,

@@ -67,12 +67,7 @@ fn short(visit: &Visit) -> Visit {
         len: visit.len.min(SHORT),
         reply_len: visit.reply_len.min(SHORT),
         delay_ms: visit.delay_ms.min(SOON_MS),
-        piece_pause_ms: 0,
-        read_pause_ms: 0,
-        stall_ms: 0,
-        hold_ms: 0,
-        mute_ms: 0,
         manner: Manner::Plain,
-        ..visit.clone()
+        ..visit.clone().without_pauses()
     }
 }

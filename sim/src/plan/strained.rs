@@ -65,7 +65,7 @@ pub(super) fn strain(seed: u64, plan: &mut Plan) -> bool {
             knobs.backoff_cap_ms = 1_000;
             let mut from_ms = BEGINS_MS;
             for _ in 0..rng.random_range(3..=6) {
-                plan.add_fault(unheard(who, from_ms));
+                plan.add_fault(unheard(who, from_ms, rng.random_bool(0.5)));
                 from_ms += rng.random_range(AGAIN_MS.0..AGAIN_MS.1);
             }
         }
@@ -113,11 +113,12 @@ fn crowd(plan: &mut Plan, at_ms: Millis) {
     }
 }
 
-/// The control connection is reset, and the client alone hears of it: it has to come back in its own place.
-fn unheard(who: Who, from_ms: Millis) -> Fault {
+/// The control connection is reset, and the client alone hears of it: it has to come back in its own place. The server hears of
+/// it when it speaks, or not at all.
+fn unheard(who: Who, from_ms: Millis, never: bool) -> Fault {
     let mut fault = lost(who, from_ms);
     if let AnyAct::ResetFlow(reset) = &mut fault.act {
-        reset.both = false;
+        (reset.both, reset.lost) = (false, never);
     }
     fault
 }
@@ -133,6 +134,10 @@ fn lost(who: Who, from_ms: Millis) -> Fault {
     Fault {
         from_ms,
         to_ms: Some(from_ms + 1),
-        act: AnyAct::ResetFlow(ResetFlow { flow, both: true }),
+        act: AnyAct::ResetFlow(ResetFlow {
+            flow,
+            both: true,
+            lost: false,
+        }),
     }
 }

@@ -94,10 +94,17 @@ pub(super) fn linger(seed: u64, plan: &mut Plan) {
 pub(super) fn examine(seed: u64, plan: &mut Plan) {
     let mut rng = Purpose::Examined.rng(seed);
     let at_ms = rng.random_range(500..5_000);
-    let questions = rng.random_range(10..40);
+    // Over long ways a question takes seconds, on a connection of its own.
+    let most = ASKING_MS / (16 * plan.knobs.latency_ms.1.max(1));
+    let questions = rng
+        .random_range(10..40)
+        .min(u32::try_from(most).unwrap_or(u32::MAX));
     let deed = Deed::Examines { questions };
     plan.strangers.push(Intrusion { at_ms, deed });
 }
+
+/// How long questions may be asked, at most.
+const ASKING_MS: Millis = 60_000;
 
 /// In one seed of so many somebody watches the server.
 const WATCHED_ONE_IN: u32 = 4;
@@ -107,7 +114,7 @@ pub(super) fn watch(seed: u64, plan: &mut Plan) {
     let mut rng = Purpose::Watched.rng(seed);
     if rng.random_ratio(1, WATCHED_ONE_IN) {
         let for_ms = plan.last_visit_ms.saturating_sub(5_000);
-        let client = Some(rng.random_range(0..plan.clients.len()));
+        let client = rng.random_range(0..plan.clients.len());
         let deed = Deed::Watches { client, for_ms };
         plan.strangers.push(Intrusion { at_ms: 1_000, deed });
     }

@@ -46,6 +46,20 @@ pub(super) fn crowds(rng: &mut ChaCha8Rng, visitors: &mut [Vec<Visit>], (at_once
     }
 }
 
+impl Visit {
+    /// The same, without any pause of the visitor's, or of who does not read.
+    pub fn without_pauses(self) -> Self {
+        Self {
+            piece_pause_ms: 0,
+            read_pause_ms: 0,
+            stall_ms: 0,
+            hold_ms: 0,
+            mute_ms: 0,
+            ..self
+        }
+    }
+}
+
 /// Now and then up to so many come in a crowd.
 pub(super) fn come_at_once(seed: u64, visitors: &mut [Vec<Visit>], at_once: usize) {
     if let Some(((visitor, nth), visit)) = crowd(&mut Purpose::Crowds.rng(seed), visitors, at_once) {
@@ -62,13 +76,8 @@ fn crowd(rng: &mut ChaCha8Rng, visitors: &[Vec<Visit>], at_once: usize) -> Optio
         len: rng.random_range(0..200),
         reply_len: rng.random_range(0..200),
         piece: PIECE,
-        piece_pause_ms: 0,
-        read_pause_ms: 0,
-        stall_ms: 0,
-        hold_ms: 0,
-        mute_ms: 0,
         at_once: rng.random_range(at_once / 4..=at_once),
-        ..visit
+        ..visit.without_pauses()
     };
     Some((place, crowd))
 }

@@ -128,11 +128,6 @@ fn plain(visit: &mut Visit) {
         when: When::AfterRequest,
         delay_ms: 0,
         piece: PIECE,
-        piece_pause_ms: 0,
-        read_pause_ms: 0,
-        stall_ms: 0,
-        hold_ms: 0,
-        mute_ms: 0,
         manner: Manner::Plain,
         at_once: 1,
         call: visit.call.map(|call| Call {
@@ -141,6 +136,7 @@ fn plain(visit: &mut Visit) {
             extras: Extras::default(),
             ..call
         }),
+        ..visit.clone().without_pauses()
     };
 }
 

@@ -161,6 +161,10 @@ pub const QUESTIONS: &[Question] = &[
     ask("GET /a own|X-Kind: special", Through(&["x-rule: header"], &[])),
     ask("GET /a own|X-Kind: plain", Through(&["x-rule: prefix"], &[])),
     ask(
+        "GET /a own|X-Kind: plain|X-Kind: special",
+        Through(&["x-rule: header"], &[]),
+    ),
+    ask(
         "GET /from/x?q=1 changed|X-Gone: 1|X-Set: old|X-More: first|Origin: https://page.test",
         Through(
             &[

@@ -27,7 +27,7 @@ impl World {
         let connected = connected.map(|(n, _)| group_bit(n));
         let one_door = (0..self.upstreams.len()).filter(|client| self.leaves_out_a_door(*client));
         let is_linked = |client: &usize| {
-            let boot = self.nodes.get(&Who::Client(*client)).and_then(Node::boot);
+            let boot = self.node(Who::Client(*client)).and_then(Node::boot);
             boot.is_some_and(|boot| boot.metrics.links.get() > 0)
         };
         let linked = (0..self.upstreams.len()).filter(is_linked).map(group_bit);
@@ -54,7 +54,7 @@ impl World {
 
     /// Whether a client chooses among fewer doors of its service than it has.
     fn leaves_out_a_door(&self, client: usize) -> bool {
-        let boot = self.nodes.get(&Who::Client(client)).and_then(Node::boot);
+        let boot = self.node(Who::Client(client)).and_then(Node::boot);
         boot.is_some_and(|boot| {
             let figures = boot.metrics.groups.join(UPSTREAM_GROUP);
             figures.active.get() < figures.targets.get()

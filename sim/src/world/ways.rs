@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    plan::Plan,
+    plan::{Millis, Plan},
     upstream::{Site, Ways},
 };
 
@@ -39,4 +39,15 @@ pub(super) fn ways(plan: &Plan, upstream: usize) -> Ways {
             ms => Duration::from_millis(ms),
         }),
     })
+}
+
+/// The candidates of `plan` that are far away: from when on, which, and how far, the last first.
+pub(super) fn far(plan: &Plan) -> Vec<(Duration, usize, Millis)> {
+    let candidates = plan.forward.iter().flat_map(|forward| &forward.candidates);
+    let far = candidates.enumerate().filter(|(_, one)| one.far_ms > 0);
+    let mut far: Vec<_> = far
+        .map(|(n, one)| (Duration::from_millis(one.far_from_ms), n, one.far_ms))
+        .collect();
+    far.sort_by_key(|(from, n, _)| std::cmp::Reverse((*from, *n)));
+    far
 }

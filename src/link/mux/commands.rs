@@ -177,7 +177,11 @@ impl Mux {
             .inflow
             .handle_consumed(now, bytes as u64, trip, &mut self.budget);
         // Nobody needs credit for a direction that has ended.
-        if stream.reset || stream.hearing > Progress::Open {
+        let ended = match stream.saying > stream.hearing && mutant!("own-end-stops-credit") {
+            false => stream.hearing,
+            true => stream.saying,
+        };
+        if stream.reset || ended > Progress::Open {
             return;
         }
         if let Some(granted) = granted {

@@ -91,6 +91,11 @@ impl Router {
             }
             FlowDeed::Reset => self.reset_both(kernels, ends),
             FlowDeed::ResetNear => self.fail(kernels, ends, io::ErrorKind::ConnectionReset),
+            FlowDeed::ResetLost => {
+                self.fail(kernels, ends, io::ErrorKind::ConnectionReset);
+                self.book.with(|book| book.black_holes = true);
+                self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);
+            }
             FlowDeed::BlackHole => {
                 self.book.with(|book| book.black_holes = true);
                 self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);

@@ -36,8 +36,10 @@ fn distance(forward: &Forward, knobs: &Knobs, n: usize) -> Distance {
         true => EVENLY_FAR_TIMES,
         false => (FAR_TIMES, 1),
     };
-    match forward.candidates[n].far_ms {
+    let candidate = &forward.candidates[n];
+    match candidate.far_ms {
         0 => Distance::Near,
+        _ if candidate.far_from_ms > 0 => Distance::Between,
         far if of * far >= times * most => Distance::Far,
         _ => Distance::Between,
     }

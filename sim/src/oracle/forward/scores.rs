@@ -102,7 +102,10 @@ impl Invariant for LeftOut {
         let within = judged_within(forward);
         low(forward, &model.plan.knobs).into_iter().find_map(|n| {
             let who = Who::Upstream(n);
-            let since = calm.max(*self.members.get(&who.to_string())?);
+            let from = Duration::from_millis(forward.candidates[n].far_from_ms);
+            let since = calm.max(from).max(*self.members.get(&who.to_string())?);
+            // What it was like before counts as long as its average remembers it.
+            let within = if from.is_zero() { within } else { 2 * within };
             (model.now > since + within).then(|| {
                 let far = forward.candidates[n].far_ms;
                 format!("{who} is {far} ms away, further than the others, and a member since {since:?}")
