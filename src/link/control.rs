@@ -6,11 +6,12 @@ use std::{
 };
 
 use actix::{Message, Recipient};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::framed::{Framed, FramedError, Input};
 use crate::{
     env::{Env, Task},
+    probe::mutant,
     wire::message,
 };
 
@@ -39,11 +40,15 @@ impl<M: message::Message + 'static> Line<M> {
         }
     }
 
-    /// Queues a message. `false`: the peer takes nothing any more.
+    /// Queues a message. `false`: the peer takes nothing any more. On a connection that is over nothing waits: [`Closed`] is on
+    /// its way, and knows why.
     pub fn say(&self, message: M) -> bool {
-        self.outbox
-            .as_ref()
-            .is_none_or(|outbox| outbox.try_send(message).is_ok())
+        let said = self.outbox.as_ref().map(|outbox| outbox.try_send(message));
+        match said {
+            Some(Err(TrySendError::Closed(_))) => !mutant!("closed-control-connection-taken-for-full"),
+            Some(Err(TrySendError::Full(_))) => false,
+            Some(Ok(())) | None => true,
+        }
     }
 
     /// Ends the connection once what is queued is written.
@@ -133,5 +138,24 @@ fn poll_one<In: message::Message, Out: message::Message>(
                 Poll::Pending => return Poll::Pending,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::ToClient;
+
+    #[test]
+    fn who_has_gone_is_not_taken_for_one_that_does_not_read() {
+        let (outbox, queued) = mpsc::channel(1);
+        let line = Line {
+            outbox: Some(outbox),
+            pump: None,
+        };
+        assert!(line.say(ToClient::Ping));
+        assert!(!line.say(ToClient::Ping), "one waits already");
+        drop(queued);
+        assert!(line.say(ToClient::Ping));
     }
 }

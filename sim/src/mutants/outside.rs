@@ -5,6 +5,10 @@ use super::table::Planted;
 /// Those of the tunnel.
 pub const ANY: &[Planted] = &[
     Planted {
+        name: "closed-control-connection-taken-for-full",
+        breaks: "A client whose control connection has just closed is taken for one that does not read any more.",
+    },
+    Planted {
         name: "held-up-from-now-on",
         breaks: "How long an answer may be held up is counted from each look, not from the beginning of the try.",
     },

@@ -232,7 +232,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
         heal_ms: 56_000,
         quiet_ms: (0, 0),
         last_visit_ms: LAST_VISIT_MS + longer_ms,
-        knobs: distant(seed, knobs(&mut rng)),
+        knobs: knobs(&mut rng),
         clients: (0..clients).map(|n| n % groups).collect(),
         offers: Vec::new(),
         second_server: false,
@@ -249,6 +249,7 @@ pub(super) fn tunnel(seed: u64) -> Plan {
     }
     plan.knobs.spare_doors = rng.random_bool(0.5);
     carriers(&mut rng, &mut plan.knobs);
+    distant(seed, &mut plan.knobs);
     // What takes a hundred round trips takes the whole run.
     let mut most = 8 * plan.knobs.kernel_buffer as u64;
     if plan.knobs.has_links() {
@@ -301,23 +302,22 @@ pub(super) fn tunnel(seed: u64) -> Plan {
     plan
 }
 
-/// In one seed of so many everybody is at the other end of the world for everybody.
-const DISTANT_ONE_IN: u32 = 16;
+/// In one seed of so many, of those without data links, everybody is at the other end of the world for everybody.
+const DISTANT_ONE_IN: u32 = 8;
 
 /// The least that one way takes there, and how much more it may take.
 const DISTANT_MS: std::ops::Range<Millis> = 130..220;
 const DISTANT_MORE_MS: Millis = 20;
 
-/// Lengthens all ways, if the seed says so.
-fn distant(seed: u64, mut knobs: Knobs) -> Knobs {
+/// Lengthens all ways, if the seed says so. What waits for a turn on a link as well waits for seconds there.
+fn distant(seed: u64, knobs: &mut Knobs) {
     let mut rng = Purpose::Distant.rng(seed);
-    if rng.random_ratio(1, DISTANT_ONE_IN) {
+    if !knobs.has_links() && rng.random_ratio(1, DISTANT_ONE_IN) {
         let least = rng.random_range(DISTANT_MS);
         knobs.latency_ms = (least, least + rng.random_range(0..=DISTANT_MORE_MS));
         knobs.tail_one_in = 0;
         knobs.kernel_buffer = knobs.kernel_buffer.max(4_096);
     }
-    knobs
 }
 
 /// A fault of a family that is over when the healing is.
