@@ -89,11 +89,7 @@ impl Backlog {
             Some(link) => (link.get().max(beside)?, half),
             None => (beside?, half.min(BUSY_ANSWER_TIMEOUT)),
         };
-        let began = match mutant!("held-up-from-now-on") {
-            false => self.began,
-            true => now,
-        };
-        let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(began + most);
+        let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(self.began + most);
         if until > now {
             measure!("start-held-up-ms", until - self.began);
         }

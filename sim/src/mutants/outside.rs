@@ -9,10 +9,6 @@ pub const ANY: &[Planted] = &[
         breaks: "A client whose control connection has just closed is taken for one that does not read any more.",
     },
     Planted {
-        name: "held-up-from-now-on",
-        breaks: "How long an answer may be held up is counted from each look, not from the beginning of the try.",
-    },
-    Planted {
         name: "delay-taken-off-the-drain",
         breaks: "What a client waits before its drain is taken off the time that its sessions have.",
     },
@@ -35,10 +31,6 @@ pub const ANY: &[Planted] = &[
     Planted {
         name: "repeated-body-announced-without-what-is-kept",
         breaks: "A request that is made again announces only the part of its body that is still to come.",
-    },
-    Planted {
-        name: "beat-on-time-is-missed",
-        breaks: "A heartbeat that comes in time is counted among those that did not.",
     },
     Planted {
         name: "fastest-answer-never-forgotten",
@@ -227,10 +219,6 @@ pub const ANY: &[Planted] = &[
     Planted {
         name: "login-lost-with-second-request",
         breaks: "A connection that somebody has logged in on is given to others after a request without credentials.",
-    },
-    Planted {
-        name: "early-answer-cut-by-unread-upload",
-        breaks: "What is still being uploaded when an answer is over is not read.",
     },
     Planted {
         name: "refused-knock-stays-counted",

@@ -359,7 +359,6 @@ impl AsyncWrite for VisitorStream {
             ready!(self.pin().poll_shutdown(cx))?;
             self.ended = true;
             let within = self.framed.heads.is_within_body() && !self.open.is_upgraded();
-            let within = within && !mutant!("early-answer-cut-by-unread-upload");
             // What a visitor has asked before it heard that an answer is the last is not read by hyper.
             let unread = within || self.refusing.is_some() || self.open.has_said_last();
             self.lingering = unread.then(|| Lingering::new(time::now()));
