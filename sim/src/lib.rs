@@ -60,5 +60,4 @@ pub mod out;
 pub mod payload;
 pub mod plan;
 pub mod profile;
-pub mod said;
 pub mod watch;

@@ -1,15 +1,10 @@
 //! The `adit-sim` command.
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
-
 fn main() -> std::process::ExitCode {
-    let shown = fmt::layer()
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .without_time()
-        .with_filter(EnvFilter::from_default_env());
-    tracing_subscriber::registry()
-        .with(shown)
-        .with(adit_sim::said::Listener)
         .init();
     adit_sim::cli::main()
 }

@@ -15,7 +15,7 @@ use adit::probe;
 use crate::{
     at_rest::{LOOK, rest, say_farewell, tries_failed},
     event::{End, Event},
-    figures::{shown, uneven},
+    figures::uneven,
     mutants,
     oracle::{Class, Oracle, Violation, excuse::Excuses},
     plan::{Plan, who::Who},
@@ -23,7 +23,6 @@ use crate::{
         Counts,
         gather::{Looks, count_events, counts},
     },
-    said,
     trace::{Detail, Digest, Recorder, line},
     watch::Watch,
     world::{EngineKind, World},
@@ -57,8 +56,6 @@ pub struct Report {
     pub plan: Plan,
     /// The hash over everything that happened.
     pub digest: Digest,
-    /// The same, over what nodes have logged, and showed in the end, too.
-    pub fingerprint: u64,
     /// Figures.
     pub tally: Tally,
     /// How long after the healing all was well again.
@@ -216,7 +213,6 @@ pub fn run(plan: &Plan, options: Options) -> Report {
     probe::plant(plan.planted.as_deref().and_then(mutants::table::name));
     probe::take_marks();
     probe::take_measures();
-    said::take();
     let ran = catch_unwind(AssertUnwindSafe(|| live(plan, options.engine, &oracle)));
     RUNNING.with_borrow_mut(|running| *running = false);
     // A panic anywhere fails the run, even one that some task swallowed.
@@ -231,7 +227,6 @@ pub fn run(plan: &Plan, options: Options) -> Report {
         healed_after,
         sockets,
         mut counts,
-        shown,
     } = ran.unwrap_or_default();
     let events = recorder.events();
     let coverage = coverage(plan, &events, oracle.excuses());
@@ -251,7 +246,6 @@ pub fn run(plan: &Plan, options: Options) -> Report {
     Report {
         plan: plan.clone(),
         digest,
-        fingerprint: digest.hash ^ said::take().rotate_left(1) ^ shown.rotate_left(2),
         tally: tally(&oracle),
         healed_after,
         coverage,
@@ -323,8 +317,6 @@ struct Lived {
     sockets: Vec<String>,
     /// What it counted, if nothing broke.
     counts: Counts,
-    /// A hash of what its nodes showed, if nothing broke.
-    shown: u64,
 }
 
 /// Lives a plan to its end, or to the first broken invariant.
@@ -405,14 +397,12 @@ fn live(plan: &Plan, engine: EngineKind, oracle: &Oracle) -> Lived {
                 return broken(&world, healed_after);
             }
             let counts = oracle.read(|model| counts(&world, plan, model, &looks));
-            let shown = shown(&world, plan);
             say_farewell(&mut world, plan, oracle);
             if oracle.verdict().is_some() {
                 return broken(&world, healed_after);
             }
             return Lived {
                 counts,
-                shown,
                 healed_after,
                 sockets: Vec::new(),
             };

@@ -134,7 +134,7 @@ impl Sweep {
         if report.failure.is_none() {
             self.profile.add(&report.plan.scenario, &report.counts);
             if self.can_be_recorded() {
-                self.seeds.add(seed, report.fingerprint, &report.counts);
+                self.seeds.add(seed, report.digest.hash, &report.counts);
                 if RECORDED.contains(&seed) {
                     self.recorded.add(&report.plan.scenario, &report.counts);
                 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use adit::metrics::Metrics;
 
 use crate::{
-    fnv::Fnv,
     node::{Boot, Node},
     oracle::{access::Answers, rest::Figure},
     plan::{Plan, who::Who},
@@ -268,21 +267,6 @@ pub fn start_seconds(boots: &[Boot]) -> f64 {
 /// The sum of a counter over all series of a node.
 pub fn sum(metrics: &Metrics, counter: &str) -> u64 {
     Page::of(metrics).sum(counter, "")
-}
-
-/// A hash of all that nodes show, in all their lives.
-pub fn shown(world: &World, plan: &Plan) -> u64 {
-    let mut hash = Fnv::default();
-    for who in plan.hosts() {
-        for boot in world.node(who).map(Node::boots).unwrap_or_default() {
-            let page = Page::of(&boot.metrics);
-            let mut lines: Vec<_> = page.0.lines().collect();
-            // Series come in any order.
-            lines.sort_unstable();
-            lines.into_iter().for_each(|line| hash.add(line));
-        }
-    }
-    hash.0
 }
 
 pub use meanwhile::uneven;

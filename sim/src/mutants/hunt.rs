@@ -143,7 +143,7 @@ fn search(planted: &'static Planted, order: &Order) -> Hunt {
         let Some(failure) = &report.failure else {
             profile.add(&report.plan.scenario, &report.counts);
             if scenario.name == "any" {
-                seeds.add(seed, report.fingerprint, &report.counts);
+                seeds.add(seed, report.digest.hash, &report.counts);
             }
             continue;
         };
