@@ -8,7 +8,10 @@ mod audits;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, Weak},
+    sync::{
+        Arc, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::{HeaderMap, Request, Response};
@@ -78,7 +81,7 @@ pub struct Connections {
     free: Lock<Vec<Free>>,
     shared: Lock<Vec<Shared>>,
     /// Those that belong to one visitor's connection, by its number.
-    own: Lock<BTreeMap<usize, Vec<Own>>>,
+    own: Lock<BTreeMap<u64, Vec<Own>>>,
     /// One at a time opens a connection that many will share.
     pub opening: tokio::sync::Mutex<()>,
 }
@@ -209,7 +212,7 @@ impl Place<'_> {
     /// The visitor's own connection of HTTP/2, if there is one.
     pub fn own_shared(&self) -> Option<Lease> {
         let shared = with(&self.home.own, |own| {
-            let all = own.get_mut(&self.owner.number())?;
+            let all = own.get_mut(&self.owner.number)?;
             all.retain(|one| !one.is_closed());
             all.iter().rev().find_map(|one| match one {
                 Own::Shared(shared) => Some(shared.clone()),
@@ -221,7 +224,7 @@ impl Place<'_> {
 
     fn take_own(&self) -> Option<Free> {
         with(&self.home.own, |own| {
-            let all = own.get_mut(&self.owner.number())?;
+            let all = own.get_mut(&self.owner.number)?;
             all.retain(|one| !one.is_closed());
             let last = all.iter().rposition(|one| matches!(one, Own::Free(_)))?;
             match all.remove(last) {
@@ -312,7 +315,7 @@ impl Connections {
     fn own(self: &Arc<Self>, owner: &Arc<Owner>, key: &Key, connection: Own) {
         owner.note(key, self);
         with(&self.own, |own| {
-            let all = own.entry(owner.number()).or_default();
+            let all = own.entry(owner.number).or_default();
             if all.len() == OWN_MAX {
                 // The oldest: its visitor would have to log in again.
                 all.remove(0);
@@ -338,17 +341,26 @@ impl Connections {
 
 /// The connections to upstreams that belong to one visitor's connection, and end with it: whoever logs in to a connection
 /// (NTLM, Negotiate) is known by it.
-#[derive(Default)]
-pub struct Owner(Lock<Vec<(Key, Weak<Connections>)>>);
+pub struct Owner {
+    /// Tells it apart from all others. They are gone through in this order, which must not be that of addresses in memory: it
+    /// would be another in each run of one seed.
+    number: u64,
+    homes: Lock<Vec<(Key, Weak<Connections>)>>,
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            homes: Lock::default(),
+        }
+    }
+}
 
 impl Owner {
-    /// Tells it apart from all others that live.
-    fn number(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
-    }
-
     fn note(&self, key: &Key, home: &Arc<Connections>) {
-        with(&self.0, |homes| {
+        with(&self.homes, |homes| {
             homes.retain(|(_, home)| home.strong_count() > 0);
             if !homes.iter().any(|(_, known)| known.as_ptr() == Arc::as_ptr(home)) {
                 homes.push((key.clone(), Arc::downgrade(home)));
@@ -358,7 +370,7 @@ impl Owner {
 
     /// The target that it was bound to last, of those that `is_here` knows.
     pub fn bound_to(&self, is_here: impl Fn(&Key) -> bool) -> Option<Key> {
-        with(&self.0, |homes| {
+        with(&self.homes, |homes| {
             let here = |(key, home): &&(Key, Weak<Connections>)| home.strong_count() > 0 && is_here(key);
             homes.iter().rev().find(here).map(|(key, _)| key.clone())
         })
@@ -370,10 +382,9 @@ impl Drop for Owner {
         if mutant!("login-outlives-its-visitor") {
             return;
         }
-        let number = std::ptr::from_ref(self).addr();
-        for (_, home) in with(&self.0, std::mem::take) {
+        for (_, home) in with(&self.homes, std::mem::take) {
             if let Some(home) = home.upgrade() {
-                with(&home.own, |own| own.remove(&number));
+                with(&home.own, |own| own.remove(&self.number));
             }
         }
     }
