@@ -53,7 +53,6 @@ pub mod parity;
 pub mod crew;
 pub mod engine;
 pub mod examiner;
-pub mod fnv;
 pub mod lock;
 pub mod net;
 pub mod out;

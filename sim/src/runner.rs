@@ -242,10 +242,9 @@ pub fn run(plan: &Plan, options: Options) -> Report {
         count_events(&events, &mut counts);
         counts.means = probe::take_measures();
     }
-    let digest = recorder.digest();
     Report {
         plan: plan.clone(),
-        digest,
+        digest: recorder.digest(),
         tally: tally(&oracle),
         healed_after,
         coverage,

@@ -128,3 +128,19 @@ impl Drop for StartGuard {
         audit!(before > 0, "only who has begun to start is through with it");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_tells_the_way_until_a_heartbeat_does() {
+        let ms = Duration::from_millis;
+        let gauges = LinkGauges::new(ms(400));
+        assert_eq!(gauges.rtt(), ms(400));
+        gauges.measure_rtt(ms(100));
+        assert_eq!(gauges.rtt(), ms(100), "nothing of the guess is left");
+        assert_eq!(LinkGauges::new(ms(9_000)).rtt(), RTT_MAX);
+        assert_eq!(LinkGauges::default().rtt(), RTT_DEFAULT);
+    }
+}

@@ -90,10 +90,10 @@ impl Backlog {
             None => (beside?, half.min(BUSY_ANSWER_TIMEOUT)),
         };
         let until = (moved + patience.answer.max(BUSY_GAP_MAX)).min(self.began + most);
-        if until > now {
+        (until > now).then(|| {
             measure!("start-held-up-ms", until - self.began);
-        }
-        (until > now).then_some(until)
+            until
+        })
     }
 }
 

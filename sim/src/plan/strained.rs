@@ -3,7 +3,7 @@
 
 use rand::RngExt;
 
-use super::{Millis, Plan, Purpose, who::Who};
+use super::{Millis, Plan, Purpose, Visit, who::Who};
 use crate::{
     fault::{
         AnyAct, Fault,
@@ -102,14 +102,13 @@ fn crowd(plan: &mut Plan, at_ms: Millis) {
     let at_once = (2 * plan.knobs.pool_min + 4).min(60);
     let first = plan.visitors.first_mut().and_then(|visits| visits.first_mut());
     if let Some(visit) = first.filter(|_| plan.knobs.sessions_max > 2 * at_once) {
-        visit.pause_ms = at_ms.saturating_sub(50);
-        (visit.at_once, visit.len, visit.reply_len) = (at_once, 100, 100);
-        (
-            visit.piece_pause_ms,
-            visit.read_pause_ms,
-            visit.stall_ms,
-            visit.hold_ms,
-        ) = (0, 0, 0, 0);
+        *visit = Visit {
+            pause_ms: at_ms.saturating_sub(50),
+            at_once,
+            len: 100,
+            reply_len: 100,
+            ..visit.clone().without_pauses()
+        };
     }
 }
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::Counts;
-use crate::fnv::Fnv;
 
 /// On a line of the file.
 const ON_A_LINE: usize = 12;
@@ -14,9 +13,9 @@ const ON_A_LINE: usize = 12;
 pub struct Seeds(pub BTreeMap<u64, u32>);
 
 impl Seeds {
-    /// Adds a run: its fingerprint, and what it counted.
-    pub fn add(&mut self, seed: u64, fingerprint: u64, counts: &Counts) {
-        self.0.insert(seed, hash(fingerprint, counts));
+    /// Adds a run: the hash of its trace, and what it counted.
+    pub fn add(&mut self, seed: u64, trace: u64, counts: &Counts) {
+        self.0.insert(seed, hash(trace, counts));
     }
 
     /// The seeds that run otherwise than `before`, of those that are in both.
@@ -65,17 +64,22 @@ impl Seeds {
     }
 }
 
-/// Over names, values and the fingerprint, folded.
-fn hash(fingerprint: u64, counts: &Counts) -> u32 {
-    let mut hash = Fnv::default();
-    hash.add(fingerprint.to_le_bytes());
+/// FNV-1a over the trace, names and values, folded.
+fn hash(trace: u64, counts: &Counts) -> u32 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    add(&trace.to_le_bytes());
     let sums = counts.sums.iter().map(|(name, count)| (name.as_str(), *count));
     for (name, value) in sums.chain(counts.means.iter().map(|(name, mean)| (*name, *mean))) {
-        hash.add(name);
+        add(name.as_bytes());
         // Of a logarithm the last digits are the processor's.
-        hash.add(((value * 1e6).round() as i64).to_le_bytes());
+        add(&((value * 1e6).round() as i64).to_le_bytes());
     }
-    (hash.0 ^ (hash.0 >> 32)) as u32
+    (hash ^ (hash >> 32)) as u32
 }
 
 #[cfg(test)]

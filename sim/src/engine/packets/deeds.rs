@@ -93,13 +93,9 @@ impl Router {
             FlowDeed::ResetNear => self.fail(kernels, ends, io::ErrorKind::ConnectionReset),
             FlowDeed::ResetLost => {
                 self.fail(kernels, ends, io::ErrorKind::ConnectionReset);
-                self.book.with(|book| book.black_holes = true);
-                self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);
+                self.swallow(ends);
             }
-            FlowDeed::BlackHole => {
-                self.book.with(|book| book.black_holes = true);
-                self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);
-            }
+            FlowDeed::BlackHole => self.swallow(ends),
             FlowDeed::ResetAfter(bytes) => {
                 self.change(&[ends], |socket| socket.reset_at = Some(socket.sent + bytes))
             }
@@ -110,6 +106,12 @@ impl Router {
             }
         }
         true
+    }
+
+    /// Nothing passes on a connection any more, either way, and nobody is told.
+    fn swallow(&self, ends: Ends) {
+        self.book.with(|book| book.black_holes = true);
+        self.change(&[ends, ends.flip()], |socket| socket.black_hole = true);
     }
 
     fn change(&self, which: &[Ends], change: impl Fn(&mut Socket)) {
